@@ -104,9 +104,7 @@ class Recording(ABC):
 
     def stage_counts(self) -> dict[str, int]:
         """Count scored epochs: certain ones per stage, then ``uncertain`` and ``unscorable``."""
-        counts = Counter(
-            row.stage if row.certainty == "certain" else row.certainty for row in self.epochs.itertuples()
-        )
+        counts = Counter(row.stage if row.certainty == "certain" else row.certainty for row in self.epochs.itertuples())
         return {name: counts.get(name, 0) for name in (*STAGES, "uncertain", "unscorable")}
 
     def summary(self) -> dict:
@@ -243,9 +241,7 @@ class RecordingSet:
         if self.simulation is not None:
             return self.simulation["digest"]
         tables = [recording.epochs.to_csv(index=False) for recording in self.recordings]
-        stamps = [
-            file_stamp(path)[1:] for recording in self.recordings for path in recording.files() if path.exists()
-        ]
+        stamps = [file_stamp(path)[1:] for recording in self.recordings for path in recording.files() if path.exists()]
         return digest([recording.summary() for recording in self.recordings], tables, stamps)
 
     def select(
