@@ -19,8 +19,30 @@ from eegfmri.errors import DataError
 from eegfmri.recordings import EPOCH_COLUMNS, EPOCH_SECONDS, Recording, RecordingSet
 
 #: The 30 scalp channels, in file order, reference FCz.
-EEG_CHANNELS = tuple(
-    ["Fp1", "Fp2", "F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2", "F7", "F8", "T7", "T8", "P7", "P8", "Fz", "Cz", "Pz", "Oz", "FC1", "FC2", "CP1", "CP2", "FC5", "FC6", "CP5", "CP6", "TP9", "TP10"]
+EEG_CHANNELS = (
+    *(
+        "Fp1",
+        "Fp2",
+        "F3",
+        "F4",
+        "C3",
+        "C4",
+        "P3",
+        "P4",
+        "O1",
+        "O2",
+        "F7",
+        "F8",
+        "T7",
+        "T8",
+        "P7",
+        "P8",
+        "Fz",
+        "Cz",
+        "Pz",
+        "Oz",
+    ),
+    *("FC1", "FC2", "CP1", "CP2", "FC5", "FC6", "CP5", "CP6", "TP9", "TP10"),
 )
 
 #: Channels that are not on the scalp, with their MNE types.
@@ -98,6 +120,11 @@ class SleepRecording(Recording):
     """A run of ds003768; `overrides` holds what its header says wrongly, as MNE's BrainVision reader takes it."""
 
     overrides: dict = field(default_factory=dict)
+
+    @property
+    def scalp_channels(self) -> tuple[str, ...]:
+        """The 30 scalp channels of the dataset."""
+        return EEG_CHANNELS
 
     def raw(self):
         """Open the EEG lazily from the first volume trigger on: 30 scalp channels in volts, EOG and ECG typed so."""
@@ -275,9 +302,7 @@ def _open_run(root, subject, run, labels, signals, simulated) -> SleepRecording:
     if run not in labels.runs and run not in labels.problems:
         missing.append(f"no stage labels (sourcedata/sub-{subject}-sleep-stage.tsv)")
     if missing:
-        problems.append(
-            f"{'; '.join(missing)}.".capitalize() if len(missing) == 1 else f"Missing: {'; '.join(missing)}."
-        )
+        problems.append(f"Missing: {'; '.join(missing)}.")
     if not missing and not refused:
         try:
             facts = _signal_facts(root, subject, run, signals["eeg"], signals["bold"], repaired)
@@ -444,15 +469,15 @@ def _image_facts(root: Path, subject: str, run: str, image: Path) -> tuple[float
     import nibabel
 
     try:
-        header = nibabel.load(image).header
+        proxy = nibabel.load(image)
     except (nibabel.filebasedimages.ImageFileError, OSError, EOFError) as error:
         raise DataError(f"{image} cannot be read as NIfTI: {error}; fetch the file again.") from error
-    shape = header.get_data_shape()
+    header, shape = proxy.header, proxy.shape
     if len(shape) != 4:
         raise DataError(
             f"{image} has shape {shape}, expected four dimensions (x, y, z, volumes); fetch the file again."
         )
-    expected = int(header["vox_offset"]) + int(np.prod(shape, dtype=np.int64)) * header.get_data_dtype().itemsize
+    expected = proxy.dataobj.offset + int(np.prod(shape, dtype=np.int64)) * header.get_data_dtype().itemsize
     found = _uncompressed_size(image)
     if found % 2**32 != expected % 2**32:
         raise DataError(
