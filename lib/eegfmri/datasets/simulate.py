@@ -238,29 +238,38 @@ def _stages_from(labels_dir, seed: int, scale: Scale) -> dict:
 
 
 def _write_sleep(
-    root: Path, scale: Scale, preset: Preset, seed: int, digest: str, stages_from: dict, quirks: tuple[str, ...], n_jobs: int
+    root: Path,
+    scale: Scale,
+    preset: Preset,
+    seed: int,
+    digest: str,
+    stages_from: dict,
+    quirks: tuple[str, ...],
+    n_jobs: int,
 ) -> None:
     import numpy as np
     from joblib import Parallel, delayed
+    from threadpoolctl import threadpool_limits
 
     from eegfmri.datasets import simulate_sleep as sleep
 
     def generator(*names: str) -> np.random.Generator:
         return np.random.default_rng([seed, zlib.crc32("/".join(names).encode())])
 
-    people = [sleep.make_person(i, preset, scale, generator, stages_from) for i in range(scale.n_subjects)]
-    planned = sleep.plan_quirks(people, quirks, scale)
-    sleep.write_root(root, preset, scale, seed, digest, "wrong_sidecar_rate" in quirks)
-    jobs = []
-    for person in people:
-        own = {entry["quirk"]: entry["run"] for entry in planned if entry["subject"] == person.subject}
-        sleep.write_labels(root, person, own)
-        for run in person.runs:
-            here = {quirk for quirk, name in own.items() if name == run.name}
-            jobs.append((person, run, here))
-    facts = Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(sleep.write_run)(root, preset, scale, person, run, generator, here) for person, run, here in jobs
-    )
+    # runs are the unit of parallel work; one BLAS thread each keeps them from crowding, and bits from depending on cores
+    with threadpool_limits(1):
+        people = [sleep.make_person(i, preset, scale, generator, stages_from) for i in range(scale.n_subjects)]
+        planned = sleep.plan_quirks(people, quirks, scale)
+        sleep.write_root(root, preset, scale, seed, digest, "wrong_sidecar_rate" in quirks)
+        jobs = []
+        for person in people:
+            own = {entry["quirk"]: entry["run"] for entry in planned if entry["subject"] == person.subject}
+            sleep.write_labels(root, person, own)
+            for run in person.runs:
+                jobs.append((person, run, {quirk for quirk, name in own.items() if name == run.name}))
+        facts = Parallel(n_jobs=n_jobs, prefer="threads")(
+            delayed(sleep.write_run)(root, preset, scale, person, run, generator, here) for person, run, here in jobs
+        )
     runs: dict[str, dict] = {person.subject: {} for person in people}
     for (person, run, _), found in zip(jobs, facts, strict=True):
         runs[person.subject][run.name] = found

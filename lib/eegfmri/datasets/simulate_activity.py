@@ -110,7 +110,13 @@ class Activity:
 
 
 def plant(
-    preset: Preset, regions: Regions, traits: Traits, stages: list[str], start: float, stop: float, rng: np.random.Generator
+    preset: Preset,
+    regions: Regions,
+    traits: Traits,
+    stages: list[str],
+    start: float,
+    stop: float,
+    rng: np.random.Generator,
 ) -> Activity:
     """Plant the power of one run.
 
@@ -142,7 +148,9 @@ def plant(
     for band in BANDS:
         gains = np.array([preset.stage_gain[band][stage] for stage in STAGES]) ** traits.stage_exponent
         log_gain = np.log(gains) @ weights
-        fluctuation = preset.fluctuation * mixed_noise(regions, preset, preset.fluctuation_shares, n_samples, rng, shared)
+        fluctuation = preset.fluctuation * mixed_noise(
+            regions, preset, preset.fluctuation_shares, n_samples, rng, shared
+        )
         power[band] = np.exp(log_gain + fluctuation - preset.fluctuation**2 / 2).astype(np.float32)
     spindles = _events(weights, preset.spindles_per_minute, preset.spindle_seconds, rng)
     power["sigma"] += _spread(regions, {"sensorimotor": 1, "frontal": 0.8, "parietal": 0.8, "thalamus": 1, "": 0.3}) * (

@@ -37,7 +37,13 @@ class Slow:
 
 
 def make_eeg(
-    preset: Preset, regions: Regions, head: Head, traits: Traits, activity: Activity, start: float, rng: np.random.Generator
+    preset: Preset,
+    regions: Regions,
+    head: Head,
+    traits: Traits,
+    activity: Activity,
+    start: float,
+    rng: np.random.Generator,
 ) -> Slow:
     """Make a run's EEG from its planted power.
 
@@ -107,7 +113,9 @@ def _carriers(
     parts = rng.standard_normal((len(GROUPS) + len(regions.groups), 2, kept.sum()), dtype=np.float32)
     white = parts[:, 0] + 1j * parts[:, 1]
     codes = [GROUPS.index(group) for group in regions.groups]
-    mixed = np.sqrt(preset.coherence) * white[: len(GROUPS)][codes] + np.sqrt(1 - preset.coherence) * white[len(GROUPS) :]
+    mixed = (
+        np.sqrt(preset.coherence) * white[: len(GROUPS)][codes] + np.sqrt(1 - preset.coherence) * white[len(GROUPS) :]
+    )
     spectrum = np.zeros((len(regions.groups), len(frequencies)), dtype=np.complex64)
     spectrum[:, kept] = mixed * (shape * n_fft / 2).astype(np.float32)
     return irfft(spectrum, n_fft, axis=1)[:, :n_times]
@@ -145,11 +153,15 @@ def _background(preset: Preset, head: Head, traits: Traits, n_times: int, rng: n
     return irfft(spectrum, n_fft, axis=1)[:, :n_times]
 
 
-def _eyes(preset: Preset, activity: Activity, times: np.ndarray, power_times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _eyes(
+    preset: Preset, activity: Activity, times: np.ndarray, power_times: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """Blinks and slow rolling movements at the EOG channel, shape (n_times,), volts."""
     from scipy.signal import butter, sosfiltfilt
 
-    slow = sosfiltfilt(butter(2, (0.1, 0.5), "bandpass", fs=POWER_RATE, output="sos"), rng.standard_normal(len(power_times)))
+    slow = sosfiltfilt(
+        butter(2, (0.1, 0.5), "bandpass", fs=POWER_RATE, output="sos"), rng.standard_normal(len(power_times))
+    )
     slow *= activity.by_stage(preset.slow_eye_movement) / slow.std()
     eyes = np.interp(times, power_times, slow)
     rate = np.interp(times, power_times, activity.by_stage(preset.blinks_per_minute)) / 60 / MODEL_RATE
@@ -175,7 +187,13 @@ def _heart(rate: np.ndarray, times: np.ndarray, rng: np.random.Generator) -> tup
     t = np.arange(-0.3, 0.5, 1 / MODEL_RATE)
     wave = sum(
         height * np.exp(-0.5 * ((t - at) / width) ** 2)
-        for at, height, width in ((-0.17, 0.12, 0.025), (-0.03, -0.12, 0.010), (0.0, 1.0, 0.012), (0.03, -0.2, 0.012), (0.26, 0.25, 0.05))
+        for at, height, width in (
+            (-0.17, 0.12, 0.025),
+            (-0.03, -0.12, 0.010),
+            (0.0, 1.0, 0.012),
+            (0.03, -0.2, 0.012),
+            (0.26, 0.25, 0.05),
+        )
     )
     centre = int(round(0.3 * MODEL_RATE))
     course = np.convolve(impulses, wave)[centre : centre + len(times)]
@@ -211,7 +229,11 @@ def pieces(preset: Preset, slow: Slow, sfreq: float, rng: np.random.Generator) -
     for begin in range(0, n_slow, size):
         end = min(begin + size, n_slow)
         low, high = max(0, begin - margin), min(n_slow, end + margin)
-        fine = resample_poly(slow.eeg[:, low:high], factor, 1, axis=1, padtype="line") if factor > 1 else slow.eeg[:, low:high]
+        fine = (
+            resample_poly(slow.eeg[:, low:high], factor, 1, axis=1, padtype="line")
+            if factor > 1
+            else slow.eeg[:, low:high]
+        )
         piece = fine[:, (begin - low) * factor : (end - low) * factor].astype(np.float32)
         # white noise of a fixed density: a file with a higher rate holds more of it
         noise = preset.sensor_noise * 1e-6 * np.sqrt(sfreq / 250.0)

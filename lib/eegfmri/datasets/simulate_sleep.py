@@ -125,7 +125,10 @@ def plan_quirks(people: list[Person], quirks: Iterable[str], scale: Scale) -> li
     last = scale.sleep_epochs
     places = {
         "subject_column": (*at(0, "rest"), "The label table has a leading column 'subject'."),
-        "doubtful_labels": (*at(1, "sleep"), "Epochs 4 and 5 are marked uncertain, epoch 7 unscorable (counted from 0)."),
+        "doubtful_labels": (
+            *at(1, "sleep"),
+            "Epochs 4 and 5 are marked uncertain, epoch 7 unscorable (counted from 0).",
+        ),
         "renamed_header": (*at(2, "rest"), "DataFile and MarkerFile of the header begin with 'rsub-'."),
         "blank_for_tab": (*at(4, "sleep"), f"A blank for a tab in the row at {30 * (last - 3)} s."),
         "wrong_sidecar_rate": (None, None, "The root sidecars name a sampling frequency that no file has."),
@@ -136,13 +139,12 @@ def plan_quirks(people: list[Person], quirks: Iterable[str], scale: Scale) -> li
         "no_trigger": (*at(3, "rest"), "The marker file has no R128."),
     }
     return [
-        {"quirk": quirk, "subject": places[quirk][0], "run": places[quirk][1], "what": places[quirk][2]} for quirk in quirks
+        {"quirk": quirk, "subject": places[quirk][0], "run": places[quirk][1], "what": places[quirk][2]}
+        for quirk in quirks
     ]
 
 
-def write_run(
-    root: Path, preset: Preset, scale: Scale, person: Person, run: Run, generator, quirks: set[str]
-) -> dict:
+def write_run(root: Path, preset: Preset, scale: Scale, person: Person, run: Run, generator, quirks: set[str]) -> dict:
     """Simulate one run and write its EEG, its image and its truth.
 
     Parameters
@@ -174,9 +176,7 @@ def write_run(
     tail = round(bounds.uniform(*scale.tail) / step) * step
     scored = EPOCH_SECONDS * len(run.stages)
     n_volumes = int(scored / T_R)
-    activity = plant(
-        preset, regions, person.traits, run.stages, -lead_in - PRE_ROLL, scored + tail, rng("power")
-    )
+    activity = plant(preset, regions, person.traits, run.stages, -lead_in - PRE_ROLL, scored + tail, rng("power"))
     slow = make_eeg(preset, regions, person.head, person.traits, activity, -lead_in, rng("eeg"))
     stem = f"sub-{person.subject}_{run.name}"
     facts = {

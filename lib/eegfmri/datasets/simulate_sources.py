@@ -319,9 +319,7 @@ def make_anatomy(preset: Preset, regions: Regions, matrix: tuple[int, int, int],
 
     distance, nearest = cKDTree(regions.voxels).query(mni, distance_upper_bound=5.0)
     inside = np.isfinite(distance) & (tissue[0] > 0.1)
-    voxel = np.ravel_multi_index(
-        tuple(np.floor(fine + 0.5).astype(int).T), matrix
-    )
+    voxel = np.ravel_multi_index(tuple(np.floor(fine + 0.5).astype(int).T), matrix)
     n_voxels, n_parts = int(np.prod(matrix)), int(np.prod(parts))
 
     bias = np.exp(preset.bias * _smooth_field(world, rng))
