@@ -65,7 +65,7 @@ CANONICAL_PEAK = 5.0
 
 def draw_traits(preset: Preset, n_regions: int, rng: np.random.Generator) -> Traits:
     """Draw one person."""
-    spread = {band: preset.power_spread for band in BANDS} | {"alpha": preset.alpha_power_spread}
+    spread = dict.fromkeys(BANDS, preset.power_spread) | {"alpha": preset.alpha_power_spread}
     latency = CANONICAL_PEAK + float(np.clip(rng.normal(0.0, preset.latency_spread), -1.5, 2.5))
     return Traits(
         log_power={band: float(rng.normal(0.0, spread[band])) for band in BANDS},
@@ -140,7 +140,7 @@ def plant(
     Activity
         Power and stages.
     """
-    n_samples = int(round((stop - start) * POWER_RATE))
+    n_samples = round((stop - start) * POWER_RATE)
     times = start + np.arange(n_samples) / POWER_RATE
     weights = _stage_weights(preset, stages, times, rng)
     shared = slow_noise(n_samples, preset, rng, 1)

@@ -65,7 +65,7 @@ def make_eeg(
     Slow
         Signals and heart beats.
     """
-    skipped = int(round((start - activity.start) * POWER_RATE))
+    skipped = round((start - activity.start) * POWER_RATE)
     n_power = activity.stage_weights.shape[1] - skipped
     upsampling = int(MODEL_RATE / POWER_RATE)
     n_times = n_power * upsampling
@@ -195,7 +195,7 @@ def _heart(rate: np.ndarray, times: np.ndarray, rng: np.random.Generator) -> tup
             (0.26, 0.25, 0.05),
         )
     )
-    centre = int(round(0.3 * MODEL_RATE))
+    centre = round(0.3 * MODEL_RATE)
     course = np.convolve(impulses, wave)[centre : centre + len(times)]
     return beats, course
 
@@ -221,7 +221,7 @@ def pieces(preset: Preset, slow: Slow, sfreq: float, rng: np.random.Generator) -
     """
     from scipy.signal import resample_poly
 
-    factor = int(round(sfreq / MODEL_RATE))
+    factor = round(sfreq / MODEL_RATE)
     n_channels, n_slow = slow.eeg.shape
     size, margin = int(_PIECE_SECONDS * MODEL_RATE), int(_MARGIN_SECONDS * MODEL_RATE)
     phases = rng.uniform(0, 2 * np.pi, (n_channels, 1))

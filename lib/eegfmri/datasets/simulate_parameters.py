@@ -8,6 +8,8 @@ how large the files are, and changes nothing of the model.
 Sources are BibTeX keys of the book's bibliography; an assumption that no source fixes says so in its reason.
 """
 
+# ruff: noqa: RUF009  (_given returns a dataclasses.field)
+
 from dataclasses import asdict, dataclass, field, fields, replace
 from types import MappingProxyType
 

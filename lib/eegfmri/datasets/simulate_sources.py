@@ -12,9 +12,13 @@ import numpy as np
 from eegfmri.datasets.simulate_parameters import FIELD_OF_VIEW, Preset
 
 #: Scalp channels of ds003768 in file order, and its reference.
-EEG_CHANNELS = tuple(
-    "Fp1 Fp2 F3 F4 C3 C4 P3 P4 O1 O2 F7 F8 T7 T8 P7 P8 Fz Cz Pz Oz FC1 FC2 CP1 CP2 FC5 FC6 CP5 CP6 TP9 TP10".split()
+# fmt: off
+EEG_CHANNELS = (
+    "Fp1", "Fp2", "F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2",
+    "F7", "F8", "T7", "T8", "P7", "P8", "Fz", "Cz", "Pz", "Oz",
+    "FC1", "FC2", "CP1", "CP2", "FC5", "FC6", "CP5", "CP6", "TP9", "TP10",
 )
+# fmt: on
 REFERENCE = "FCz"
 
 N_REGIONS = 100
@@ -61,7 +65,7 @@ def group_of(centroid: np.ndarray) -> str:
     x, y, z = abs(centroid[0]), centroid[1], centroid[2]
     if y < -70 or (y < -60 and z < 15):
         return "occipital"
-    if x < 18 and (-70 <= y < -38 and 12 < z < 50 or y > 42 and z > -15):
+    if x < 18 and ((-70 <= y < -38 and 12 < z < 50) or (y > 42 and z > -15)):
         return "default"
     if y < -38 and z > 18:
         return "parietal"
@@ -147,19 +151,13 @@ def _template_electrodes() -> tuple[np.ndarray, np.ndarray, float]:
     """Electrodes of the 10-05 template in MNI space (m), and the sphere through them: centre and radius."""
     import mne
 
-    montage = mne.channels.make_standard_montage("colin27_1005" if _has_colin() else "standard_1005", head_size=None)
+    montage = mne.channels.make_standard_montage("colin27_1005", head_size=None)
     positions = montage.get_positions()["ch_pos"]
     electrodes = np.array([positions[name] for name in (*EEG_CHANNELS, REFERENCE)])
     design = np.c_[2 * electrodes, np.ones(len(electrodes))]
     solution = np.linalg.lstsq(design, (electrodes**2).sum(axis=1), rcond=None)[0]
     centre = solution[:3]
     return electrodes, centre, float(np.sqrt(solution[3] + centre @ centre))
-
-
-def _has_colin() -> bool:
-    import mne
-
-    return "colin27_1005" in mne.channels.get_builtin_montages()
 
 
 def make_head(preset: Preset, regions: Regions, rng: np.random.Generator) -> Head:
