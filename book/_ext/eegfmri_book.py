@@ -134,11 +134,14 @@ def _needs_plotly(body: str) -> bool:
 def prepare_page(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
     """Load plotly on the pages that show live figures, and drop what the theme's companions load from outside."""
     # Two extensions that Jupyter Book always enables bring a script whose only use is to fetch a live kernel.
-    context["script_files"] = [
-        script
-        for script in context.get("script_files", [])
-        if "thebe" not in f"{getattr(script, 'filename', script)}{getattr(script, 'attributes', '')}".lower()
-    ]
+    for kind in ("script_files", "css_files"):
+        files = context.get(kind, [])
+        # In place: Sphinx adds to the very list.
+        files[:] = [
+            file
+            for file in files
+            if "thebe" not in f"{getattr(file, 'filename', file)}{getattr(file, 'attributes', '')}".lower()
+        ]
     if _needs_plotly(context.get("body", "")):
         app.add_js_file("plotly.min.js", defer="defer")
 
@@ -161,9 +164,10 @@ def copy_scripts(app: Sphinx, error: Exception | None) -> None:
     if any(MATHJAX in page for page in pages):
         (static / "mathjax").mkdir(parents=True, exist_ok=True)
         shutil.copyfile(mathjax_script(), static / "mathjax" / MATHJAX)
-    # The theme ships more than the book uses.
-    for name in ("sphinx-thebe.js", "sphinx-thebe.css"):
-        (static / name).unlink(missing_ok=True)
+    # The theme and its companions ship more than the book uses: live kernels, templates, maps for debugging.
+    unused = ["sphinx-thebe.js", "sphinx-thebe.css", "webpack-macros.html", "sbt-webpack-macros.html"]
+    for path in [*(static / name for name in unused), *static.rglob("*.map")]:
+        path.unlink(missing_ok=True)
 
 
 def plotly_script() -> Path:

@@ -507,9 +507,18 @@ class Request:
 
 
 def _shell(name: str, value: object) -> str:
+    """Write an assignment for a shell; double quotes inside, so that the single ones outside need no escape."""
+    import json
     import shlex
 
-    return shlex.quote(f"{name}={value if isinstance(value, str) else repr(value)}")
+    text = value if isinstance(value, str) else repr(value)
+    if isinstance(value, (list, tuple, dict)):
+        written = json.dumps(value, ensure_ascii=False)
+        try:
+            text = written if ast.literal_eval(written) == value else text
+        except (ValueError, SyntaxError):
+            pass
+    return shlex.quote(f"{name}={text}")
 
 
 def build_dir() -> Path:

@@ -307,7 +307,7 @@ _FRAME = (
 )
 
 #: Scripts that serve search, navigation between pages or live kernels.
-_NEEDLESS = re.compile(r"(searchtools|searchindex|language_data|sphinx_highlight|doctools|thebe|documentation_options)")
+_NEEDLESS = re.compile(r"(searchtools|searchindex|language_data|sphinx_highlight|thebe|fontawesome)")
 
 
 def inlined(path: Path, title: str) -> str:
