@@ -10,7 +10,7 @@ from eegfmri import cache
 from eegfmri.recordings import Recording, Stream
 from eegfmri.windows import Windows, epoch_windows
 
-SFREQ, T_R = 20.0, 2.1
+SFREQ, T_R = 100.0, 2.1
 CLASSES = ("W", "N1", "N2")
 
 
