@@ -61,6 +61,7 @@ _RELATIONS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+_WORDS: dict[str, str] = {"==": "", "<": "below ", "<=": "at most ", ">": "above ", ">=": "at least "}
 
 
 class _Strict(BaseModel):
@@ -544,10 +545,9 @@ def _arithmetic(claim: Claim, ledger: Mapping[str, Claim]) -> tuple[float, Verdi
     rounded = round(value, 12 if check.decimals is None else check.decimals)
     holds = _RELATIONS[check.relation](rounded, bound)
     numbers = ", ".join(f"{name} = {_number(number)}" for name, number in _named_values(claim, ledger).items())
-    rounding = "" if check.decimals is None else f" to {check.decimals} decimals"
-    sign = "≠" if check.relation == "==" and not holds else check.relation.replace("==", "=")
-    verb = "" if holds or check.relation == "==" else "not "
-    why = f"{check.expression} = {_number(rounded)}{rounding} ({numbers}), {verb}{sign} {_number(bound)}."
+    outcome = _number(rounded) if rounded == value else f"{_number(rounded)} (rounded to {check.decimals} decimals)"
+    words = f"{'' if holds else 'not '}{_WORDS[check.relation]}{_number(bound)}"
+    why = f"`{check.expression}` with {numbers} is {outcome}, {words}{'' if check.than is not None else ' as printed'}."
     return rounded, "consistent" if holds else "inconsistent", why
 
 
@@ -770,10 +770,11 @@ def _against_results(
 
 
 def _missing(claim: Claim, key: str) -> str:
-    if (project.book_dir() / f"{claim.chapter}.md").is_file():
-        return f"No result {key} from real recordings of dataset {claim.dataset}: run `{claim.command}`."
-    wanted = f"run `{claim.command}` with {claim.dataset} recordings"
-    return f"Chapter {claim.chapter} is not in the book yet; once it is, {wanted}."
+    wanted = f"{claim.dataset} recordings"
+    if not (project.book_dir() / f"{claim.chapter}.md").is_file():
+        wanted = f"chapter {claim.chapter}, which is not in the book yet, and for {wanted}"
+        return f"Waits for {wanted}: `{claim.command}`."
+    return f"Waits for {wanted} and their result {key}: `{claim.command}`."
 
 
 def _obstacle(claim: Claim, document: _Document) -> str | None:
@@ -865,6 +866,11 @@ def table(document: Mapping) -> "pd.DataFrame":
     return pd.DataFrame(
         rows, columns=["paper", "claim", "kind", "statement", "published", "ours", "verdict", "why"], dtype=str
     )
+
+
+def is_setting(entry: Mapping) -> bool:
+    """Say whether an entry of the document of `verify` is a setting, which no recording could confirm."""
+    return entry["kind"] == "stated" and entry["command"] is None
 
 
 def counts(document: Mapping) -> "pd.DataFrame":

@@ -62,7 +62,7 @@ def ledger_table(document: Mapping, paper: str, kinds: Collection[str] = _KINDS)
         )
     head = "".join(f"<th>{name}</th>" for name in ("claim", "published", "ours", "verdict", "why"))
     return (
-        '<div style="overflow-x: auto"><table class="eegfmri-ledger table">'
+        '<div style="overflow-x: auto"><table class="eegfmri-ledger table" style="min-width: 40rem">'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
@@ -106,6 +106,7 @@ def verdict_counts(document: Mapping) -> "go.Figure":
     figure.update_layout(
         barmode="stack",
         height=110 + 48 * len(totals),
+        legend_traceorder="normal",
         xaxis_title="claims",
         yaxis={"autorange": "reversed", "title": None},
     )
