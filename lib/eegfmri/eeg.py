@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from eegfmri import cache
+from eegfmri.errors import RequestError
 from eegfmri.recordings import Recording, Stream
 
 #: Frequency bands in Hz, lower edge inclusive.
@@ -231,9 +232,17 @@ def band_power(
     -------
     numpy.ndarray
         Shape (..., n_bands), in dB relative to 1 µV²/Hz.
+
+    Raises
+    ------
+    RequestError
+        If a band lies above half the sampling frequency.
     """
     from scipy.signal import welch
 
+    highest = max(high for _, high in bands.values())
+    if highest > sfreq / 2:
+        raise RequestError(f"Power up to {highest:g} Hz cannot be had from EEG at {sfreq:g} Hz: prepare it at {2 * highest:g} Hz or more.")
     frequencies, density = welch(eeg, sfreq, nperseg=min(round(seconds * sfreq), eeg.shape[-1]), axis=-1)
     power = [density[..., (frequencies >= low) & (frequencies < high)].mean(axis=-1) for low, high in bands.values()]
     return 10 * np.log10(np.stack(power, axis=-1) * 1e12 + 1e-12)

@@ -1,0 +1,421 @@
+"""The command line: what to run, said in one sentence when it cannot be done.
+
+Exit codes: 0 done, 1 the work failed, 2 the request was wrong. Everything heavy is imported by the command that needs
+it, so that help appears at once.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eegfmri.errors import EegFmriError, RequestError
+
+app = typer.Typer(
+    name="eegfmri",
+    help="Simultaneous EEG and fMRI: re-execute the book's chapters, check data, verify published numbers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="Look at recordings, check them, simulate them.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+DataOption = Annotated[
+    str | None, typer.Option("--data", metavar="DIR", help="Folder of real recordings; simulated ones if left out.")
+]
+JsonOption = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON.")]
+ProfileOption = Annotated[
+    str | None, typer.Option("--profile", metavar="NAME", help="Profile of parameters: quick (default) or full.")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Execute although the results are there already.")]
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Take the options that stand before the command; `main` has read them already."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and leave with its exit code; an error is one sentence, unless ``--debug`` is given."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    debug = "--debug" in arguments
+    # Accepted anywhere on the line.
+    arguments = [word for word in arguments if word != "--debug"]
+    try:
+        code = app(args=arguments, standalone_mode=False, prog_name="eegfmri") or 0
+    except KeyboardInterrupt:
+        _leave("Interrupted: what was finished is kept, and the same command goes on from there.", 1)
+    except EegFmriError as error:
+        if debug:
+            raise
+        _leave(_sentence(error), error.exit_code)
+    except Exception as error:
+        if hasattr(error, "exit_code") and hasattr(error, "format_message"):
+            context = getattr(error, "ctx", None)
+            hint = f" See `{context.command_path} --help`." if context is not None else ""
+            _leave(_sentence(error.format_message()) + hint, 2)
+        if type(error).__name__ == "Abort":
+            _leave("Interrupted.", 1)
+        if debug:
+            raise
+        _leave(f"{type(error).__name__}: {_sentence(error)} (--debug shows where.)", 1)
+    sys.exit(code)
+
+
+def _sentence(error: object) -> str:
+    text = " ".join(str(error).split())
+    return text if text.endswith((".", "?", "!", ")")) else f"{text}."
+
+
+def _leave(sentence: str, code: int) -> None:
+    sys.stdout.flush()
+    print(sentence, file=sys.stderr, flush=True)
+    # Chapters may still be running in threads; their kernels end with this process.
+    import os
+
+    os._exit(code)
+
+
+def _console():
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)
+
+
+def _write(path: Path | None, document: object) -> None:
+    if path is None:
+        return
+    from eegfmri.cache import write_json
+
+    try:
+        write_json(path, document)
+    except OSError as error:
+        raise RequestError(f"--json: cannot write {path}: {error.strerror}.") from None
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
+
+@data_app.command("list")
+def data_list(data: DataOption = None) -> None:
+    """List the three datasets, where they are, how large they are and under which licence they stand."""
+    from eegfmri import datasets, project
+    from eegfmri.recordings import DATASETS
+
+    console = _console()
+    places = [Path(data)] if data is not None else [project.data_dir(), project.data_dir() / "simulated"]
+    for place in places:
+        if data is not None and not place.is_dir():
+            raise RequestError(f"--data: there is no folder {place}.")
+    found: dict[str, list[Path]] = {name: [] for name in DATASETS}
+    for place in places:
+        if place.is_dir():
+            for name, root in datasets.recognise(place):
+                if root not in found[name]:
+                    found[name].append(root)
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("dataset", "where", "size", "licence", "source"):
+        table.add_column(column, overflow="fold")
+    for name in DATASETS:
+        source, licence = TERMS[name]
+        for root in found[name] or [None]:
+            where = "not here; simulated when needed" if root is None else _short(root)
+            size = "" if root is None else _size(root)
+            simulated = root is not None and (root / "simulated.json").is_file()
+            terms = "simulated" if simulated else licence
+            table.add_row(name, where, size, terms, source)
+    console.print(table)
+
+
+#: Source and licence of each dataset, as their own pages state them.
+TERMS = {
+    "sleep": ("OpenNeuro ds003768", "CC0"),
+    "oddball": ("OpenfMRI ds000116", "PDDL"),
+    "rest": ("NODDI, OSF 94c5t", "see its page"),
+}
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _size(root: Path) -> str:
+    total = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+    for unit in ("B", "kB", "MB", "GB"):
+        if total < 1000 or unit == "GB":
+            return f"{total:.0f} {unit}" if unit != "GB" else f"{total:.1f} {unit}"
+        total /= 1000
+    raise AssertionError
+
+
+@data_app.command("check")
+def data_check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A dataset's folder, or a folder of one dataset.")],
+    json_file: JsonOption = None,
+) -> None:
+    """Report per recording what is there, missing, truncated or misaligned, and what would be used."""
+    if not folder.is_dir():
+        raise RequestError(f"There is no folder {folder}.")
+    from eegfmri import datasets
+
+    roots = datasets.resolve(folder)
+    documents = [datasets.open_recordings(root, name).check() for name, root in roots.items()]
+    from rich.table import Table
+
+    console = _console()
+    for document in documents:
+        console.print(f"{document['dataset']}{', simulated' if document.get('simulated') else ''}: {folder}")
+        for note in document.get("notes", ()):
+            console.print(f"  note: {note}")
+        stages = list(next(iter(document["recordings"]), {"stages": {}})["stages"])
+        table = Table(box=None, pad_edge=False)
+        for column in ("recording", "status", *stages, "used", "remarks"):
+            table.add_column(column, justify="right" if column in (*stages, "used") else "left", overflow="fold")
+        for row in document["recordings"]:
+            table.add_row(
+                f"sub-{row['subject']} {row['run']}",
+                row["status"],
+                *(str(row["stages"].get(stage, "")) for stage in stages),
+                str(row.get("epochs_used", "")),
+                " ".join((*row["repaired"], *row["problems"])),
+            )
+        console.print(table)
+        counts: dict[str, int] = {}
+        for row in document["recordings"]:
+            counts[row["status"]] = counts.get(row["status"], 0) + 1
+        totals = {stage: sum(row["stages"].get(stage, 0) for row in document["recordings"]) for stage in stages}
+        console.print(
+            f"{len(document['recordings'])} recordings: "
+            + ", ".join(f"{number} {status}" for status, number in counts.items())
+            + (f"; epochs: {', '.join(f'{number} {stage}' for stage, number in totals.items())}" if totals else "")
+        )
+    _write(json_file, documents[0] if len(documents) == 1 else {"schema": 1, "datasets": documents})
+
+
+@data_app.command("simulate")
+def data_simulate(
+    dataset: Annotated[str, typer.Argument(help="sleep, oddball or rest.")] = "sleep",
+    scale: Annotated[str, typer.Option(help="small, or full for the real numbers.")] = "small",
+    preset: Annotated[str, typer.Option(help="realistic, or strong (for tests).")] = "realistic",
+    seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 0,
+    n_subjects: Annotated[int | None, typer.Option(help="Number of subjects; the scale's own if left out.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where to write; data/simulated if left out.")] = None,
+) -> None:
+    """Write simulated recordings in the layout of a real dataset."""
+    from eegfmri.recordings import DATASETS
+
+    _choice("dataset", dataset, DATASETS)
+    _choice("--scale", scale, ("small", "full"))
+    _choice("--preset", preset, ("realistic", "strong"))
+    if n_subjects is not None and n_subjects < 1:
+        raise RequestError(f"--n-subjects must be 1 or more, not {n_subjects}.")
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RequestError(f"--out: {out} is not an empty folder.")
+    from eegfmri.datasets import simulate
+
+    recipe = {"scale": scale, "preset": preset, "seed": seed, "n_subjects": n_subjects}
+    root = simulate.ensure(dataset, **recipe) if out is None else simulate.simulate(dataset, out, **recipe)
+    _console().print(f"Simulated {dataset} recordings: {_short(Path(root))}")
+
+
+def _choice(name: str, value: str, allowed) -> None:
+    if value not in allowed:
+        import difflib
+
+        near = difflib.get_close_matches(value, allowed, n=1, cutoff=0.0)[0]
+        raise RequestError(f"{name} must be one of {', '.join(allowed)}, not {value!r}: did you mean {near!r}?")
+
+
+# --- chapters --------------------------------------------------------------------------------------------------------
+
+
+@app.command("chapters")
+def chapters_command(json_file: JsonOption = None) -> None:
+    """List the chapters, one line each, with their parameters, types, defaults and help."""
+    from eegfmri import chapters
+
+    rows = chapters.listing()
+    width = max((len(row["chapter"]) for row in rows), default=0)
+    for row in rows:
+        minutes = f" ({row['minutes']} min)" if row["minutes"] else ""
+        print(f"{row['chapter']:<{width}}  {row['summary']}{minutes}")
+        names = [f"{p['name']}: {p['type']} = {p['default']!r}" for p in row["parameters"]]
+        column = max((len(name) for name in names), default=0)
+        for name, parameter in zip(names, row["parameters"], strict=True):
+            print(f"    -p {name:<{column}}  {parameter['help']}".rstrip())
+    _write(json_file, {"schema": 1, "chapters": rows})
+
+
+class _Reporter:
+    """Progress on the terminal: a line when a chapter begins and ends, and on a real terminal the running cells."""
+
+    def __init__(self, console):
+        self.console = console
+        self.running: dict[str, str] = {}
+        self.status = console.status("") if console.is_terminal else None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.status is not None:
+            self.status.stop()
+
+    def __call__(self, event: str, **about) -> None:
+        if event == "start":
+            self.running[about["request"].chapter.name] = "starting"
+            if self.status is None:
+                self.console.print(f"executing {about['request'].chapter.name}")
+        elif event == "cell":
+            self.running[about["request"].chapter.name] = f"cell {about['done'] + 1}/{about['total']}"
+        elif event == "data":
+            self.console.print(f"simulating {about['dataset']} ({about['preset']}, {about['scale']}, seed {about['seed']})")
+        elif event == "render":
+            self.running = {}
+            self.console.print("rendering")
+        elif event == "end":
+            outcome = about["outcome"]
+            self.running.pop(outcome.request.chapter.name, None)
+            mark = {"executed": "[green]executed[/]", "cached": "[dim]cached  [/]", "failed": "[red]failed  [/]"}
+            self.console.print(f"{mark[outcome.status]} {outcome.request.chapter.name} [dim]({outcome.seconds:.1f} s)[/]")
+        if self.status is not None:
+            self.status.update(" · ".join(f"{name}: {what}" for name, what in self.running.items()))
+            (self.status.start if self.running else self.status.stop)()
+
+
+@app.command("run")
+def run_command(
+    chapter: Annotated[str, typer.Argument(help="Name as `eegfmri chapters` lists it.")],
+    parameter: Annotated[
+        list[str] | None, typer.Option("-p", "--parameter", metavar="KEY=VALUE", help="Set a parameter; repeatable.")
+    ] = None,
+    profile: ProfileOption = None,
+    data: DataOption = None,
+    out: Annotated[str | None, typer.Option("--out", metavar="DIR", help="Folder for the results.")] = None,
+    force: ForceOption = False,
+) -> None:
+    """Execute one chapter: notebook, stand-alone page and results.json."""
+    from eegfmri import chapters
+
+    with _Reporter(_console()) as report:
+        folder = chapters.run(chapter, parameter or [], profile, data, out, force, report)
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".html", ".ipynb", ".json"):
+            print(_short(path))
+
+
+@app.command("build")
+def build_command(
+    profile: ProfileOption = None,
+    data: DataOption = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", metavar="N", help="Chapters executed at once.")] = None,
+    force: ForceOption = False,
+    json_file: JsonOption = None,
+) -> int:
+    """Execute what has changed and render the book."""
+    from eegfmri import chapters
+
+    try:
+        with _Reporter(_console()) as report:
+            document, outcomes = chapters.build(profile, data, jobs, force, report)
+    except chapters.RenderError as error:
+        _write(json_file, error.document)
+        raise
+    _write(json_file, document)
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    for outcome in failed:
+        if "--debug" in sys.argv and outcome.log:
+            print(outcome.log, file=sys.stderr)
+        print(_sentence(outcome.error), file=sys.stderr)
+    if failed:
+        stands = " The previous one stands." if document["html"] else ""
+        names = ", ".join(outcome.request.chapter.name for outcome in failed)
+        logs = _short(chapters.build_dir() / "logs")
+        print(f"The book was not rendered, for {names} failed (tracebacks in {logs}).{stands}", file=sys.stderr)
+        return 1
+    print(f"{'The book' if document['rendered'] else 'Nothing has changed; the book'}: {_short(Path(document['html']))}")
+    return 0
+
+
+# --- verify and bench ------------------------------------------------------------------------------------------------
+
+
+@app.command("verify")
+def verify_command(
+    paper: Annotated[str | None, typer.Option("--paper", metavar="NAME", help="Only the claims of this paper.")] = None,
+    data: DataOption = None,
+    import_file: Annotated[
+        Path | None, typer.Option("--import", metavar="FILE", help="Add the results.json of someone with the recordings.")
+    ] = None,
+    json_file: JsonOption = None,
+) -> None:
+    """Compare the published claims with our results."""
+    from eegfmri import chapters, claims, results
+
+    documents = None
+    if data is not None:
+        with _Reporter(_console()) as report:
+            chapters.build(profile="full", data=data, listen=report, render_book=False)
+    if import_file is not None:
+        from eegfmri.cache import read_json
+
+        try:
+            imported = read_json(import_file)
+            valid = imported["schema"] == results.SCHEMA and isinstance(imported["results"], list)
+        except (OSError, ValueError, KeyError, TypeError):
+            valid = False
+        if not valid:
+            raise RequestError(f"--import: {import_file} is not a results.json of this project.")
+        documents = [*results.latest(), imported]
+    document = claims.verify(documents, paper=paper)
+    _print_frame(claims.table(document))
+    counts: dict[str, int] = {}
+    for claim in document["claims"]:
+        counts[claim["verdict"]] = counts.get(claim["verdict"], 0) + 1
+    print(f"{len(document['claims'])} claims: " + ", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items())))
+    _write(json_file, document)
+
+
+@app.command("bench")
+def bench_command(
+    name: Annotated[str | None, typer.Argument(help="Name of a benchmark; all if left out.")] = None,
+    json_file: JsonOption = None,
+) -> None:
+    """Run the benchmarks and show them as a table."""
+    from eegfmri import bench
+
+    rows = bench.run(name)
+    import pandas as pd
+
+    _print_frame(pd.DataFrame(rows))
+    _write(json_file, {"schema": 1, "benchmarks": rows})
+
+
+def _print_frame(frame) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in frame.columns:
+        table.add_column(str(column), overflow="fold")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(_cell(value) for value in row))
+    _console().print(table)
+
+
+def _cell(value: object) -> str:
+    from rich.markup import escape
+
+    if value is None or value != value:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))

@@ -1,0 +1,84 @@
+"""The papermill engine of the runner: kernels of this very interpreter, with a working folder and environment each.
+
+Papermill's own engine changes the process's working directory and passes no environment, so two chapters could not be
+executed side by side with it. A kernel ends by itself within a second or two when the runner is killed, since
+``ipykernel`` watches the process that started it.
+"""
+
+import sys
+from collections.abc import Callable
+
+from jupyter_client.manager import AsyncKernelManager
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, papermill_engines
+from papermill.log import logger
+
+#: Name of the engine in papermill's register.
+ENGINE = "eegfmri"
+
+
+class Progress:
+    """Which code cell is running, counted as a reader of the chapter counts.
+
+    Attributes
+    ----------
+    code_cell : int
+        Number of the code cell begun last, from 1; the injected cell does not count.
+    """
+
+    def __init__(self, tell: Callable[[int, int], None]):
+        self.code_cell = 0
+        self._tell = tell
+        self.total = 0
+
+    def begin(self, cell, **_: object) -> None:
+        """Note that a cell begins."""
+        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", []):
+            self.code_cell += 1
+            self._tell(self.code_cell - 1, self.total)
+
+
+class _Kernel(AsyncKernelManager):
+    """A kernel of this interpreter, whatever kernels the user has installed under the same name."""
+
+    def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
+        # Without the history file, kernels do not wait for each other's database.
+        return [
+            sys.executable,
+            "-m",
+            "ipykernel_launcher",
+            "-f",
+            self.connection_file,
+            "--HistoryManager.enabled=False",
+            # Warnings about the local connection are nothing that a reader could act upon.
+            "--IPKernelApp.log_level=40",
+            *(extra_arguments or []),
+        ]
+
+
+class _Engine(NBClientEngine):
+    @classmethod
+    def execute_managed_notebook(
+        cls, nb_man, kernel_name, *, environment: dict, folder: str, progress: Progress, start_timeout: int = 60, **_
+    ):
+        progress.total = sum(
+            cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])
+            for cell in nb_man.nb.cells
+        )
+        client = PapermillNotebookClient(
+            nb_man,
+            kernel_manager_class=_Kernel,
+            kernel_name=kernel_name,
+            log=logger,
+            on_cell_start=progress.begin,
+            # Never: how long a chapter may take is its own affair.
+            timeout=None,
+            startup_timeout=max(start_timeout, 120),
+        )
+        return client.execute(env=environment, cwd=folder)
+
+
+def register() -> None:
+    """Make the engine known to papermill, and keep papermill's own log off the terminal."""
+    logger.setLevel("ERROR")
+    papermill_engines.register(ENGINE, _Engine)

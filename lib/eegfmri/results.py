@@ -1,0 +1,207 @@
+"""Results of a chapter: recorded where they are computed, harvested by the runner, read by the ledger.
+
+`record` does two things with one value. It glues it, so that the chapter's prose can show it through the ``glue:text``
+role (``{glue:text}`evaluation/loso/lda_eeg/kappa:.2f` ``), and it leaves it in the notebook for `harvest`, which
+makes ``results.json`` of it. The ends of an interval are glued under the same key with ``.low`` and ``.high`` appended:
+``{glue:text}`evaluation/loso/lda_eeg/kappa.low:.2f` ``.
+"""
+
+import math
+import re
+import sys
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+
+from eegfmri import project
+from eegfmri.cache import digest, read_json
+from eegfmri.errors import EegFmriError, RequestError
+
+SCHEMA = 1
+
+#: Outputs under this prefix are kept in the notebook for the prose and shown nowhere.
+GLUE_PREFIX = "application/papermill.record/"
+
+#: A key is ``paper/protocol/method/metric[/variant]``: parts of letters, digits, ``_``, ``-``, ``+`` between slashes.
+KEY = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)+")
+
+
+def record(
+    key: str,
+    value: float | int | bool | str | None,
+    low: float | None = None,
+    high: float | None = None,
+    unit: str = "",
+    n: int | None = None,
+) -> None:
+    """Record one result of the chapter, for its prose and for ``results.json``.
+
+    Parameters
+    ----------
+    key : str
+        ``paper/protocol/method/metric[/variant]``; recorded once in a chapter.
+    value : float, int, bool, str or None
+        The result; a number that is not finite is recorded as None.
+    low, high : float or None
+        Ends of its interval, in the unit of ``value``; glued as ``{key}.low`` and ``{key}.high``.
+    unit : str
+        Unit of ``value``; empty for a ratio.
+    n : int or None
+        Number of independent observations behind ``value`` (subjects, usually).
+
+    Raises
+    ------
+    RequestError
+        If the key has not the form above, or a value is none of these types.
+    """
+    if not KEY.fullmatch(key):
+        raise RequestError(
+            f"Result key {key!r} is not of the form paper/protocol/method/metric (letters, digits, _, -, + and slashes)."
+        )
+    result = {
+        "key": key,
+        "value": _plain(key, value),
+        "low": _plain(key, low),
+        "high": _plain(key, high),
+        "unit": unit,
+        "n": _plain(key, n),
+    }
+    _glue(key, result["value"], {"result": result})
+    for end in ("low", "high"):
+        if result[end] is not None:
+            _glue(f"{key}.{end}", result[end], {})
+
+
+def declare(*recording_sets) -> None:
+    """Show at the head of a page which recordings it is made from, and leave that for ``results.json``.
+
+    Parameters
+    ----------
+    *recording_sets : RecordingSet
+        The recordings of the page, real or simulated; none for a page that uses none.
+    """
+    data = describe_data(*recording_sets)
+    boxes = "".join(_box(recordings) for recordings in recording_sets)
+    text = " ".join(recordings.provenance for recordings in recording_sets) or "This page uses no recordings."
+    emit({"text/html": boxes or f'<div class="eegfmri-data">{escape(text)}</div>', "text/plain": text}, {"data": data})
+
+
+def describe_data(*recording_sets) -> dict:
+    """Describe recordings as in ``results.json``: names joined by ``+``, whether any is simulated, and a digest."""
+    digests = [recordings.digest for recordings in recording_sets]
+    return {
+        "dataset": "+".join(recordings.dataset for recordings in recording_sets) or None,
+        "simulated": any(recordings.simulated for recordings in recording_sets),
+        "digest": (digests[0] if len(digests) == 1 else digest(digests)) if digests else None,
+    }
+
+
+def harvest(notebook: Mapping) -> dict:
+    """Collect what `record` and `declare` left in an executed notebook.
+
+    Parameters
+    ----------
+    notebook : Mapping
+        The notebook as ``nbformat`` reads it, or its JSON.
+
+    Returns
+    -------
+    dict
+        ``results``, a list in the order of recording, and ``data`` as `describe_data` gives it.
+
+    Raises
+    ------
+    EegFmriError
+        If a key was recorded twice, or recordings were declared twice.
+    """
+    results, data = {}, None
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", ()):
+            payload = output.get("metadata", {}).get("eegfmri", {})
+            if "result" in payload:
+                result = dict(payload["result"])
+                if result["key"] in results:
+                    raise EegFmriError(f"Result {result['key']!r} is recorded twice: give one of the two another key.")
+                results[result["key"]] = result
+            if "data" in payload:
+                if data is not None:
+                    raise EegFmriError("Recordings are declared twice: pass all sets to one call of declare().")
+                data = dict(payload["data"])
+    return {"results": list(results.values()), "data": data if data is not None else describe_data()}
+
+
+def latest() -> list[dict]:
+    """Read the ``results.json`` documents of the last build and of the runs, the newest of each chapter.
+
+    Returns
+    -------
+    list of dict
+        Documents in the order of chapter names; empty if nothing has been built or run.
+    """
+    root = project.root()
+    paths = [*(root / "book" / "_build" / "results").rglob("*.json"), *(root / "runs").glob("*/results.json")]
+    newest: dict[str, tuple[int, Path, dict]] = {}
+    for path in paths:
+        document = read_json(path)
+        if document.get("schema") != SCHEMA:
+            continue
+        candidate = (path.stat().st_mtime_ns, path, document)
+        if document["chapter"] not in newest or candidate[:2] > newest[document["chapter"]][:2]:
+            newest[document["chapter"]] = candidate
+    return [newest[chapter][2] for chapter in sorted(newest)]
+
+
+def _plain(key: str, value: object) -> object:
+    """Return a value that JSON can hold: numpy scalars unpacked, numbers that are not finite as None."""
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    raise RequestError(f"Result {key!r} is a {type(value).__name__}: record numbers, strings or None.")
+
+
+def _glue(name: str, value: object, payload: dict) -> None:
+    # A missing number must still pass through a format such as .3f in the prose: "nan" does, None would not.
+    text = "nan" if value is None else repr(value)
+    emit(
+        {f"{GLUE_PREFIX}text/plain": text},
+        payload,
+        {"scrapbook": {"name": name, "mime_prefix": GLUE_PREFIX}},
+    )
+
+
+def emit(bundle: dict, payload: dict, metadata: dict | None = None) -> None:
+    """Display a bundle of media types in a notebook, the payload in the output's metadata; do nothing outside one."""
+    # Only a running kernel or shell has imported IPython already.
+    if "IPython" not in sys.modules:
+        return
+    from IPython import get_ipython
+    from IPython.display import display
+
+    if get_ipython() is None:
+        return
+    metadata = dict(metadata or {})
+    if payload:
+        metadata["eegfmri"] = payload
+    display(bundle, raw=True, metadata=metadata)
+
+
+def _box(recordings) -> str:
+    if recordings.simulated:
+        simulation = recordings.simulation
+        return (
+            '<div class="eegfmri-data eegfmri-simulated" role="note"><strong>Simulated recordings.</strong> '
+            f"The {escape(recordings.dataset)} recordings of this page were written by the simulator "
+            f"(preset <code>{escape(str(simulation['preset']))}</code>, scale <code>{escape(str(simulation['scale']))}"
+            f"</code>, seed <code>{escape(str(simulation['seed']))}</code>, digest "
+            f"<code>{escape(str(simulation['digest']))}</code>) in the layout of the real dataset. "
+            "They show how a method behaves when the truth is known; they confirm no published number.</div>"
+        )
+    count = len(recordings)
+    return (
+        '<div class="eegfmri-data eegfmri-real" role="note"><strong>Real recordings.</strong> '
+        f"Dataset {escape(recordings.dataset)}, folder <code>{escape(recordings.root.name)}</code>, "
+        f"{count} recording{'' if count == 1 else 's'}, digest <code>{escape(recordings.digest)}</code>.</div>"
+    )
