@@ -56,7 +56,7 @@ def record(
     """
     if not KEY.fullmatch(key):
         raise RequestError(
-            f"Result key {key!r} is not of the form paper/protocol/method/metric (letters, digits, _, -, + and slashes)."
+            f"Result key {key!r} is not of the form paper/protocol/method/metric: letters, digits, _, -, + and /."
         )
     result = {
         "key": key,
