@@ -13,6 +13,7 @@ from typing import Literal
 
 import pandas as pd
 
+from eegfmri.cache import digest, file_stamp, load_array
 from eegfmri.errors import DataError, RequestError
 
 Status = Literal["ok", "repaired", "refused", "missing"]
@@ -104,9 +105,7 @@ class Recording(ABC):
 
     def stage_counts(self) -> dict[str, int]:
         """Count scored epochs: certain ones per stage, then ``uncertain`` and ``unscorable``."""
-        counts = Counter(
-            row.stage if row.certainty == "certain" else row.certainty for row in self.epochs.itertuples()
-        )
+        counts = Counter(row.stage if row.certainty == "certain" else row.certainty for row in self.epochs.itertuples())
         return {name: counts.get(name, 0) for name in (*STAGES, "uncertain", "unscorable")}
 
     def summary(self) -> dict:
@@ -132,6 +131,11 @@ class Recording(ABC):
     def files(self) -> list[Path]:
         """Return the files that the recording's signals come from."""
         return [path for path in (self.eeg_file, self.bold_file) if path is not None]
+
+    @property
+    @abstractmethod
+    def scalp_channels(self) -> tuple[str, ...]:
+        """The scalp channels that the dataset promises, in a fixed order, present in this run or not."""
 
     @abstractmethod
     def raw(self):
@@ -175,6 +179,32 @@ class Recording(ABC):
 
 #: Columns of `Recording.epochs`.
 EPOCH_COLUMNS = ("onset", "duration", "label", "stage", "certainty", "used")
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One modality of one run on disk: rows over time, memory-mapped when read.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        ``.npy`` file of shape (n_rows, n_samples).
+    sfreq : float
+        Samples per second.
+    names : tuple of str
+        Names of the rows: channels or regions.
+    start : float
+        Time of the first sample in s from the first volume.
+    """
+
+    path: Path
+    sfreq: float
+    names: tuple[str, ...]
+    start: float = 0.0
+
+    def load(self):
+        """Return the array, memory-mapped read-only, shape (n_rows, n_samples)."""
+        return load_array(self.path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,14 +268,10 @@ class RecordingSet:
     @property
     def digest(self) -> str:
         """Identify the state of the data: the simulator's digest, or sizes and times of the real files."""
-        from eegfmri.cache import digest, file_stamp
-
         if self.simulation is not None:
             return self.simulation["digest"]
         tables = [recording.epochs.to_csv(index=False) for recording in self.recordings]
-        stamps = [
-            file_stamp(path)[1:] for recording in self.recordings for path in recording.files() if path.exists()
-        ]
+        stamps = [file_stamp(path)[1:] for recording in self.recordings for path in recording.files() if path.exists()]
         return digest([recording.summary() for recording in self.recordings], tables, stamps)
 
     def select(

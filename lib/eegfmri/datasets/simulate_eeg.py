@@ -1,0 +1,247 @@
+"""EEG from planted power: carriers in each band, the lead field, background, eyes, heart, sensors.
+
+Everything the brain does is made at 125 Hz (it ends at 45 Hz) and brought to the file's rate piece by piece, so that a run
+at 5000 Hz never lies in memory whole.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from eegfmri.datasets.simulate_activity import POWER_RATE, Activity, Traits
+from eegfmri.datasets.simulate_parameters import BANDS, GROUPS, Preset
+from eegfmri.datasets.simulate_sources import Head, Regions
+
+#: Rate in Hz at which brain, eyes and heart are simulated; files have a multiple of it.
+MODEL_RATE = 125.0
+
+_PIECE_SECONDS = 20.0
+_MARGIN_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Slow:
+    """A run's EEG at `MODEL_RATE`, before sensors.
+
+    Attributes
+    ----------
+    eeg : numpy.ndarray
+        Shape (n_channels, n_times): scalp channels, then EOG, then ECG, volts.
+    beats : numpy.ndarray
+        Times of heart beats in s from the first volume.
+    """
+
+    eeg: np.ndarray
+    beats: np.ndarray
+
+
+def make_eeg(
+    preset: Preset,
+    regions: Regions,
+    head: Head,
+    traits: Traits,
+    activity: Activity,
+    start: float,
+    rng: np.random.Generator,
+) -> Slow:
+    """Make a run's EEG from its planted power.
+
+    Parameters
+    ----------
+    preset : Preset
+        Strengths.
+    regions, head, traits : Regions, Head, Traits
+        Sources, fields, the person.
+    activity : Activity
+        Planted power; it may begin before the EEG does.
+    start : float
+        First time of the EEG in s from the first volume (negative: the lead-in).
+    rng : numpy.random.Generator
+        Source of chance.
+
+    Returns
+    -------
+    Slow
+        Signals and heart beats.
+    """
+    skipped = round((start - activity.start) * POWER_RATE)
+    n_power = activity.stage_weights.shape[1] - skipped
+    upsampling = int(MODEL_RATE / POWER_RATE)
+    n_times = n_power * upsampling
+    scalp = np.zeros((len(head.electrodes), n_times), dtype=np.float32)
+    for band in BANDS:
+        moment = np.array([preset.at("moment", band, group) for group in regions.groups]) * 1e-9
+        moment = moment * np.exp(traits.log_power[band] / 2)
+        envelope = np.sqrt(activity.power[band][:, skipped:])
+        source = _carriers(preset, regions, traits, band, n_times, rng)
+        source *= _upsample_linear(envelope, upsampling)
+        scalp += (head.lead_field * moment).astype(np.float32) @ source
+    scalp += _background(preset, head, traits, n_times, rng)
+
+    times = start + np.arange(n_times) / MODEL_RATE
+    power_times = activity.times
+    eyes = _eyes(preset, activity, times, power_times, rng)
+    scalp += np.outer(head.eye_field, 0.5 * eyes).astype(np.float32)
+    eog = eyes + 0.3 * (scalp[0] + scalp[1])
+
+    rate = np.interp(times, power_times, activity.by_stage(preset.heart_rate)) + traits.heart_rate_offset
+    beats, waves = _heart(rate, times, rng)
+    scalp += np.outer(head.heart_field, preset.cardiac_field * 1e-6 * waves).astype(np.float32)
+    ecg = preset.r_peak * 1e-6 * waves
+    return Slow(np.vstack([scalp, eog, ecg]).astype(np.float32), beats)
+
+
+def _carriers(
+    preset: Preset, regions: Regions, traits: Traits, band: str, n_times: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Noise of unit variance inside a band, partly shared inside each group, shape (n_regions, n_times)."""
+    from scipy.fft import irfft, next_fast_len, rfftfreq
+
+    n_fft = next_fast_len(n_times, real=True)
+    frequencies = rfftfreq(n_fft, 1 / MODEL_RATE)
+    low, high = BANDS[band]
+    kept = (frequencies >= low) & (frequencies <= high)
+    f = frequencies[kept]
+    if band == "alpha":
+        shape = np.exp(-0.25 * ((f - traits.alpha_frequency) / preset.alpha_width) ** 2)
+    elif band == "sigma":
+        shape = np.exp(-0.25 * ((f - traits.spindle_frequency) / 0.6) ** 2)
+    else:
+        shape = f**-0.5
+    shape = shape / np.sqrt((shape**2).sum())
+    parts = rng.standard_normal((len(GROUPS) + len(regions.groups), 2, kept.sum()), dtype=np.float32)
+    white = parts[:, 0] + 1j * parts[:, 1]
+    codes = [GROUPS.index(group) for group in regions.groups]
+    mixed = (
+        np.sqrt(preset.coherence) * white[: len(GROUPS)][codes] + np.sqrt(1 - preset.coherence) * white[len(GROUPS) :]
+    )
+    spectrum = np.zeros((len(regions.groups), len(frequencies)), dtype=np.complex64)
+    spectrum[:, kept] = mixed * (shape * n_fft / 2).astype(np.float32)
+    return irfft(spectrum, n_fft, axis=1)[:, :n_times]
+
+
+def _upsample_linear(series: np.ndarray, factor: int) -> np.ndarray:
+    """Interpolate linearly between samples, holding the last, shape (n_series, n_samples × factor)."""
+    following = np.concatenate([series[:, 1:], series[:, -1:]], axis=1)
+    share = (np.arange(factor) / factor).astype(np.float32)
+    fine = series[:, :, None] + (following - series)[:, :, None] * share
+    return fine.reshape(len(series), -1)
+
+
+def _background(preset: Preset, head: Head, traits: Traits, n_times: int, rng: np.random.Generator) -> np.ndarray:
+    """1/f background at the scalp, shape (n_channels, n_times), volts.
+
+    Many independent sources with one spectrum, seen through the lead field L, are Gaussian noise with spatial covariance
+    L Lᵀ: it is drawn so directly.
+    """
+    from scipy.fft import irfft, next_fast_len, rfftfreq
+
+    n_channels = len(head.electrodes)
+    covariance = head.lead_field @ head.lead_field.T
+    covariance *= preset.background_shared * n_channels / np.trace(covariance)
+    covariance += (1 - preset.background_shared) * np.eye(n_channels)
+    mixing = np.linalg.cholesky(covariance).astype(np.float32)
+    n_fft = next_fast_len(n_times, real=True)
+    frequencies = rfftfreq(n_fft, 1 / MODEL_RATE)
+    kept = frequencies > 0.2
+    shape = frequencies[kept] ** (-traits.background_exponent / 2)
+    shape *= preset.background * 1e-6 / np.sqrt((shape**2).sum())
+    parts = rng.standard_normal((n_channels, 2, kept.sum()), dtype=np.float32)
+    spectrum = np.zeros((n_channels, len(frequencies)), dtype=np.complex64)
+    spectrum[:, kept] = mixing @ ((parts[:, 0] + 1j * parts[:, 1]) * (shape * n_fft / 2).astype(np.float32))
+    return irfft(spectrum, n_fft, axis=1)[:, :n_times]
+
+
+def _eyes(
+    preset: Preset, activity: Activity, times: np.ndarray, power_times: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Blinks and slow rolling movements at the EOG channel, shape (n_times,), volts."""
+    from scipy.signal import butter, sosfiltfilt
+
+    slow = sosfiltfilt(
+        butter(2, (0.1, 0.5), "bandpass", fs=POWER_RATE, output="sos"), rng.standard_normal(len(power_times))
+    )
+    slow *= activity.by_stage(preset.slow_eye_movement) / slow.std()
+    eyes = np.interp(times, power_times, slow)
+    rate = np.interp(times, power_times, activity.by_stage(preset.blinks_per_minute)) / 60 / MODEL_RATE
+    width = int(0.4 * MODEL_RATE)
+    blink = np.hanning(width) ** 2
+    for sample in np.flatnonzero(rng.random(len(times)) < rate):
+        span = slice(sample, min(sample + width, len(times)))
+        eyes[span] += preset.blink * rng.uniform(0.7, 1.3) * blink[: span.stop - span.start]
+    return eyes * 1e-6
+
+
+def _heart(rate: np.ndarray, times: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Beats (s) and an electrocardiogram with R peaks of 1, shape (n_times,); the rate (per minute) breathes and wanders."""
+    phase = rng.uniform(0, 2 * np.pi)
+    beats, time = [], times[0] + rng.uniform(0, 1)
+    while time < times[-1]:
+        beats.append(time)
+        now = np.interp(time, times, rate) + 3 * np.sin(2 * np.pi * 0.25 * time + phase) + rng.normal(0, 1.5)
+        time += 60 / max(now, 35.0)
+    beats = np.array(beats)
+    impulses = np.zeros(len(times))
+    np.add.at(impulses, np.clip(np.round((beats - times[0]) * MODEL_RATE).astype(int), 0, len(times) - 1), 1.0)
+    t = np.arange(-0.3, 0.5, 1 / MODEL_RATE)
+    wave = sum(
+        height * np.exp(-0.5 * ((t - at) / width) ** 2)
+        for at, height, width in (
+            (-0.17, 0.12, 0.025),
+            (-0.03, -0.12, 0.010),
+            (0.0, 1.0, 0.012),
+            (0.03, -0.2, 0.012),
+            (0.26, 0.25, 0.05),
+        )
+    )
+    centre = round(0.3 * MODEL_RATE)
+    course = np.convolve(impulses, wave)[centre : centre + len(times)]
+    return beats, course
+
+
+def pieces(preset: Preset, slow: Slow, sfreq: float, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Bring a run to the file's rate and add the sensors, piece by piece.
+
+    Parameters
+    ----------
+    preset : Preset
+        Sensor noise and mains.
+    slow : Slow
+        The run at `MODEL_RATE`.
+    sfreq : float
+        Rate of the file in Hz, a multiple of `MODEL_RATE`.
+    rng : numpy.random.Generator
+        Source of chance.
+
+    Yields
+    ------
+    numpy.ndarray
+        Shape (n_channels, n_times of the piece), float32, volts; together the whole run.
+    """
+    from scipy.signal import resample_poly
+
+    factor = round(sfreq / MODEL_RATE)
+    n_channels, n_slow = slow.eeg.shape
+    size, margin = int(_PIECE_SECONDS * MODEL_RATE), int(_MARGIN_SECONDS * MODEL_RATE)
+    phases = rng.uniform(0, 2 * np.pi, (n_channels, 1))
+    hum = preset.mains * 1e-6 * rng.uniform(0.5, 1.5, (n_channels, 1))
+    for begin in range(0, n_slow, size):
+        end = min(begin + size, n_slow)
+        low, high = max(0, begin - margin), min(n_slow, end + margin)
+        fine = (
+            resample_poly(slow.eeg[:, low:high], factor, 1, axis=1, padtype="line")
+            if factor > 1
+            else slow.eeg[:, low:high]
+        )
+        piece = fine[:, (begin - low) * factor : (end - low) * factor].astype(np.float32)
+        # white noise of a fixed density: a file with a higher rate holds more of it
+        noise = preset.sensor_noise * 1e-6 * np.sqrt(sfreq / 250.0)
+        if noise:
+            piece += noise * rng.standard_normal(piece.shape, dtype=np.float32)
+        if preset.mains:
+            times = (begin * factor + np.arange(piece.shape[1])) / sfreq
+            angle = 2 * np.pi * 60.0 * times
+            # sin(a + b) from two rows instead of one sine per sample and channel
+            piece += (hum * np.cos(phases) * np.sin(angle) + hum * np.sin(phases) * np.cos(angle)).astype(np.float32)
+        yield piece

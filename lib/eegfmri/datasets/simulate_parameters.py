@@ -1,0 +1,426 @@
+"""What the simulator assumes: every number with its reason and its source.
+
+Two presets were fixed before any method was run on what they make, and are not tuned to anybody's score. ``realistic``
+takes values from the literature and is used for every result in the book. ``strong`` removes noise, artefacts and motion
+and couples the modalities strongly; tests use it to show that a method can learn at all. A scale says how many people and
+how large the files are, and changes nothing of the model.
+
+Sources are BibTeX keys of the book's bibliography; an assumption that no source fixes says so in its reason.
+"""
+
+# ruff: noqa: RUF009  (_given returns a dataclasses.field)
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from types import MappingProxyType
+
+from eegfmri.errors import RequestError
+from eegfmri.recordings import STAGES
+
+#: Frequency bands of the planted oscillations in Hz. Spindles (sigma) lie inside alpha and beta of the analysis bands.
+BANDS = MappingProxyType(
+    {
+        "delta": (1.0, 4.0),
+        "theta": (4.0, 8.0),
+        "alpha": (8.0, 13.0),
+        "sigma": (11.0, 16.0),
+        "beta": (13.0, 30.0),
+        "gamma": (30.0, 45.0),
+    }
+)
+
+#: Groups of regions that share strengths, fluctuations and couplings.
+GROUPS = ("occipital", "parietal", "default", "sensorimotor", "frontal", "temporal", "limbic", "thalamus")
+
+
+def _given(default, reason: str, *sources: str):
+    """A field with its reason and sources; tables become read-only."""
+    metadata = {"reason": reason, "sources": sources}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def _by_stage(*gains: float) -> dict[str, float]:
+    return dict(zip(STAGES, gains, strict=True))
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Parameters of the generative model.
+
+    Every field's metadata holds ``reason`` and ``sources``; `parameter_table` lists them.
+    """
+
+    name: str = _given("realistic", "Name of the preset.")
+
+    # cortical oscillations
+    moment: dict = _given(
+        {
+            "delta": {"frontal": 9.0, "": 6.5},
+            "theta": {"frontal": 6.0, "temporal": 5.5, "": 4.5},
+            "alpha": {"occipital": 20.0, "parietal": 12.0, "default": 8.0, "sensorimotor": 6.0, "": 3.5},
+            "sigma": {"sensorimotor": 3.0, "frontal": 3.0, "": 2.0},
+            "beta": {"sensorimotor": 4.0, "frontal": 3.5, "": 2.5},
+            "gamma": {"": 0.8},
+        },
+        "Root-mean-square dipole moment per region in wakefulness, nAm (key '' for all other groups): the order of 10 nAm "
+        "of evoked patches, chosen so that scalp amplitudes fall into the textbook ranges (posterior alpha 10 to 30 uV "
+        "with eyes closed).",
+        "hamalainen1993magnetoencephalography",
+        "berger1929elektrenkephalogramm",
+    )
+    stage_gain: dict = _given(
+        {
+            "delta": _by_stage(1.0, 1.6, 4.5, 14.0),
+            "theta": _by_stage(1.0, 1.9, 2.2, 2.2),
+            "alpha": _by_stage(1.0, 0.35, 0.25, 0.20),
+            "sigma": _by_stage(1.0, 1.0, 1.5, 1.2),
+            "beta": _by_stage(1.0, 0.80, 0.60, 0.45),
+            "gamma": _by_stage(1.0, 0.90, 0.70, 0.60),
+        },
+        "Power relative to wakefulness: alpha gives way to theta in N1, spindles and slow waves come in N2, slow waves rule "
+        "N3 (scoring rules); ratios read off the spectra of healthy sleepers.",
+        "iber2007aasm",
+        "ogilvie2001process",
+        "prerau2017sleep",
+    )
+    stage_gain_spread: float = _given(
+        0.25,
+        "Spread between people of the exponent on the stage gains: in some, alpha hardly drops. Spread assumed.",
+        "ogilvie2001process",
+    )
+    power_spread: float = _given(
+        0.40,
+        "Spread between people of log power per band (natural log): power is a trait. Value assumed.",
+        "buckelmuller2006trait",
+    )
+    alpha_power_spread: float = _given(
+        0.60, "The same for alpha, which differs most between people. Value assumed.", "buckelmuller2006trait"
+    )
+    alpha_frequency: tuple[float, float] = _given(
+        (10.0, 1.0), "Mean and spread of the individual alpha frequency, Hz.", "klimesch1999eeg", "haegens2014inter"
+    )
+    alpha_width: float = _given(
+        0.9,
+        "Half width of the alpha peak (Gaussian, Hz), as narrow as spectra of single people show.",
+        "haegens2014inter",
+    )
+    coherence: float = _given(
+        0.45,
+        "Share of a carrier's variance common to its group, so that a patch larger than a region adds up.",
+        "nunez2006electric",
+    )
+    fluctuation: float = _given(
+        0.50,
+        "Standard deviation of spontaneous log power (natural log) below 0.1 Hz: alpha waxes and wanes about twofold over "
+        "tens of seconds.",
+        "goldman2002simultaneous",
+        "chang2013eeg",
+    )
+    fluctuation_shares: tuple[float, float, float] = _given(
+        (0.25, 0.50, 0.25),
+        "Shares of its variance common to the brain, to the group, and own to the region. Assumed.",
+        "goldman2002simultaneous",
+    )
+    fluctuation_cutoff: float = _given(
+        0.08, "Hz above which spontaneous fluctuations fall off.", "fox2007spontaneous", "laufs2003eeg"
+    )
+    fluctuation_exponent: float = _given(0.8, "Exponent of their 1/f spectrum below it.", "he2010temporal")
+    spindles_per_minute: dict = _given(
+        _by_stage(0.0, 0.2, 3.0, 1.5), "Spindle density per minute by stage.", "purcell2017characterizing"
+    )
+    spindle_seconds: tuple[float, float] = _given(
+        (0.5, 1.5), "Shortest and longest spindle, s.", "purcell2017characterizing", "iber2007aasm"
+    )
+    spindle_frequency: tuple[float, float] = _given(
+        (13.0, 0.5), "Mean and spread between people of spindle frequency, Hz.", "purcell2017characterizing"
+    )
+    spindle_gain: float = _given(
+        25.0,
+        "Power of a spindle at its peak relative to waking sigma power; gives spindles of 20 to 50 uV.",
+        "purcell2017characterizing",
+    )
+    k_complexes_per_minute: dict = _given(
+        _by_stage(0.0, 0.0, 1.5, 0.5),
+        "Bursts of slow activity (K-complexes) per minute by stage.",
+        "colrain2005kcomplex",
+    )
+    k_complex_gain: float = _given(
+        30.0, "Their peak delta power relative to waking delta power.", "colrain2005kcomplex"
+    )
+    transition_jitter: float = _given(
+        8.0,
+        "True changes of stage fall up to so many seconds around the epoch border: epochs are scored by majority.",
+        "iber2007aasm",
+    )
+    transition_seconds: float = _given(5.0, "Time constant of a change of stage, s. Assumed.", "ogilvie2001process")
+
+    # head and EEG
+    head_radius: tuple[float, float] = _given(
+        (0.096, 0.003), "Mean and spread of the head radius, m.", "hamalainen1993magnetoencephalography"
+    )
+    electrode_shift: float = _given(
+        0.004, "Spread of each electrode's displacement on the scalp per axis, m.", "khosla1999spatial"
+    )
+    orientation_spread: float = _given(
+        0.5,
+        "Spread of source orientation around the radial direction (tangent of the angle per axis): cortex folds.",
+        "nunez2006electric",
+    )
+    background: float = _given(6.0, "Root mean square of the 1/f background over scalp channels, uV.", "he2010temporal")
+    background_exponent: tuple[float, float] = _given(
+        (1.3, 0.2), "Mean and spread between people of the exponent of its power spectrum.", "he2010temporal"
+    )
+    background_shared: float = _given(
+        0.8, "Share of its variance that comes from the cortex (mixed by the lead field). Assumed."
+    )
+    sensor_noise: float = _given(
+        1.5, "White noise per channel, uV: amplifier and residual scanner noise.", "debener2008properties"
+    )
+    mains: float = _given(0.8, "Amplitude of 60-Hz mains hum, uV. Assumed.")
+    blinks_per_minute: dict = _given(
+        _by_stage(6.0, 1.0, 0.0, 0.0),
+        "Blinks per minute by stage; few, since eyes are closed. Assumed.",
+        "iber2007aasm",
+    )
+    blink: float = _given(150.0, "Peak of a blink at the EOG channel, uV.", "croft2000removal")
+    slow_eye_movement: dict = _given(
+        _by_stage(10.0, 45.0, 5.0, 0.0),
+        "Root mean square of slow eye movements (below 0.5 Hz) at the EOG channel, uV: a sign of N1.",
+        "iber2007aasm",
+        "ogilvie2001process",
+    )
+    heart_rate: dict = _given(
+        _by_stage(64.0, 61.0, 58.0, 57.0),
+        "Mean heart rate by stage, beats per minute: it falls with sleep.",
+        "trinder2001autonomic",
+    )
+    heart_rate_spread: float = _given(6.0, "Its spread between people.", "trinder2001autonomic")
+    r_peak: float = _given(900.0, "R peak at the ECG channel, uV.", "debener2008properties")
+    cardiac_field: float = _given(
+        2.0,
+        "Peak of the heart's electric field at the scalp, uV (the ballistocardiogram is not part of this).",
+        "debener2008properties",
+    )
+
+    # coupling and BOLD
+    coupling: dict = _given(
+        {
+            "alpha": {
+                "occipital": -0.60,
+                "parietal": -0.40,
+                "frontal": -0.25,
+                "default": -0.05,
+                "sensorimotor": -0.20,
+                "temporal": -0.15,
+                "limbic": 0.0,
+                "thalamus": 0.40,
+            },
+            "beta": {"default": 0.30, "sensorimotor": -0.35, "": 0.0},
+            "gamma": {"occipital": 0.30, "": 0.15},
+            "theta": {"frontal": -0.15, "default": -0.20, "": 0.0},
+            "delta": {"frontal": -0.05, "default": -0.06, "parietal": -0.05, "thalamus": -0.05, "": -0.03},
+            "sigma": {"thalamus": 0.08, "temporal": 0.04, "limbic": 0.04, "": 0.0},
+        },
+        "BOLD change in percent per unit of power relative to wakefulness, by band and group: alpha negative over occipital, "
+        "parietal and lateral frontal cortex and positive in the thalamus; beta positive in the default mode and negative "
+        "over sensorimotor cortex; gamma positive; frontal theta negative in the default mode; slow waves negative; spindles "
+        "positive in thalamus and temporal cortex. Signs from the sources; sizes within the tenths of a percent they report.",
+        "goldman2002simultaneous",
+        "moosmann2003correlates",
+        "laufs2003eeg",
+        "laufs2003electroencephalographic",
+        "demunck2007hemodynamic",
+        "ritter2009rolandic",
+        "scheeringa2008frontal",
+        "scheeringa2011neuronal",
+        "logothetis2001neurophysiological",
+        "kaufmann2006brain",
+        "schabus2007hemodynamic",
+    )
+    coupling_spread: float = _given(
+        0.25, "Spread between people of a factor on all couplings. Assumed.", "demunck2007hemodynamic"
+    )
+    latency_spread: float = _given(
+        0.7,
+        "Spread between people of the shift of the canonical response (peak at 5 s), s.",
+        "handwerker2004variation",
+        "glover1999deconvolution",
+    )
+    regional_latency_spread: float = _given(
+        0.25, "Spread between regions of a person, s.", "handwerker2004variation", "demunck2007hemodynamic"
+    )
+    bold_fluctuation: float = _given(
+        0.50,
+        "Standard deviation of regional BOLD that no EEG band explains, percent.",
+        "fox2007spontaneous",
+        "kruger2001neuroimaging",
+    )
+    bold_fluctuation_gain: dict = _given(
+        _by_stage(1.0, 1.25, 1.35, 0.90),
+        "Its amplitude by stage: slow BOLD fluctuations grow in light sleep.",
+        "fukunaga2006large",
+        "horovitz2008low",
+    )
+    bold_fluctuation_shares: tuple[float, float, float] = _given(
+        (0.20, 0.45, 0.35),
+        "Shares of its variance common to the brain, to the group, own to the region. Assumed.",
+        "fox2007spontaneous",
+    )
+    tsnr: float = _given(
+        110.0, "Signal over thermal noise of a grey-matter voxel: large voxels at 3 T.", "triantafyllou2005comparison"
+    )
+    cardiac_bold: float = _given(0.5, "Cardiac pulsation in fluid and near vessels, percent.", "glover2000image")
+    respiratory_bold: float = _given(
+        0.4, "Respiration, over the whole brain, percent.", "glover2000image", "birn2006separating"
+    )
+    breaths_per_minute: tuple[float, float] = _given(
+        (15.0, 2.0), "Mean and spread between people of the breathing rate.", "birn2006separating"
+    )
+    drift: float = _given(
+        1.0,
+        "Standard deviation over the brain of the scanner drift by the end of a run, percent.",
+        "smith1999investigation",
+    )
+    translation: float = _given(
+        0.15, "Standard deviation of slow head translation per axis, mm.", "friston1996movement"
+    )
+    rotation: float = _given(0.15, "Standard deviation of slow head rotation per axis, degrees.", "friston1996movement")
+
+    # anatomy
+    brain_scale: float = _given(0.04, "Spread between people of brain size per axis (factor).", "brett2002problem")
+    brain_shift: float = _given(5.0, "Spread of the brain's position in the scanner per axis, mm. Assumed.")
+    brain_tilt: float = _given(4.0, "Spread of the head's rotation in the scanner per axis, degrees. Assumed.")
+    warp: float = _given(
+        2.0, "Root mean square of local anatomical deviations from the template, mm.", "brett2002problem"
+    )
+    bias: float = _given(0.15, "Spread of log receive sensitivity over the brain.", "sled1998nonparametric")
+
+    def at(self, table: str, band: str, group: str) -> float:
+        """Look up ``moment`` or ``coupling`` of a band and a group of regions (0 where neither is named)."""
+        by_group = getattr(self, table)[band]
+        return by_group.get(group, by_group.get("", 0.0))
+
+
+REALISTIC = Preset()
+
+STRONG = replace(
+    REALISTIC,
+    name="strong",
+    stage_gain_spread=0.0,
+    power_spread=0.1,
+    alpha_power_spread=0.1,
+    transition_jitter=0.0,
+    transition_seconds=1.0,
+    background=2.0,
+    sensor_noise=0.0,
+    mains=0.0,
+    blinks_per_minute=_by_stage(0.0, 0.0, 0.0, 0.0),
+    slow_eye_movement=_by_stage(0.0, 0.0, 0.0, 0.0),
+    cardiac_field=0.0,
+    coupling={
+        band: {group: 3.0 * value for group, value in table.items()} for band, table in REALISTIC.coupling.items()
+    },
+    coupling_spread=0.0,
+    bold_fluctuation=0.0,
+    tsnr=float("inf"),
+    cardiac_bold=0.0,
+    respiratory_bold=0.0,
+    drift=0.0,
+    translation=0.0,
+    rotation=0.0,
+)
+
+PRESETS = MappingProxyType({"realistic": REALISTIC, "strong": STRONG})
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How many people, how large the files; nothing of the model.
+
+    Attributes
+    ----------
+    name : str
+        What stands in ``simulated.json`` and in captions.
+    n_subjects : int
+        People.
+    sfreq : float
+        Sampling rate of the EEG files in Hz, a multiple of 125.
+    matrix : tuple of int
+        Voxels per axis of one volume.
+    n_rest, n_sleep : int
+        Runs of each kind per person.
+    rest_epochs, sleep_epochs : int
+        Scored epochs of 30 s per run.
+    lead_in : tuple of float
+        Shortest and longest EEG before the first volume, in s.
+    tail : tuple of float
+        Shortest and longest EEG after the last, in s.
+    """
+
+    name: str
+    n_subjects: int
+    sfreq: float
+    matrix: tuple[int, int, int]
+    n_rest: int = 1
+    n_sleep: int = 1
+    rest_epochs: int = 20
+    sleep_epochs: int = 30
+    lead_in: tuple[float, float] = (8.0, 20.0)
+    tail: tuple[float, float] = (3.0, 8.0)
+
+
+#: Repetition time of ds003768 in s, and the extent of its volume (x, y, z) in mm.
+T_R = 2.1
+FIELD_OF_VIEW = (240.0, 240.0, 140.0)
+
+SCALES = MappingProxyType(
+    {
+        "tiny": Scale(
+            "tiny", 3, 250.0, (20, 20, 10), rest_epochs=8, sleep_epochs=12, lead_in=(4.0, 8.0), tail=(2.0, 4.0)
+        ),
+        "small": Scale("small", 8, 250.0, (32, 32, 16)),
+        "full": Scale("full", 33, 5000.0, (80, 80, 35), n_rest=2, n_sleep=6, lead_in=(15.0, 50.0), tail=(5.0, 20.0)),
+    }
+)
+
+
+#: Quirks of the real files that every simulated dataset has.
+DEFAULT_QUIRKS = ("subject_column", "renamed_header", "doubtful_labels", "blank_for_tab")
+
+#: Quirks planted on request only; meant for three people or more, so that each finds a run of its own.
+OTHER_QUIRKS = ("wrong_sidecar_rate", "truncated_eeg", "missing_channel", "missing_bold", "missing_eeg", "no_trigger")
+
+
+def get_preset(preset: str | Preset) -> Preset:
+    """Return a preset by name, or the given one; `RequestError` for an unknown name."""
+    if isinstance(preset, Preset):
+        return preset
+    if preset not in PRESETS:
+        raise RequestError(f"No preset {preset!r} of the simulator: choose {' or '.join(PRESETS)}.")
+    return PRESETS[preset]
+
+
+def get_scale(scale: str | Scale) -> Scale:
+    """Return a scale by name, or the given one; `RequestError` for an unknown name."""
+    if isinstance(scale, Scale):
+        return scale
+    if scale not in SCALES:
+        raise RequestError(f"No scale {scale!r} of the simulator: choose {', '.join(SCALES)}.")
+    return SCALES[scale]
+
+
+def parameter_table(preset: str | Preset = "realistic") -> list[dict]:
+    """List every parameter of a preset: ``name``, ``value``, ``reason``, ``sources`` (BibTeX keys)."""
+    preset = get_preset(preset)
+    values = asdict(preset)
+    return [
+        {
+            "name": entry.name,
+            "value": values[entry.name],
+            "reason": entry.metadata["reason"],
+            "sources": entry.metadata["sources"],
+        }
+        for entry in fields(Preset)
+        if entry.name != "name"
+    ]

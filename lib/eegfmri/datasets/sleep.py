@@ -1,0 +1,553 @@
+"""The sleep dataset: OpenNeuro ds003768 (Gu et al. 2023), as it lies on disk, traps included.
+
+Sampling rate, channel names and time zero come from each run's own header and markers: the root sidecars say 250 Hz where
+the files hold 5000 Hz, and a recording starts well before its scan. Time zero is the first volume trigger, ``R128``.
+What can be mended without guessing is mended and said; what would need a guess about time or identity is refused.
+"""
+
+import re
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from eegfmri.cache import read_json
+from eegfmri.errors import DataError
+from eegfmri.recordings import EPOCH_COLUMNS, EPOCH_SECONDS, Recording, RecordingSet
+
+#: The 30 scalp channels, in file order, reference FCz.
+EEG_CHANNELS = (
+    *(
+        "Fp1",
+        "Fp2",
+        "F3",
+        "F4",
+        "C3",
+        "C4",
+        "P3",
+        "P4",
+        "O1",
+        "O2",
+        "F7",
+        "F8",
+        "T7",
+        "T8",
+        "P7",
+        "P8",
+        "Fz",
+        "Cz",
+        "Pz",
+        "Oz",
+    ),
+    *("FC1", "FC2", "CP1", "CP2", "FC5", "FC6", "CP5", "CP6", "TP9", "TP10"),
+)
+
+#: Channels that are not on the scalp, with their MNE types.
+OTHER_CHANNELS = {"EOG": "eog", "ECG": "ecg"}
+
+#: More missing scalp channels than this cannot be interpolated with any confidence.
+MAX_MISSING_CHANNELS = 3
+
+SIMULATION_FILE = "simulated.json"
+_LABEL_FILE = re.compile(r"sub-(?P<subject>\w+)-sleep-stage\.tsv$")
+_RUN_FILE = re.compile(r"sub-(?P<subject>\w+?)_(?P<run>task-(?:rest|sleep)_run-\d+)_(?:eeg\.vhdr|bold\.nii(?:\.gz)?)$")
+_LABEL = re.compile(
+    r"^(?:(?P<stage>W|1|2|3)(?: \((?P<doubt>uncertain|unscorable)\))?|2 or 3 \(unscorable\)|unscorable)$"
+)
+_STAGE_NAMES = {"W": "W", "1": "N1", "2": "N2", "3": "N3"}
+_TRIGGER = re.compile(r"(?:^|/)\s*R\s*128$")
+_LABEL_COLUMNS = ["session", "epoch_start_time_sec", "30-sec_epoch_sleep_stage"]
+
+
+def is_root(folder: str | Path) -> bool:
+    """Tell whether a folder holds this dataset, by its content."""
+    folder = Path(folder)
+    return any((folder / "sourcedata").glob("sub-*-sleep-stage.tsv")) or any(
+        folder.glob("sub-*/eeg/sub-*_task-sleep_run-*_eeg.vhdr")
+    )
+
+
+def read(root: str | Path) -> RecordingSet:
+    """Open the dataset: tables, headers and markers of every run, no signals.
+
+    Parameters
+    ----------
+    root : str or pathlib.Path
+        The dataset's top folder, or a folder with nothing but its label tables.
+
+    Returns
+    -------
+    RecordingSet
+        One recording per run that a label table, an EEG header or an image names, in the order of subject and run.
+
+    Raises
+    ------
+    DataError
+        If the folder holds nothing of this dataset.
+    """
+    root = Path(root)
+    tables = {}
+    for folder in (root / "sourcedata", root):
+        for path in sorted(folder.glob("sub-*-sleep-stage.tsv")):
+            match = _LABEL_FILE.search(path.name)
+            tables.setdefault(match["subject"], path)
+    signals: dict[tuple[str, str], dict[str, Path]] = {}
+    for path in (*root.glob("sub-*/eeg/*_eeg.vhdr"), *root.glob("sub-*/func/*_bold.nii*")):
+        if match := _RUN_FILE.search(path.name):
+            kind = "eeg" if path.suffix == ".vhdr" else "bold"
+            signals.setdefault((match["subject"], match["run"]), {})[kind] = path
+    if not tables and not signals:
+        raise DataError(
+            f"{root} holds nothing of the sleep dataset: expected sourcedata/sub-XX-sleep-stage.tsv or sub-XX/eeg/*.vhdr."
+        )
+    simulation = _simulation(root)
+    recordings = []
+    for subject in sorted({*tables, *(subject for subject, _ in signals)}):
+        labels = read_labels(tables[subject]) if subject in tables else Labels({})
+        runs = {*labels.runs, *(run for owner, run in signals if owner == subject)}
+        for run in sorted(runs, key=_run_order):
+            recordings.append(
+                _open_run(root, subject, run, labels, signals.get((subject, run), {}), simulation is not None)
+            )
+    return RecordingSet("sleep", root, tuple(recordings), _sidecar_notes(root, recordings), simulation)
+
+
+@dataclass(frozen=True, eq=False)
+class SleepRecording(Recording):
+    """A run of ds003768; `overrides` holds what its header says wrongly, as MNE's BrainVision reader takes it."""
+
+    overrides: dict = field(default_factory=dict)
+
+    @property
+    def scalp_channels(self) -> tuple[str, ...]:
+        """The 30 scalp channels of the dataset."""
+        return EEG_CHANNELS
+
+    def raw(self):
+        """Open the EEG lazily from the first volume trigger on: 30 scalp channels in volts, EOG and ECG typed so."""
+        self.require_signals()
+        raw = _read_brainvision(self.eeg_file, self.overrides)
+        _canonical(raw)
+        raw.crop(tmin=self.first_sample / self.sfreq)
+        return raw
+
+    def raw_uncut(self):
+        """Open the EEG lazily as the recorder wrote it, lead-in and tail included."""
+        self.require_signals()
+        raw = _read_brainvision(self.eeg_file, self.overrides)
+        _canonical(raw)
+        return raw
+
+    def files(self) -> list[Path]:
+        """Return header, signal and marker file of the EEG, and the image."""
+        paths = super().files()
+        if self.eeg_file is not None:
+            data = self.overrides.get("data_fname", self.eeg_file.with_suffix(".eeg"))
+            paths += [Path(data), self.eeg_file.with_suffix(".vmrk")]
+        return paths
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A subject's label table: epochs per run, and what was mended or stands in the way."""
+
+    runs: dict[str, pd.DataFrame]
+    repaired: dict[str, list[str]] = field(default_factory=dict)
+    problems: dict[str, list[str]] = field(default_factory=dict)
+
+
+def read_labels(path: str | Path) -> Labels:
+    r"""Read one ``sub-XX-sleep-stage.tsv``, mending what can be mended without a guess.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        Tab-separated table with CRLF line ends: run, start of the epoch in seconds, stage; sub-01 alone has a leading
+        column ``subject``.
+
+    Returns
+    -------
+    Labels
+        Epochs per run, as `Recording.epochs` describes them; every epoch counts as used until signals cap it.
+
+    Raises
+    ------
+    DataError
+        If the header is not this table's, naming file and line.
+    """
+    path = Path(path)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    header = lines[0].split("\t") if lines else []
+    extra = header[:1] == ["subject"]
+    if header[int(extra) :] != _LABEL_COLUMNS:
+        raise DataError(
+            f"{path}, line 1: the columns are {header}, expected {_LABEL_COLUMNS}; fetch the file again from the dataset."
+        )
+    subject = _LABEL_FILE.search(path.name)["subject"]
+    rows: dict[str, list[dict]] = {}
+    repaired: dict[str, list[str]] = {}
+    problems: dict[str, list[str]] = {}
+    everywhere = []
+    if extra:
+        everywhere.append(f"{path.name} has an extra leading column 'subject'; it was checked and dropped.")
+    for number, line in enumerate(lines[1:], start=2):
+        if not line.strip():
+            continue
+        fields = line.split("\t")
+        if extra:
+            owner, *fields = fields
+            if owner.strip().lstrip("0") != subject.lstrip("0"):
+                run = fields[0] if fields else "?"
+                problems.setdefault(run, []).append(
+                    f"{path.name}, line {number}: the row belongs to subject {owner}, the file to {subject}; "
+                    "whose labels these are would be a guess."
+                )
+        if len(fields) == 2 and (match := re.fullmatch(r"(\d+)\s+(\S.*)", fields[1])):
+            repaired.setdefault(fields[0], []).append(
+                f"{path.name}, line {number}: a blank stood for the tab between '{match[1]}' and '{match[2]}'; read as two fields."
+            )
+            fields = [fields[0], match[1], match[2]]
+        run = fields[0].strip()
+        if len(fields) != 3 or not fields[1].strip().isdigit():
+            problems.setdefault(run, []).append(
+                f"{path.name}, line {number}: {line!r} is not 'run, seconds, stage'; correct the row."
+            )
+            continue
+        stage, certainty = parse_stage(fields[2])
+        if certainty is None:
+            problems.setdefault(run, []).append(
+                f"{path.name}, line {number}: stage {fields[2]!r} is not in the dataset's vocabulary; correct the label."
+            )
+            continue
+        rows.setdefault(run, []).append(
+            {
+                "onset": float(fields[1]),
+                "duration": EPOCH_SECONDS,
+                "label": fields[2].strip(),
+                "stage": stage,
+                "certainty": certainty,
+                "used": certainty == "certain",
+            }
+        )
+    runs = {run: pd.DataFrame(epochs, columns=EPOCH_COLUMNS) for run, epochs in rows.items()}
+    for run, epochs in runs.items():
+        steps = np.diff(epochs["onset"])
+        if len(steps) and not (steps > 0).all():
+            problems.setdefault(run, []).append(
+                f"{path.name}: the epochs of {run} are not in order of time; which label holds would be a guess."
+            )
+        if (epochs["onset"] % EPOCH_SECONDS).any():
+            problems.setdefault(run, []).append(
+                f"{path.name}: epochs of {run} do not start at multiples of {EPOCH_SECONDS:.0f} s; correct the table."
+            )
+    for run in runs:
+        repaired[run] = everywhere + repaired.get(run, [])
+    return Labels(runs, repaired, problems)
+
+
+def parse_stage(label: str) -> tuple[str | None, str | None]:
+    """Split a label into stage and certainty.
+
+    Parameters
+    ----------
+    label : str
+        As written: ``W``, ``1``, ``2 (uncertain)``, ``2 or 3 (unscorable)``, ``Unscorable``.
+
+    Returns
+    -------
+    stage : {"W", "N1", "N2", "N3"} or None
+        None where the scorer named none, or two.
+    certainty : {"certain", "uncertain", "unscorable"} or None
+        None where the label is not in the dataset's vocabulary.
+
+    Examples
+    --------
+    >>> parse_stage("2 (uncertain)")
+    ('N2', 'uncertain')
+    >>> parse_stage("Unscorable")
+    (None, 'unscorable')
+    """
+    text = label.strip()
+    match = _LABEL.match(text if text[:1] not in "uUw" else text.replace("U", "u", 1).replace("w", "W", 1))
+    if match is None:
+        return None, None
+    if match["stage"] is None:
+        return None, "unscorable"
+    return _STAGE_NAMES[match["stage"]], match["doubt"] or "certain"
+
+
+def _run_order(run: str) -> tuple[bool, int]:
+    """Order runs as they were acquired: rest before sleep, then by number."""
+    number = re.search(r"run-(\d+)$", run)
+    return not run.startswith("task-rest"), int(number[1]) if number else 0
+
+
+def _open_run(root, subject, run, labels, signals, simulated) -> SleepRecording:
+    epochs = labels.runs.get(run, pd.DataFrame(columns=EPOCH_COLUMNS))
+    repaired, problems = list(labels.repaired.get(run, [])), list(labels.problems.get(run, []))
+    refused = bool(problems)
+    facts: dict = {}
+    missing = []
+    for kind, expected in (("eeg", "sub-XX/eeg/*_eeg.vhdr"), ("bold", "sub-XX/func/*_bold.nii.gz")):
+        path = signals.get(kind)
+        if path is None:
+            missing.append(
+                f"no {kind.upper()} file ({expected.replace('XX', subject).replace('*', f'sub-{subject}_{run}')})"
+            )
+        elif reason := _not_downloaded(path):
+            missing.append(reason)
+    if run not in labels.runs and run not in labels.problems:
+        missing.append(f"no stage labels (sourcedata/sub-{subject}-sleep-stage.tsv)")
+    if missing:
+        problems.append(f"Missing: {'; '.join(missing)}.")
+    if not missing and not refused:
+        try:
+            facts = _signal_facts(root, subject, run, signals["eeg"], signals["bold"], repaired)
+            epochs = _cap(epochs, facts, repaired)
+        except DataError as error:
+            problems.append(str(error))
+            refused = True
+    status = "missing" if missing else "refused" if refused else "repaired" if repaired else "ok"
+    return SleepRecording(
+        dataset="sleep",
+        subject=subject,
+        run=run,
+        status=status,
+        repaired=tuple(repaired),
+        problems=tuple(problems),
+        eeg_file=signals.get("eeg"),
+        bold_file=signals.get("bold"),
+        epochs=epochs,
+        simulated=simulated,
+        **facts,
+    )
+
+
+def _not_downloaded(path: Path) -> str | None:
+    """Say why a file that the tree names is not there: a dangling link or the text of a git-annex pointer."""
+    if not path.exists():
+        return f"{path.name} is a link to a file that was not downloaded"
+    if path.stat().st_size < 400 and b"/annex/objects/" in path.read_bytes()[:400]:
+        return f"{path.name} is a git-annex pointer, not data: fetch it with `git annex get`"
+    return None
+
+
+def _signal_facts(root, subject, run, header: Path, image: Path, repaired: list[str]) -> dict:
+    """Read what headers, markers and sizes say; append to ``repaired`` what was mended, raise on what is a guess."""
+    overrides = _header_overrides(header, repaired)
+    raw = _read_brainvision(header, overrides)
+    sfreq = float(raw.info["sfreq"])
+    data_file = Path(overrides.get("data_fname", raw.filenames[0]))
+    _note_partial_sample(data_file, header, len(raw.ch_names), repaired)
+    _note_channels(_canonical(raw), header, repaired)
+
+    t_r, n_volumes, shape = _image_facts(root, subject, run, image)
+    onsets = np.array([a["onset"] for a in raw.annotations if _TRIGGER.search(a["description"])])
+    if not len(onsets):
+        raise DataError(
+            f"{header.with_suffix('.vmrk').name} has no volume trigger (R128): where the scan starts in the EEG would be "
+            "a guess; fetch the marker file again."
+        )
+    samples = np.round(np.sort(onsets) * sfreq).astype(int)
+    first, last = int(samples[0]), int(samples[-1])
+    if len(samples) > 1:
+        steps = np.diff(samples) / (t_r * sfreq)
+        if np.abs(steps - np.round(steps)).max() > 0.01 or np.round(steps).min() < 1:
+            raise DataError(
+                f"{header.with_suffix('.vmrk').name}: volume triggers are {np.median(np.diff(samples)) / sfreq:.4g} s apart "
+                f"(median), the repetition time is {t_r:g} s; the two modalities cannot be aligned without a guess."
+            )
+        lost = int((np.round(steps) - 1).sum())
+        if lost:
+            repaired.append(f"{lost} volume trigger(s) inside the run are missing; volumes were counted by time.")
+    n_times = raw.n_times - first
+    triggered = round((last - first) / (t_r * sfreq)) + 1
+    if triggered < n_volumes:
+        ends_early = raw.n_times - last < 1.5 * t_r * sfreq
+        if not ends_early:
+            raise DataError(
+                f"{header.with_suffix('.vmrk').name} has triggers for {triggered} volumes, {image.name} has {n_volumes}, and the "
+                "EEG goes on after the last trigger: which volumes lack a trigger would be a guess."
+            )
+        repaired.append(f"The EEG ends after {triggered} of {n_volumes} volumes; the rest of the scan is not used.")
+    elif triggered > n_volumes:
+        repaired.append(
+            f"{triggered} volume triggers for {n_volumes} volumes; what follows the last volume is not used."
+        )
+    return {
+        "sfreq": sfreq,
+        "ch_names": tuple(raw.ch_names),
+        "first_sample": first,
+        "n_times": n_times,
+        "t_r": t_r,
+        "n_volumes": min(triggered, n_volumes),
+        "volume_shape": shape,
+        "overrides": overrides,
+    }
+
+
+def _header_overrides(header: Path, repaired: list[str]) -> dict:
+    """Find signal and marker file by the header's own stem where it names files that are not there."""
+    text = header.read_text(encoding="utf-8", errors="replace")
+    overrides = {}
+    for key, name, suffix in (("data_fname", "DataFile", ".eeg"), ("marker_fname", "MarkerFile", ".vmrk")):
+        match = re.search(rf"^{name}\s*=\s*(.+?)\s*$", text, flags=re.MULTILINE)
+        named = match[1].replace("$b", header.stem) if match else ""
+        if named and (header.parent / named).is_file():
+            continue
+        own = header.with_suffix(suffix)
+        if not own.is_file() or _not_downloaded(own):
+            raise DataError(
+                f"{header.name} names {named!r}, and neither that file nor {own.name} is there; fetch {own.name}."
+            )
+        overrides[key] = str(own)
+        repaired.append(f"{header.name} names {named!r}, which does not exist; {own.name} was read.")
+    return overrides
+
+
+def _read_brainvision(header: Path, overrides: dict):
+    import mne
+
+    try:
+        return mne.io.read_raw_brainvision(
+            header, eog=("EOG",), overrides=overrides or None, preload=False, verbose="error"
+        )
+    except (ValueError, RuntimeError, KeyError, OSError) as error:
+        raise DataError(f"{header} cannot be read as BrainVision: {error}; fetch the file again.") from error
+
+
+def _canonical(raw) -> dict[str, str]:
+    """Give channels their canonical names and types in place; return what was renamed."""
+    names = {name.lower(): name for name in (*EEG_CHANNELS, *OTHER_CHANNELS)}
+    renamed = {}
+    for name in raw.ch_names:
+        canonical = names.get(name.strip().lower(), name)
+        if canonical != name and canonical not in raw.ch_names:
+            renamed[name] = canonical
+    raw.rename_channels(renamed, verbose="error")
+    types = {name: OTHER_CHANNELS.get(name, "misc") for name in raw.ch_names if name not in EEG_CHANNELS}
+    raw.set_channel_types(types, on_unit_change="ignore", verbose="error")
+    return renamed | {"": ",".join(raw.ch_names)}
+
+
+def _note_channels(renamed: dict[str, str], header: Path, repaired: list[str]) -> None:
+    present = renamed.pop("").split(",")
+    if renamed:
+        pairs = ", ".join(f"{old!r} as {new}" for old, new in renamed.items())
+        repaired.append(f"{header.name}: channel names were read as meant ({pairs}).")
+    absent = [name for name in EEG_CHANNELS if name not in present]
+    if len(absent) > MAX_MISSING_CHANNELS:
+        raise DataError(
+            f"{header.name} lacks {len(absent)} of {len(EEG_CHANNELS)} scalp channels ({', '.join(absent)}): too many to interpolate; "
+            "check that the header belongs to this dataset."
+        )
+    if absent:
+        repaired.append(
+            f"{header.name} lacks channel {', '.join(absent)}; it is interpolated from its neighbours when used."
+        )
+    lacking = [name for name in OTHER_CHANNELS if name not in present]
+    if lacking:
+        repaired.append(f"{header.name} lacks {', '.join(lacking)}; steps that need it are left out.")
+
+
+def _note_partial_sample(data_file: Path, header: Path, n_channels: int, repaired: list[str]) -> None:
+    text = header.read_text(encoding="utf-8", errors="replace")
+    width = 2 if "INT_16" in text else 4
+    surplus = data_file.stat().st_size % (width * n_channels)
+    if surplus:
+        repaired.append(
+            f"{data_file.name} ends {surplus} bytes into a sample of {width * n_channels}: the transfer broke off; "
+            "the partial sample is ignored."
+        )
+
+
+def _image_facts(root: Path, subject: str, run: str, image: Path) -> tuple[float, int, tuple[int, int, int]]:
+    """Return repetition time in s, number of volumes and matrix, from header, sidecar and file size."""
+    import nibabel
+
+    try:
+        proxy = nibabel.load(image)
+    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError) as error:
+        raise DataError(f"{image} cannot be read as NIfTI: {error}; fetch the file again.") from error
+    header, shape = proxy.header, proxy.shape
+    if len(shape) != 4:
+        raise DataError(
+            f"{image} has shape {shape}, expected four dimensions (x, y, z, volumes); fetch the file again."
+        )
+    expected = proxy.dataobj.offset + int(np.prod(shape, dtype=np.int64)) * header.get_data_dtype().itemsize
+    found = _uncompressed_size(image)
+    if found % 2**32 != expected % 2**32:
+        raise DataError(
+            f"{image} is truncated or damaged ({found} bytes of data where {expected} are due); fetch it again."
+        )
+    stem = image.name.removesuffix(".gz").removesuffix(".nii")
+    sidecar = next(
+        (p for p in (image.parent / f"{stem}.json", root / f"{run.split('_')[0]}_bold.json") if p.is_file()), None
+    )
+    t_r = float(header.get_zooms()[3])
+    if header.get_xyzt_units()[1] == "msec":
+        t_r /= 1000
+    if sidecar is not None:
+        stated = read_json(sidecar).get("RepetitionTime")
+        if stated is not None and abs(stated - t_r) > 1e-3:
+            raise DataError(
+                f"{sidecar.name} says a repetition time of {stated:g} s, {image.name} {t_r:g} s: which one holds would be a guess; "
+                "correct the wrong one."
+            )
+        t_r = float(stated if stated is not None else t_r)
+    if t_r <= 0:
+        raise DataError(
+            f"{image.name} says a repetition time of {t_r:g} s and no sidecar says another; add RepetitionTime to {stem}.json."
+        )
+    return t_r, int(shape[3]), tuple(int(n) for n in shape[:3])
+
+
+def _uncompressed_size(image: Path) -> int:
+    """Return the size in bytes (modulo 2**32 for gzip, whose trailer holds no more) without decompressing."""
+    if image.suffix != ".gz":
+        return image.stat().st_size
+    with image.open("rb") as stream:
+        if stream.read(2) != b"\x1f\x8b":
+            raise DataError(f"{image} is not gzip although its name says so; fetch the file again.")
+        stream.seek(-4, 2)
+        return struct.unpack("<I", stream.read(4))[0]
+
+
+def _cap(epochs: pd.DataFrame, facts: dict, repaired: list[str]) -> pd.DataFrame:
+    """Mark epochs that outlast the signals as unused; half a repetition time of slack allows for scans cut to whole volumes."""
+    ends = epochs["onset"] + epochs["duration"]
+    eeg_end = facts["n_times"] / facts["sfreq"]
+    bold_end = facts["n_volumes"] * facts["t_r"]
+    covered = (ends <= eeg_end + 0.5 / facts["sfreq"]) & (ends <= bold_end + facts["t_r"])
+    cut = int((~covered).sum())
+    if cut:
+        repaired.append(
+            f"Signals end at {min(eeg_end, bold_end):.1f} s (EEG {eeg_end:.1f} s, BOLD {bold_end:.1f} s); the last {cut} of "
+            f"{len(epochs)} scored epochs have none and are not used."
+        )
+    return epochs.assign(used=epochs["used"] & covered)
+
+
+def _sidecar_notes(root: Path, recordings: Iterable[Recording]) -> tuple[str, ...]:
+    """Say once per sidecar where it contradicts the recordings' own headers."""
+    notes = []
+    for task in ("rest", "sleep"):
+        sidecar = root / f"task-{task}_eeg.json"
+        rates = {r.sfreq for r in recordings if r.run.startswith(f"task-{task}") and r.sfreq}
+        if sidecar.is_file() and rates:
+            stated = read_json(sidecar).get("SamplingFrequency")
+            if stated is not None and any(abs(rate - stated) > 1e-6 for rate in rates):
+                found = ", ".join(f"{rate:g}" for rate in sorted(rates))
+                notes.append(f"{sidecar.name} says {stated:g} Hz, the headers {found} Hz; the headers are believed.")
+    return tuple(notes)
+
+
+def _simulation(root: Path) -> dict | None:
+    path = root / SIMULATION_FILE
+    if not path.is_file():
+        return None
+    written = read_json(path)
+    return {key: written[key] for key in ("preset", "scale", "seed", "digest")}

@@ -1,0 +1,341 @@
+"""Windows: what an estimator is given, EEG and BOLD around the same moment, read from disk only when touched.
+
+A window names two stretches of a run: samples of EEG and volumes of BOLD. Nothing is copied until a window is indexed, so
+a set of windows far larger than memory can be split, shuffled and iterated.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from eegfmri.cache import digest, file_stamp
+from eegfmri.errors import RequestError
+from eegfmri.recordings import EPOCH_SECONDS, Recording, Stream
+
+
+class LazyArray:
+    """An array of windows cut from memory-mapped runs when indexed.
+
+    Parameters
+    ----------
+    streams : sequence of Stream
+        One per run; all with the same rows.
+    run : array-like of int, shape (n_windows,)
+        Which stream each window lies in.
+    first : array-like of int, shape (n_windows,)
+        Index of each window's first sample in its stream.
+    length : int
+        Samples per window.
+
+    Notes
+    -----
+    Looks like an array of shape (n_windows, n_rows, length): an integer gives one window, a slice, a list or a mask
+    an array of windows, a tuple goes on to index rows and samples. `numpy.asarray` reads everything.
+    """
+
+    def __init__(self, streams: Sequence[Stream], run, first, length: int):
+        self.streams = tuple(streams)
+        self.run = np.asarray(run, dtype=np.intp)
+        self.first = np.asarray(first, dtype=np.intp)
+        self.length = int(length)
+        self._open: dict[int, np.ndarray] = {}
+
+    def __getstate__(self):
+        # Memory maps are opened anew in each process: pickling them would copy the data.
+        return {**self.__dict__, "_open": {}}
+
+    def _run(self, index: int) -> np.ndarray:
+        if index not in self._open:
+            self._open[index] = self.streams[index].load()
+        return self._open[index]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(n_windows, n_rows, length)."""
+        return len(self.run), len(self.streams[0].names) if self.streams else 0, self.length
+
+    @property
+    def ndim(self) -> int:
+        """Three."""
+        return 3
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the values on disk."""
+        return self._run(0).dtype if self.streams else np.dtype(np.float32)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the rows."""
+        return self.streams[0].names if self.streams else ()
+
+    @property
+    def sfreq(self) -> float:
+        """Samples per second."""
+        return self.streams[0].sfreq
+
+    def __len__(self) -> int:
+        return len(self.run)
+
+    def subset(self, indices) -> "LazyArray":
+        """Return the windows at the given indices (or under a mask), still lazy."""
+        return LazyArray(self.streams, self.run[indices], self.first[indices], self.length)
+
+    def _window(self, index: int) -> np.ndarray:
+        first = self.first[index]
+        return self._run(self.run[index])[:, first : first + self.length]
+
+    def __getitem__(self, key) -> np.ndarray:
+        head, rest = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
+        if isinstance(head, (int, np.integer)):
+            return np.array(self._window(int(head))[rest] if rest else self._window(int(head)))
+        indices = np.arange(len(self))[head]
+        if not rest:
+            out = np.empty((len(indices), *self.shape[1:]), dtype=self.dtype)
+            for row, index in enumerate(indices):
+                out[row] = self._window(index)
+            return out
+        return np.stack([self._window(index)[rest] for index in indices]) if len(indices) else np.empty((0,))
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        out = self[:]
+        return out if dtype is None else out.astype(dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Windows with their labels, groups and times: the ``X`` of every estimator here.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        One row per window: ``subject``, ``run``, ``onset`` (s from the first volume of the run) and ``order`` (rank in
+        the subject's session), then ``start`` and ``stop``: the stretch of the run, in s, that either modality touches.
+    eeg, bold : LazyArray
+        Shapes (n_windows, n_channels, n_times) and (n_windows, n_regions, n_volumes).
+    y : numpy.ndarray
+        Class index, shape (n_windows,).
+    classes : tuple of str
+        Names of the classes.
+    dropped : dict of str to int
+        How many epochs were left out, and why.
+    features : dict of str to numpy.ndarray
+        Arrays with one row per window, made from that window alone; see `with_feature`.
+    """
+
+    table: pd.DataFrame
+    eeg: LazyArray
+    bold: LazyArray
+    y: np.ndarray
+    classes: tuple[str, ...]
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    features: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def shape(self) -> tuple[int]:
+        """(n_windows,): lets scikit-learn count and index windows."""
+        return (len(self),)
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Subject of each window, shape (n_windows,)."""
+        return self.table["subject"].to_numpy()
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Subjects in order, each once."""
+        return tuple(dict.fromkeys(self.groups))
+
+    @property
+    def digest(self) -> str:
+        """Identify table, labels, features and the signals' files."""
+        stamps = [[file_stamp(s.path)[1:] for s in array.streams] for array in (self.eeg, self.bold)]
+        return digest(
+            self.table.to_csv(index=False),
+            self.y,
+            self.classes,
+            stamps,
+            {k: np.asarray(v) for k, v in self.features.items()},
+        )
+
+    def __getitem__(self, indices) -> "Windows":
+        indices = np.arange(len(self))[indices]
+        if indices.ndim == 0:
+            indices = indices[None]
+        return replace(
+            self,
+            table=self.table.iloc[indices].reset_index(drop=True),
+            eeg=self.eeg.subset(indices),
+            bold=self.bold.subset(indices),
+            y=self.y[indices],
+            features={name: values[indices] for name, values in self.features.items()},
+        )
+
+    def with_feature(self, name: str, function: Callable[["Windows"], np.ndarray]) -> "Windows":
+        """Attach an array computed from each window alone.
+
+        Since no row depends on another, it may be computed once before any split without leaking anything; what is
+        fitted (scaling, selection) belongs into the estimator.
+
+        Parameters
+        ----------
+        name : str
+            Under which an estimator finds it.
+        function : callable
+            Takes a run's windows, returns an array with one row per window. Called run by run, so memory stays small.
+
+        Returns
+        -------
+        Windows
+            With the feature attached.
+        """
+        parts, order = [], []
+        for _, rows in self.table.groupby(["subject", "run"], sort=False).indices.items():
+            part = np.asarray(function(self[rows]))
+            if len(part) != len(rows):
+                raise RequestError(
+                    f"Feature {name!r} has {len(part)} rows for {len(rows)} windows: it must have one per window."
+                )
+            parts.append(part)
+            order.append(rows)
+        values = np.concatenate(parts)
+        out = np.empty_like(values)
+        out[np.concatenate(order)] = values
+        return replace(self, features={**self.features, name: out})
+
+
+def epoch_windows(
+    recordings: Iterable[Recording],
+    eeg: Callable[[Recording], Stream],
+    bold: Callable[[Recording], Stream],
+    *,
+    classes: Sequence[str] = ("W", "N1", "N2"),
+    eeg_epochs: int = 1,
+    bold_volumes: int = 14,
+    lag: float = 5.0,
+    merge: Mapping[str, str] | None = None,
+) -> Windows:
+    """Cut one window per scored epoch, with context on both modalities.
+
+    Parameters
+    ----------
+    recordings : iterable of Recording
+        Unusable ones are counted as dropped.
+    eeg, bold : callable
+        Give a recording's prepared stream (`eegfmri.eeg.prepare`, `eegfmri.bold.prepare`).
+    classes : sequence of str, default=("W", "N1", "N2")
+        Stages to keep; N3 has 42 certain epochs in four people and cannot be a class of its own.
+    eeg_epochs : int, default=1
+        Odd number of 30-s epochs of EEG centred on the scored one.
+    bold_volumes : int, default=14
+        Number of volumes centred on the epoch's centre plus the lag.
+    lag : float, default=5.0
+        Haemodynamic delay in s: BOLD is taken this much later than EEG.
+    merge : mapping of str to str or None
+        Stages to rename before selection (``{"N3": "N2"}``).
+
+    Returns
+    -------
+    Windows
+        In order of subject, run and time; epochs whose context leaves the run are dropped and counted.
+
+    Raises
+    ------
+    RequestError
+        If the context is not odd, or nothing is left.
+    """
+    if eeg_epochs < 1 or eeg_epochs % 2 == 0:
+        raise RequestError(f"The EEG context is centred on an epoch, so eeg_epochs must be odd, not {eeg_epochs}.")
+    if bold_volumes < 1:
+        raise RequestError(f"A window needs at least one volume, so bold_volumes cannot be {bold_volumes}.")
+    dropped = dict.fromkeys(
+        (
+            "recording not usable",
+            "uncertain or unscorable",
+            "no signal",
+            "stage not among the classes",
+            "context leaves the run",
+        ),
+        0,
+    )
+    rows, eeg_streams, bold_streams = [], [], []
+    ranks: dict[str, int] = {}
+    for recording in recordings:
+        if not recording.usable:
+            dropped["recording not usable"] += len(recording.epochs)
+            continue
+        eeg_stream, bold_stream = eeg(recording), bold(recording)
+        n_times, n_volumes = eeg_stream.load().shape[1], bold_stream.load().shape[1]
+        eeg_length = round(eeg_epochs * EPOCH_SECONDS * eeg_stream.sfreq)
+        for epoch in recording.epochs.itertuples():
+            rank = ranks[recording.subject] = ranks.get(recording.subject, -1) + 1
+            stage = (merge or {}).get(epoch.stage, epoch.stage)
+            if epoch.certainty != "certain":
+                dropped["uncertain or unscorable"] += 1
+                continue
+            if not epoch.used:
+                dropped["no signal"] += 1
+                continue
+            if stage not in classes:
+                dropped["stage not among the classes"] += 1
+                continue
+            centre = epoch.onset + epoch.duration / 2
+            eeg_first = round((centre - eeg_length / eeg_stream.sfreq / 2 - eeg_stream.start) * eeg_stream.sfreq)
+            middle = (centre + lag - bold_stream.start) * bold_stream.sfreq
+            bold_first = round(middle - (bold_volumes - 1) / 2)
+            if (
+                eeg_first < 0
+                or eeg_first + eeg_length > n_times
+                or bold_first < 0
+                or bold_first + bold_volumes > n_volumes
+            ):
+                dropped["context leaves the run"] += 1
+                continue
+            t_r = 1 / bold_stream.sfreq
+            rows.append(
+                {
+                    "subject": recording.subject,
+                    "run": recording.run,
+                    "onset": epoch.onset,
+                    "order": rank,
+                    "start": min(eeg_stream.start + eeg_first / eeg_stream.sfreq, bold_first * t_r),
+                    "stop": max(
+                        eeg_stream.start + (eeg_first + eeg_length) / eeg_stream.sfreq,
+                        (bold_first + bold_volumes) * t_r,
+                    ),
+                    "y": classes.index(stage),
+                    "stream": len(eeg_streams),
+                    "eeg_first": eeg_first,
+                    "bold_first": bold_first,
+                }
+            )
+        eeg_streams.append(eeg_stream)
+        bold_streams.append(bold_stream)
+    if not rows:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count) or "no scored epoch"
+        raise RequestError(f"No window is left ({reasons}): choose other subjects, classes or a shorter context.")
+    _same(eeg_streams, "EEG")
+    _same(bold_streams, "BOLD")
+    table = pd.DataFrame(rows)
+    return Windows(
+        table=table[["subject", "run", "onset", "order", "start", "stop"]],
+        eeg=LazyArray(eeg_streams, table["stream"], table["eeg_first"], eeg_length),
+        bold=LazyArray(bold_streams, table["stream"], table["bold_first"], bold_volumes),
+        y=table["y"].to_numpy(),
+        classes=tuple(classes),
+        dropped=dropped,
+    )
+
+
+def _same(streams: Sequence[Stream], kind: str) -> None:
+    for stream in streams:
+        if stream.names != streams[0].names or abs(stream.sfreq - streams[0].sfreq) > 1e-9:
+            raise RequestError(
+                f"{kind} runs differ ({streams[0].path.name}: {len(streams[0].names)} rows at {streams[0].sfreq:g} Hz; {stream.path.name}: "
+                f"{len(stream.names)} rows at {stream.sfreq:g} Hz): prepare them with the same settings."
+            )

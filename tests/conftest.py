@@ -1,0 +1,52 @@
+"""Fixtures shared by all tests, and the rule that where real files are required none of their tests is skipped."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def _folder(variable: str) -> Path:
+    """Return the folder that an environment variable names, or skip the test with the reason."""
+    named = os.environ.get(variable)
+    if not named:
+        pytest.skip(f"{variable} is not set: it names the folder of the real files")
+    folder = Path(named)
+    if not folder.is_absolute() or not folder.is_dir():
+        pytest.fail(f"{variable} is {named!r}: it must be the absolute path of a folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real files (``EEGFMRI_REAL_DATA``); mark the tests that use it ``real_data``."""
+    return _folder("EEGFMRI_REAL_DATA")
+
+
+@pytest.fixture(scope="session")
+def nilearn_data() -> Path:
+    """Folder where nilearn keeps its atlases (``NILEARN_DATA``); mark the tests that use it ``real_data``."""
+    return _folder("NILEARN_DATA")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory) -> Path:
+    """Keep the cached preprocessing of tests out of the project: ``EEGFMRI_CACHE`` points to a temporary folder."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EEGFMRI_CACHE", str(folder))
+        yield folder
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Fail a skipped ``real_data`` test when ``EEGFMRI_REQUIRE_REAL_DATA`` is 1."""
+    report = yield
+    required = os.environ.get("EEGFMRI_REQUIRE_REAL_DATA") == "1"
+    if required and report.skipped and not hasattr(report, "wasxfail") and item.get_closest_marker("real_data"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = (
+            f"{item.nodeid} needs the real files and was skipped, which EEGFMRI_REQUIRE_REAL_DATA=1 forbids: {reason}"
+        )
+    return report

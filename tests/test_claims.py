@@ -1,0 +1,437 @@
+"""The ledger is well formed, its arithmetic comes out, and a verdict never says more than the recordings allow."""
+
+import copy
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.polynomial import chebyshev
+
+from eegfmri import claims, printed_equations, project
+from eegfmri.errors import DataError, RequestError
+
+PAPERS = ["graph_fusion", "saliency_fusion", "synthesis", "transformer_cnn"]
+CHAPTERS = {
+    "fusion/graph_fusion",
+    "fusion/saliency_fusion",
+    "synthesis/synthesis",
+    "synthesis/transformer_cnn",
+    "recordings/datasets",
+}
+finite = st.floats(-1e6, 1e6, allow_nan=False)
+
+
+@pytest.fixture(scope="module")
+def ledger():
+    return {claim.id: claim for claim in claims.load()}
+
+
+@pytest.fixture(scope="module")
+def verdicts():
+    return {entry["id"]: entry for entry in claims.verify([])["claims"]}
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """Write a ledger in which something was changed, and return its path."""
+    original = yaml.safe_load((project.data_dir() / "claims.yml").read_text(encoding="utf-8"))
+
+    def change(edit):
+        document = copy.deepcopy(original)
+        edit(document, {entry["id"]: entry for entry in document["claims"]})
+        path = tmp_path / "claims.yml"
+        path.write_text(yaml.safe_dump(document, allow_unicode=True), encoding="utf-8")
+        return path
+
+    return change
+
+
+def results(key, value, low=None, high=None, *, dataset="sleep", simulated=False, chapter="any/chapter", **more):
+    """Return a results.json document with one result."""
+    return {
+        "schema": 1,
+        "chapter": chapter,
+        "parameters": more,
+        "data": {"dataset": dataset, "simulated": simulated, "digest": "0123"},
+        "environment": {},
+        "seconds": 1.0,
+        "results": [{"key": key, "value": value, "low": low, "high": high, "unit": "", "n": 23}],
+    }
+
+
+def verdict_of(claim_id, *documents, **options):
+    entries = claims.verify(documents, **options)["claims"]
+    return next(entry for entry in entries if entry["id"] == claim_id)
+
+
+# ------------------------------------------------------------------------------------------------ the ledger itself
+
+
+def test_every_paper_has_claims_and_every_claim_can_be_tested(ledger):
+    assert list(dict.fromkeys(claim.paper for claim in ledger.values())) == PAPERS
+    for claim in ledger.values():
+        assert claim.chapter in CHAPTERS, claim.id
+        if claim.result_key:
+            place = claim.result_key.partition("/")[0]
+            assert place == claim.chapter.partition("/")[2], claim.id
+            assert re.fullmatch(r"eegfmri run [a-z_]+/[a-z_]+ --profile full --data DIR", claim.command), claim.id
+            assert all(key.startswith(f"{place}/") for key in claim.readings), claim.id
+        else:
+            assert claim.command is None
+
+
+def test_a_finding_has_its_protocol_in_its_key(ledger):
+    for claim in ledger.values():
+        if claim.kind == "empirical":
+            assert claim.result_key.split("/")[1] == claim.protocol, claim.id
+
+
+def test_a_margin_is_narrow_enough_to_mean_something(ledger):
+    for claim in ledger.values():
+        if claim.margin:
+            assert claim.margin.value <= abs(claims.published(claim.id)), claim.id
+
+
+def test_every_source_stands_in_the_bibliography(ledger):
+    text = (project.book_dir() / "references.bib").read_text(encoding="utf-8")
+    keys = set(re.findall(r"^@\w+\{([^,\s]+),", text, re.M))
+    assert {claim.cite for claim in ledger.values()} <= keys
+
+
+@pytest.mark.parametrize(
+    ("claim_id", "value"),
+    [
+        ("graph_fusion/eeg_gcn", 0.5883),
+        ("graph_fusion/fmri_baseline", 0.3681),
+        ("graph_fusion/eeg_baseline", 0.4603),
+        ("transformer_cnn/psnr", 25.92),
+        ("synthesis/volume_shape", "53 x 63 x 52"),
+    ],
+)
+def test_published_values_are_as_printed_or_follow_from_them(claim_id, value):
+    assert claims.published(claim_id) == (pytest.approx(value) if isinstance(value, float) else value)
+
+
+def test_asking_for_a_claim_that_is_not_there_names_the_nearest():
+    with pytest.raises(RequestError, match="did you mean 'graph_fusion/eeg_gcn'"):
+        claims.published("graph_fusion/eeg_gnc")
+    with pytest.raises(RequestError, match="no published value"):
+        claims.published("saliency_fusion/eq1_normalised")
+
+
+def _without(field):
+    return lambda document, known: known["graph_fusion/fusion"].pop(field)
+
+
+def _with(claim_id, **fields):
+    return lambda document, known: known[claim_id].update(fields)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (_without("published"), "claim 'graph_fusion/fusion': .*published"),
+        (_without("margin"), "claim 'graph_fusion/fusion': .*margin or expect"),
+        (_without("quote"), "claim 'graph_fusion/fusion': quote"),
+        (_with("graph_fusion/fusion", colour="red"), "claim 'graph_fusion/fusion': colour"),
+        (_with("graph_fusion/fusion", result_key="graph fusion"), "claim 'graph_fusion/fusion': result_key"),
+        (_with("graph_fusion/fusion", statement="No full stop at the end"), "claim 'graph_fusion/fusion': statement"),
+        (_with("graph_fusion/fusion", margin={"value": -1.0, "reason": "because it is"}), "margin.value"),
+        (_with("graph_fusion/fusion", id="graph_fusion/eeg_gcn"), "'graph_fusion/eeg_gcn': id: it stands twice"),
+        (_with("graph_fusion/fusion", id="fusion/fusion"), "'fusion/fusion': id: it must begin with"),
+        (_with("transformer_cnn/n_pairs", uses={}), "claim 'transformer_cnn/n_pairs': uses: missing pairs, subjects"),
+        (_with("transformer_cnn/shares", check={"expression": "train + ("}), "transformer_cnn/shares': expression"),
+        (_with("saliency_fusion/eq22_rho", check={"routine": "guess"}), "'saliency_fusion/eq22_rho': check.routine"),
+        (_with("saliency_fusion/eq22_rho", check={"routine": "rho_effect", "expression": "1"}), "check: .*either"),
+        (
+            _with(
+                "graph_fusion/fmri_gain",
+                published={"unit": "points", "derived": "base"},
+                uses={"base": "graph_fusion/fmri_baseline"},
+            ),
+            "depends on itself",
+        ),
+        (lambda document, known: document.update(schema=2), "schema: 1"),
+    ],
+)
+def test_a_malformed_ledger_is_refused_with_claim_and_field(changed, edit, message):
+    with pytest.raises(DataError, match=message):
+        claims.load(changed(edit))
+
+
+# ------------------------------------------------------------------------------------------------------- arithmetic
+
+
+@pytest.mark.parametrize(
+    ("claim_id", "verdict", "ours"),
+    [
+        ("graph_fusion/fmri_rounded", "consistent", 0.485),
+        ("graph_fusion/lifted_is_fusion", "inconsistent", 0.583),
+        ("graph_fusion/lifted_is_eeg", "inconsistent", 0.588),
+        ("graph_fusion/eeg_gains_from_fusion", "inconsistent", -0.53),
+        ("graph_fusion/within_gain", "consistent", 0.8),
+        ("saliency_fusion/n_views", "inconsistent", 6),
+        ("synthesis/block_length", "consistent", 340),
+        ("synthesis/samples_per_block", "consistent", 155),
+        ("synthesis/samples_if_inside", "inconsistent", 156),
+        ("synthesis/n_samples", "consistent", 14880),
+        ("synthesis/overlap", "inconsistent", 28),
+        ("transformer_cnn/n_pairs", "consistent", 4720),
+        ("transformer_cnn/n_train", "consistent", 2360),
+        ("transformer_cnn/n_test", "consistent", 1180),
+        ("transformer_cnn/whole_subjects", "consistent", 8),
+        ("transformer_cnn/unit_range", "inconsistent", 9.04),
+        ("transformer_cnn/slice_artefact", "inconsistent", 30 / 2.16),
+    ],
+)
+def test_the_papers_own_numbers(verdicts, claim_id, verdict, ours):
+    assert verdicts[claim_id]["verdict"] == verdict
+    assert verdicts[claim_id]["ours"] == pytest.approx(ours)
+    assert verdicts[claim_id]["level"] == "n/a"
+
+
+@pytest.mark.parametrize(
+    ("source", "value", "broken"),
+    [
+        ("transformer_cnn/n_subjects", 17, "transformer_cnn/n_pairs"),
+        ("synthesis/n_volumes", 171, "synthesis/samples_per_block"),
+        ("graph_fusion/eeg_within", 0.73, "graph_fusion/within_gain"),
+    ],
+)
+def test_arithmetic_follows_the_numbers_and_not_the_expected_verdict(changed, source, value, broken):
+    path = changed(lambda document, known: known[source]["published"].update(value=value))
+    assert verdict_of(broken, path=path)["verdict"] == "inconsistent"
+
+
+def test_a_contradiction_disappears_when_the_printed_number_is_mended(changed):
+    path = changed(lambda document, known: known["graph_fusion/lifted_is_fusion"]["published"].update(value=0.583))
+    assert verdict_of("graph_fusion/lifted_is_fusion", path=path)["verdict"] == "consistent"
+
+
+@given(st.floats(1, 1e3), st.floats(1, 1e3), st.floats(-2, 2))
+def test_an_expression_means_what_python_means(a, b, c):
+    expression = "(a + b) * c - a / b + sqrt(abs(c)) ** 2 + max(a, b) % 7"
+    expected = (a + b) * c - a / b + math.sqrt(abs(c)) ** 2 + max(a, b) % 7
+    assert claims.evaluate(expression, {"a": a, "b": b, "c": c}) == expected
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "__import__('os').getcwd()",
+        "a.real",
+        "[a][0]",
+        "(lambda: 1)()",
+        "[x for x in (1, 2)]",
+        "a if a else 1",
+        "a < 1",
+        "'a' * 3",
+        "True + 1",
+        "unknown + 1",
+        "eval('1')",
+        "max(*[1, 2])",
+        "min(a, key=a)",
+        "9 ** 9 ** 9",
+        "1 / 0",
+        "(-1) ** 0.5",
+        "sqrt(-1)",
+        "a +",
+        "a = 1",
+    ],
+)
+def test_nothing_but_arithmetic_is_evaluated(expression):
+    with pytest.raises(ValueError, match="expression"):
+        claims.evaluate(expression, {"a": 1.0})
+
+
+def test_every_test_of_a_printed_equation_is_used_and_gives_a_number(ledger):
+    used = {claim.check.routine for claim in ledger.values() if claim.check and claim.check.routine}
+    assert used == set(printed_equations.ROUTINES)
+    for routine in printed_equations.ROUTINES.values():
+        finding = routine()
+        assert math.isfinite(finding.value)
+        assert finding.why
+
+
+def test_equation_ten_holds_with_the_laplacian_in_place_of_its_eigenvalues():
+    laplacian = printed_equations._path_laplacian(8)
+    eigenvalues, basis = np.linalg.eigh(laplacian)
+    scaled = 2 * laplacian / eigenvalues.max() - np.eye(8)
+    signal = np.random.default_rng(1).standard_normal(8)
+    theta = [0.5, 1.0, 0.25]
+    by_terms = theta[0] * signal + theta[1] * scaled @ signal + theta[2] * (2 * scaled @ scaled @ signal - signal)
+    by_spectrum = basis @ (chebyshev.chebval(2 * eigenvalues / eigenvalues.max() - 1, theta) * (basis.T @ signal))
+    np.testing.assert_allclose(by_terms, by_spectrum, atol=1e-12)
+    assert not printed_equations.chebyshev_without_basis().holds
+
+
+# --------------------------------------------------------------------------------------------------------- verdicts
+
+
+@given(finite, finite, st.floats(0, 1e6), st.floats(1e-6, 1e6))
+def test_agreement_needs_the_value_inside_and_a_narrow_interval(value, low, width, margin):
+    high = low + width
+    verdict = claims.judge(value, low, high, margin)
+    inside = low <= value <= high
+    assert (verdict == "differs") == (not inside)
+    assert (verdict == "agrees") == (inside and high - low <= margin)
+    assert verdict in ("agrees", "differs", "inconclusive")
+
+
+@given(finite, finite, st.floats(0, 1e6), st.floats(1e-6, 1e6), st.floats(0, 1))
+def test_a_stricter_margin_never_makes_agreement(value, low, width, margin, factor):
+    strict = claims.judge(value, low, low + width, margin * factor)
+    assert strict != "agrees" or claims.judge(value, low, low + width, margin) == "agrees"
+
+
+@given(finite, st.one_of(st.none(), st.just(math.nan), st.just(math.inf)))
+def test_without_an_interval_nothing_is_concluded(value, end):
+    assert claims.judge(value, end, value, 1.0) == "inconclusive"
+    assert claims.judge_expectation(">", value, value, end) == "inconclusive"
+
+
+@given(finite, finite, st.floats(0, 1e6))
+def test_a_direction_is_judged_alike_from_both_sides(than, low, width):
+    high = low + width
+    above = claims.judge_expectation(">", than, low, high)
+    below = claims.judge_expectation("<", -than, -high, -low)
+    assert above == below
+    assert (above == "agrees") == (low > than)
+    assert (above == "differs") == (high <= than)
+
+
+def test_simulated_recordings_verify_no_published_number(ledger):
+    for claim in ledger.values():
+        if not claim.result_key:
+            continue
+        value = claims.published(claim.id) if claim.published else 1.0
+        value = float(value) if isinstance(value, (int, float)) else 1.0
+        document = results(claim.result_key, value, value, value, dataset=claim.dataset, simulated=True)
+        entry = verdict_of(claim.id, document)
+        assert entry["verdict"] == "not comparable", claim.id
+        assert entry["ours"] == value
+        assert "simulated" in entry["why"]
+
+
+def test_real_recordings_decide(ledger):
+    claim = ledger["graph_fusion/eeg_gcn"]
+    narrow, wide, away = (0.56, 0.61), (0.4, 0.7), (0.60, 0.65)
+    for (low, high), verdict in ((narrow, "agrees"), (wide, "inconclusive"), (away, "differs")):
+        entry = verdict_of(claim.id, results(claim.result_key, (low + high) / 2, low, high))
+        assert entry["verdict"] == verdict
+        assert (entry["low"], entry["high"], entry["n"]) == (low, high, 23)
+        assert entry["level"] == "replicate"
+
+
+def test_a_stated_fact_is_read_from_the_recordings():
+    key = "datasets/rest/layout/n_volumes"
+    assert verdict_of("transformer_cnn/n_volumes", results(key, 300, dataset="rest"))["verdict"] == "agrees"
+    assert verdict_of("transformer_cnn/n_volumes", results(key, 299, dataset="rest"))["verdict"] == "differs"
+
+
+def test_other_recordings_are_not_comparable(ledger):
+    claim = ledger["graph_fusion/eeg_gcn"]
+    for dataset, verdict in (("rest", "not comparable"), ("rest+sleep", "agrees")):
+        document = results(claim.result_key, 0.58, 0.56, 0.61, dataset=dataset)
+        assert verdict_of(claim.id, document)["verdict"] == verdict
+    assert verdict_of(claim.id, results(claim.result_key, 0.58) | {"data": None})["verdict"] == "not comparable"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_real_recordings_come_before_simulated_ones(ledger, order):
+    key = ledger["graph_fusion/eeg_gcn"].result_key
+    documents = [results(key, 0.58, 0.56, 0.61), results(key, 0.9, 0.89, 0.91, simulated=True)][::order]
+    entry = verdict_of("graph_fusion/eeg_gcn", *documents)
+    assert (entry["verdict"], entry["ours"]) == ("agrees", 0.58)
+
+
+def test_other_readings_stand_beside_and_do_not_decide(ledger):
+    claim = ledger["graph_fusion/fusion_within"]
+    entry = verdict_of(claim.id, results(claim.readings[0], 0.72, 0.7, 0.74))
+    assert entry["verdict"] == "not run"
+    assert [(reading["key"], reading["verdict"]) for reading in entry["readings"]] == [(claim.readings[0], "agrees")]
+
+
+def test_a_run_that_departs_from_the_profile_is_not_the_run_that_was_asked_for(ledger, tmp_path, monkeypatch):
+    path = project.data_dir() / "claims.yml"
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "profiles.yml").write_text(
+        'full:\n  "*": {scale: full}\n  fusion/graph_fusion: {n_training_epochs: 60}\n', encoding="utf-8"
+    )
+    monkeypatch.setenv("EEGFMRI_ROOT", str(tmp_path))
+    key = ledger["graph_fusion/eeg_gcn"].result_key
+    verdict = {}
+    for n in (2, 60):
+        document = results(key, 0.58, 0.56, 0.61, chapter="fusion/graph_fusion", n_training_epochs=n, scale="small")
+        verdict[n] = verdict_of("graph_fusion/eeg_gcn", document, path=path)
+    assert (verdict[2]["verdict"], verdict[60]["verdict"]) == ("not run", "agrees")
+    assert "n_training_epochs = 2 where profile full has 60" in verdict[2]["why"]
+
+
+def test_what_was_not_run_says_what_is_missing_and_how_to_run_it(verdicts):
+    not_run = [entry for entry in verdicts.values() if entry["verdict"] == "not run"]
+    assert not_run
+    for entry in not_run:
+        assert entry["ours"] is None
+        if entry["command"]:
+            assert f"`{entry['command']}`" in entry["why"]
+        else:
+            assert entry["kind"] == "stated"
+
+
+# ----------------------------------------------------------------------------------------- documents, in and out
+
+
+def test_the_document_can_be_written_as_json_and_shown_as_a_table(ledger):
+    document = claims.verify([results("graph_fusion/loso/eeg_gcn/balanced_accuracy", 0.58, math.nan, 0.61)])
+    text = json.dumps(document, allow_nan=False)
+    assert json.loads(text)["schema"] == 1
+    required = {"id", "paper", "statement", "published", "ours", "low", "high", "verdict", "why"}
+    assert all(required <= set(entry) and entry["verdict"] in claims.VERDICTS for entry in document["claims"])
+    shown = claims.table(document)
+    assert list(shown["claim"]) == [claim_id.partition("/")[2] for claim_id in ledger]
+    assert claims.counts(document).to_numpy().sum() == len(ledger)
+    assert list(claims.counts(document).index) == PAPERS
+
+
+def test_one_paper_can_be_asked_for():
+    document = claims.verify([], paper="synthesis")
+    assert {entry["paper"] for entry in document["claims"]} == {"synthesis"}
+    with pytest.raises(RequestError, match=", ".join(PAPERS)):
+        claims.verify([], paper="sinthesis")
+
+
+def test_results_of_someone_else_are_merged(tmp_path, ledger):
+    key = ledger["graph_fusion/eeg_gcn"].result_key
+    document = results(key, 0.58, 0.56, 0.61)
+    for number, content in enumerate((document, [document])):
+        file = tmp_path / f"{number}.json"
+        file.write_text(json.dumps(content), encoding="utf-8")
+        entry = verdict_of("graph_fusion/eeg_gcn", results(key, 0.9, simulated=True), imported=[file])
+        assert entry["verdict"] == "agrees"
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        (None, RequestError, "no file"),
+        ("not json", RequestError, "not a JSON file"),
+        ("{}", DataError, "schema"),
+        (json.dumps(results("a/b/c/d", 1.0) | {"schema": 2}), DataError, "schema"),
+        (json.dumps(results("a/b/c/d", "high")), DataError, "results.0.value"),
+        (json.dumps(results("a/b/c/d", 1.0, 2.0, 1.0)), DataError, "turned round"),
+        (json.dumps(results("a/b/c/d", 1.0) | {"data": {"dataset": "sleep"}}), DataError, "data.simulated"),
+    ],
+)
+def test_what_cannot_be_imported_is_refused_with_its_file(tmp_path, content, error, message):
+    file = tmp_path / "theirs.json"
+    if content is not None:
+        file.write_text(content, encoding="utf-8")
+    with pytest.raises(error, match=message) as caught:
+        claims.verify([], imported=[file])
+    assert "theirs.json" in str(caught.value)

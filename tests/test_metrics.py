@@ -1,0 +1,93 @@
+"""Scores against scikit-learn, intervals and tests against what they promise."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, f1_score
+
+from eegfmri import metrics
+
+labels = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)
+
+
+@given(labels)
+@settings(max_examples=60, deadline=None)
+def test_scores_equal_scikit_learns(pairs):
+    y_true, y_pred = map(np.array, zip(*pairs, strict=True))
+    recalls = [np.mean(y_pred[y_true == label] == label) for label in set(y_true)]
+    assert metrics.balanced_accuracy(y_true, y_pred) == pytest.approx(np.mean(recalls))
+    if set(y_pred) <= set(y_true):
+        assert metrics.balanced_accuracy(y_true, y_pred) == pytest.approx(balanced_accuracy_score(y_true, y_pred))
+    expected = f1_score(y_true, y_pred, labels=sorted(set(y_true)), average="macro", zero_division=0)
+    assert metrics.macro_f1(y_true, y_pred) == pytest.approx(expected)
+    if len(set(y_true) | set(y_pred)) > 1:
+        assert metrics.cohen_kappa(y_true, y_pred) == pytest.approx(cohen_kappa_score(y_true, y_pred))
+
+
+def test_a_class_the_subject_lacks_neither_helps_nor_hurts():
+    assert metrics.balanced_accuracy([0, 0, 1, 1], [0, 0, 1, 2]) == 0.75
+    assert metrics.macro_f1([0, 0], [0, 0]) == 1.0
+
+
+def test_bootstrap_intervals_cover_the_mean_about_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for trial in range(200):
+        interval = metrics.bootstrap(
+            lambda rows, values=rng.normal(0.6, 0.1, 20): values[rows].mean(axis=-1), 20, trial, True, n_resamples=499
+        )
+        covered += interval.low <= 0.6 <= interval.high
+    # Percentile intervals of 20 subjects cover a little less than 95 %; 200 trials have a standard error of 1.6 %.
+    assert 0.87 <= covered / 200 <= 0.99
+
+
+def test_an_interval_over_subjects_is_wider_than_one_over_windows():
+    rng = np.random.default_rng(1)
+    groups = np.repeat(np.arange(8), 100)
+    y_true = rng.integers(0, 2, 800)
+    skill = np.linspace(0.35, 0.95, 8)[groups]  # subjects differ, as people do
+    y_pred = np.where(rng.random(800) < skill, y_true, 1 - y_true)
+    by_subject = metrics.bootstrap_pooled(metrics.balanced_accuracy, y_true, y_pred, groups)
+    by_window = metrics.bootstrap_pooled(metrics.balanced_accuracy, y_true, y_pred, np.arange(800))
+    assert by_subject.value == by_window.value
+    assert by_subject.high - by_subject.low > 2 * (by_window.high - by_window.low)
+
+
+def test_few_subjects_have_no_interval():
+    assert np.isnan(metrics.bootstrap_mean([0.5]).low)
+    assert metrics.bootstrap_mean([0.5, np.nan, 0.7]).n == 2
+    assert metrics.bootstrap_mean([]).n == 0
+
+
+def test_sign_flips_are_exact_for_few_subjects():
+    differences = np.array([0.1, 0.2, 0.05, 0.3, 0.15, 0.02])
+    assert metrics.sign_flip_test(differences) == pytest.approx(2 / 2**6)
+    assert metrics.sign_flip_test(differences[:5]) > 0.05
+    mixed = np.array([0.3, -0.1, 0.2, -0.4, 0.1, 0.05, 0.6])
+    every = [np.mean(mixed * signs) for signs in itertools.product([1, -1], repeat=7)]
+    # SciPy doubles the smaller tail; the distribution is symmetric.
+    expected = 2 * np.mean(np.array(every) >= mixed.mean() - 1e-12)
+    assert metrics.sign_flip_test(mixed) == pytest.approx(min(expected, 1.0))
+    assert metrics.sign_flip_test(np.zeros(8)) == 1.0
+
+
+def test_sign_flip_p_values_are_not_too_small_under_the_null():
+    rng = np.random.default_rng(2)
+    p = np.array([metrics.sign_flip_test(rng.normal(size=8)) for _ in range(300)])
+    assert np.mean(p < 0.05) < 0.09
+
+
+def test_holm_is_the_textbook_step_down():
+    np.testing.assert_allclose(metrics.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(metrics.holm([0.9, 0.8]), [1.0, 1.0])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+@settings(max_examples=50, deadline=None)
+def test_holm_never_lowers_a_p_value_and_keeps_their_order(p):
+    adjusted = metrics.holm(p)
+    assert (adjusted >= np.array(p) - 1e-12).all()
+    assert (np.diff(adjusted[np.argsort(p, kind="stable")]) >= -1e-12).all()

@@ -1,0 +1,236 @@
+"""Splits that do not leak, and an evaluation that resumes, repeats and cannot be poisoned."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.preprocessing import SplineTransformer
+from windows_made import cut, informative, made_recording, stages
+
+from eegfmri import estimators, protocols
+from eegfmri.errors import EegFmriError, RequestError
+from eegfmri.protocols import BlockedWithinSubject, InnerValidation, LeaveOneSubjectOut, ShuffledWithinSubject, evaluate
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory):
+    return estimators.with_classical_features(cut(informative(tmp_path_factory.mktemp("runs")), bold_volumes=14))
+
+
+def test_leaving_one_subject_out_tests_everyone_once_and_trains_on_the_others(windows):
+    folds = list(LeaveOneSubjectOut().split(windows))
+    assert len(folds) == 6
+    assert sorted(np.concatenate([fold.test for fold in folds])) == list(range(len(windows)))
+    for fold in folds:
+        assert not set(windows.groups[fold.train]) & set(windows.groups[fold.test])
+
+
+@given(
+    gap=st.floats(0, 90),
+    n_blocks=st.integers(2, 8),
+    bold_volumes=st.integers(1, 42),
+    eeg_epochs=st.sampled_from([1, 3]),
+    lag=st.floats(-5, 10),
+)
+@settings(max_examples=25, deadline=None)
+def test_no_training_window_touches_signal_within_the_gap_of_a_test_window(
+    tmp_path_factory, gap, n_blocks, bold_volumes, eeg_epochs, lag
+):
+    folder = tmp_path_factory.mktemp("gap")
+    runs = [made_recording(folder, "01", f"task-sleep_run-{k}", stages(16, k)) for k in (1, 2)]
+    windows = cut(runs, bold_volumes=bold_volumes, eeg_epochs=eeg_epochs, lag=lag)
+    tested = []
+    for fold in BlockedWithinSubject(n_blocks, gap).split(windows):
+        tested += list(fold.test)
+        train, test = windows.table.iloc[fold.train], windows.table.iloc[fold.test]
+        for row in test.itertuples():
+            near = train[train["run"] == row.run]
+            distance = np.maximum(near["start"] - row.stop, row.start - near["stop"])
+            assert (distance >= gap - 1e-9).all()
+    assert len(tested) == len(set(tested))
+
+
+def test_shuffling_puts_overlapping_neighbours_on_both_sides(windows):
+    fold = next(iter(ShuffledWithinSubject().split(windows)))
+    train, test = windows.table.iloc[fold.train], windows.table.iloc[fold.test]
+    touching = [
+        ((train["run"] == row.run) & (train["start"] < row.stop) & (train["stop"] > row.start)).any()
+        for row in test.itertuples()
+    ]
+    assert np.mean(touching) > 0.5
+    assert ShuffledWithinSubject().leaks
+    assert not BlockedWithinSubject().leaks
+
+
+def test_inner_validation_holds_out_training_subjects_or_blocks(windows):
+    for train, test in InnerValidation(3).split(windows):
+        assert not set(windows.groups[train]) & set(windows.groups[test])
+    alone = windows[windows.groups == "01"]
+    splits = list(InnerValidation(3).split(alone))
+    assert sorted(np.concatenate([test for _, test in splits])) == list(range(len(alone)))
+    assert len(splits) == InnerValidation(3).get_n_splits(alone)
+
+
+def test_methods_learn_what_is_there_and_trivial_ones_do_not(windows, tmp_path):
+    methods = estimators.classical_methods() | estimators.trivial_predictors()
+    scores = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path).summary()
+    assert (scores.loc[["lda_eeg", "ridge_eeg", "lda_bold", "ridge_bold"], "low"] > 0.6).all()
+    assert (scores.loc[["majority", "stratified_random"], "value"] < 0.45).all()
+    assert scores["n"].eq(6).all()
+
+
+def test_methods_find_nothing_in_noise(tmp_path):
+    runs = informative(tmp_path / "runs", n_subjects=8, strength=0.0, seed=3)
+    windows = estimators.with_classical_features(cut(runs))
+    methods = estimators.classical_methods() | estimators.trivial_predictors()
+    evaluation = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path / "folds")
+    pairs = [(method, "majority") for method in estimators.classical_methods()]
+    assert (evaluation.compare(pairs)["p_holm"] > 0.05).all()
+
+
+class MeanOfTraining(ClassifierMixin, BaseEstimator):
+    """Remembers the mean of its training windows: anything that leaks shows in its state."""
+
+    def fit(self, X, y):
+        self.mean_ = X.bold[:].mean(axis=(0, 2))
+        self.spread_ = X.features["eeg_band_power"].std(axis=0)
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), self.classes_[0])
+
+
+def poisoned(windows, subject, tmp_path):
+    """The same windows with one subject's signals and labels replaced by nonsense."""
+    runs = informative(tmp_path / "poison", strength=0.0, seed=99)
+    clean = informative(tmp_path / "clean")
+    replaced = [bad if bad.subject == subject else good for bad, good in zip(runs, clean, strict=True)]
+    return estimators.with_classical_features(cut(replaced, bold_volumes=14))
+
+
+def test_poisoning_the_test_subject_changes_nothing_that_was_learned(windows, tmp_path):
+    methods = {**estimators.classical_methods(), **estimators.trivial_predictors(), "mean": MeanOfTraining()}
+    clean = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path / "a").folds
+    other = evaluate(methods, poisoned(windows, "03", tmp_path), LeaveOneSubjectOut(), folder=tmp_path / "b").folds
+    both = clean.merge(other, on=["method", "fold"], suffixes=("", "_poisoned"))
+    tested = both["fold"] == "sub-03"
+    assert (both["state"] == both["state_poisoned"])[tested].all()
+    # The same poison must show wherever that subject is trained on, or the test could not fail.
+    learning = ~both["method"].isin(["majority", "stratified_random"])
+    assert (both["state"] != both["state_poisoned"])[~tested & learning].all()
+
+
+def test_the_hash_of_fitted_state_sees_every_kind_of_learning(windows):
+    one = SplineTransformer(n_knots=4).fit(np.arange(10.0)[:, None])
+    two = SplineTransformer(n_knots=4).fit(np.arange(11.0)[:, None])
+    assert protocols.fitted_digest(one) != protocols.fitted_digest(two)
+    same = SplineTransformer(n_knots=4).fit(np.arange(10.0)[:, None])
+    assert protocols.fitted_digest(one) == protocols.fitted_digest(same)
+
+
+def test_a_second_evaluation_computes_nothing_and_says_the_same(windows, tmp_path):
+    methods = {"lda_eeg": estimators.shrinkage_lda("eeg_band_power")}
+    first = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path)
+    again = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path)
+    assert not first.folds["cached"].any()
+    assert again.folds["cached"].all()
+    assert first.predictions.equals(again.predictions)
+
+
+def test_two_workers_and_one_give_the_same_bits(windows, tmp_path):
+    methods = estimators.classical_methods()
+    one = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path / "one", n_jobs=1)
+    two = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path / "two", n_jobs=2)
+    assert one.predictions.equals(two.predictions)
+    assert list(one.folds["state"]) == list(two.folds["state"])
+
+
+def test_changed_parameters_or_windows_are_computed_anew(windows, tmp_path):
+    first = evaluate({"ridge": estimators.ridge("eeg_band_power")}, windows, LeaveOneSubjectOut(), folder=tmp_path)
+    other = estimators.ridge("eeg_band_power", InnerValidation(2))
+    assert not evaluate({"ridge": other}, windows, LeaveOneSubjectOut(), folder=tmp_path).folds["cached"].any()
+    fewer = windows[windows.table["onset"] > 60]
+    again = evaluate({"ridge": estimators.ridge("eeg_band_power")}, fewer, LeaveOneSubjectOut(), folder=tmp_path)
+    assert not again.folds["cached"].any()
+    assert len(first.folds) == len(again.folds)
+
+
+def test_training_windows_of_one_class_fall_back_and_say_so(tmp_path):
+    runs = [made_recording(tmp_path, "01", "task-sleep_run-1", ["W"] * 10 + ["N1"] * 10)]
+    windows = estimators.with_classical_features(cut(runs, bold_volumes=4))
+    evaluation = evaluate(
+        {"lda": estimators.shrinkage_lda("bold_mean")}, windows, BlockedWithinSubject(2, 10.0), folder=tmp_path / "folds"
+    )
+    assert evaluation.folds["fallback"].all()
+
+
+def test_a_failing_fold_is_named(windows, tmp_path):
+    with pytest.raises(EegFmriError, match=r"Fold sub-01 of loso-lda.*no feature 'absent'"):
+        evaluate({"lda": estimators.shrinkage_lda("absent")}, windows, LeaveOneSubjectOut(), folder=tmp_path)
+
+
+def test_impossible_protocols_are_refused(windows):
+    alone = windows[windows.groups == "01"]
+    with pytest.raises(RequestError, match="at least two subjects"):
+        list(LeaveOneSubjectOut().split(alone))
+    with pytest.raises(RequestError, match="leaves no fold"):
+        evaluate({"m": estimators.shrinkage_lda("bold_mean")}, alone, BlockedWithinSubject(2, 10_000.0))
+
+
+INTERRUPTED = """
+import sys
+sys.path.insert(0, {tests!r})
+import time
+from pathlib import Path
+from sklearn.base import BaseEstimator, ClassifierMixin
+from windows_made import cut, informative
+from eegfmri import cache, estimators, protocols
+
+folder = Path(sys.argv[1])
+write = cache.save_array  # the runs are written once: a prepared run keeps its file, and so its time stamp
+cache.save_array = lambda path, array: path if Path(path).exists() else write(path, array)
+windows = estimators.with_classical_features(cut(informative(folder / "runs"), bold_volumes=14))
+if "--slow" in sys.argv:
+    fit = protocols._run_fold
+    def slowly(*task):
+        fit(*task)
+        time.sleep(0.5)
+    protocols._run_fold = slowly
+methods = estimators.classical_methods()
+print("start", flush=True)
+evaluation = protocols.evaluate(methods, windows, protocols.LeaveOneSubjectOut(), folder=folder / "folds")
+print(int(evaluation.folds["cached"].sum()))
+(folder / "scores.csv").write_text(evaluation.summary().to_csv())
+"""
+
+
+def test_an_evaluation_killed_midway_finishes_what_was_unfinished(tmp_path):
+    script = INTERRUPTED.format(tests=str(Path(__file__).parent))
+
+    def start(folder, *options):
+        return subprocess.Popen([sys.executable, "-c", script, folder, *options], stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+
+    killed = start(tmp_path / "killed", "--slow")
+    assert killed.stdout.readline().strip() == "start"
+    while len(list((tmp_path / "killed").glob("folds/*/sub-*.json"))) < 3:
+        assert killed.poll() is None, "the evaluation ended before it could be killed"
+        time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    finished = {p: p.stat().st_mtime_ns for p in (tmp_path / "killed").glob("folds/*/sub-*.json")}
+    assert 3 <= len(finished) < 24
+    out, _ = start(tmp_path / "killed").communicate()
+    assert int(out.split()[-1]) == len(finished)
+    assert {p: p.stat().st_mtime_ns for p in finished} == finished
+    undisturbed, _ = start(tmp_path / "whole").communicate()
+    assert int(undisturbed.split()[-1]) == 0
+    assert (tmp_path / "killed/scores.csv").read_bytes() == (tmp_path / "whole/scores.csv").read_bytes()

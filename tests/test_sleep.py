@@ -1,0 +1,291 @@
+"""The sleep reader: every trap of the layout, planted one at a time."""
+
+import gzip
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from sleep_layout import T_R, epochs, write_labels, write_markers, write_run
+
+from eegfmri import datasets
+from eegfmri.datasets import sleep
+from eegfmri.errors import DataError, RequestError
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_run(tmp_path)
+    write_labels(tmp_path, "01", epochs())
+    return tmp_path
+
+
+def only(root):
+    (recording,) = sleep.read(root)
+    return recording
+
+
+def test_an_intact_run_is_ok(root):
+    recording = only(root)
+    assert recording.status == "ok", (recording.repaired, recording.problems)
+    assert recording.stage_counts() == {"W": 1, "N1": 1, "N2": 0, "N3": 0, "uncertain": 0, "unscorable": 0}
+    assert (recording.sfreq, recording.t_r, recording.n_volumes) == (50.0, T_R, 29)
+    assert recording.volume_shape == (6, 7, 5)
+
+
+def test_time_zero_is_the_first_trigger_not_the_start_of_the_file(root):
+    recording = only(root)
+    assert recording.first_sample == 4.0 * 50
+    stored = np.fromfile(root / "sub-01/eeg/sub-01_task-rest_run-1_eeg.eeg", "<i2").reshape(-1, 32)
+    raw = recording.raw()
+    assert not raw.preload
+    np.testing.assert_allclose(raw[0, :5][0][0], stored[200:205, 0] * 0.1e-6, rtol=1e-6)
+    assert recording.raw_uncut().n_times == len(stored)
+
+
+def test_the_sidecars_rate_is_not_believed(root):
+    (root / "task-rest_eeg.json").write_text(json.dumps({"SamplingFrequency": 250}))
+    recordings = sleep.read(root)
+    assert recordings[0].sfreq == 50.0
+    assert len(recordings.notes) == 1
+    assert "250 Hz" in recordings.notes[0]
+    assert "50 Hz" in recordings.notes[0]
+    assert recordings[0].status == "ok"
+
+
+def test_a_truncated_signal_caps_the_epochs(root):
+    path = root / "sub-01/eeg/sub-01_task-rest_run-1_eeg.eeg"
+    os.truncate(path, 64 * round((4 + 45) * 50) + 17)
+    recording = only(root)
+    assert recording.status == "repaired"
+    assert any("17 bytes into a sample" in note for note in recording.repaired)
+    assert list(recording.epochs["used"]) == [True, False]
+    assert recording.summary()["epochs_used"] == 1
+    assert recording.raw().n_times == 45 * 50
+
+
+def test_a_header_that_names_other_files_is_resolved_by_its_own_stem(tmp_path):
+    write_run(tmp_path, data_file="rsub-01_task-rest_run-1_eeg.eeg")
+    write_labels(tmp_path, "01", epochs())
+    recording = only(tmp_path)
+    assert recording.status == "repaired"
+    assert any("rsub-01" in note for note in recording.repaired)
+    assert recording.raw().n_times > 0
+    assert all(path.exists() for path in recording.files())
+
+
+def test_the_extra_subject_column_is_dropped_and_said(root):
+    rows = [f"1\t{row}" for row in epochs(labels="W2")]
+    write_labels(root, "01", rows, "subject\tsession\tepoch_start_time_sec\t30-sec_epoch_sleep_stage")
+    recording = only(root)
+    assert recording.status == "repaired"
+    assert list(recording.epochs["stage"]) == ["W", "N2"]
+
+
+def test_labels_of_another_subject_are_refused(root):
+    rows = [f"7\t{row}" for row in epochs()]
+    write_labels(root, "01", rows, "subject\tsession\tepoch_start_time_sec\t30-sec_epoch_sleep_stage")
+    recording = only(root)
+    assert recording.status == "refused"
+    assert "subject 7" in recording.problems[0]
+
+
+def test_a_blank_for_a_tab_is_mended_with_its_line(root):
+    write_labels(root, "01", ["task-rest_run-1\t0\t1", "task-rest_run-1\t30 W"])
+    recording = only(root)
+    assert recording.status == "repaired"
+    assert "line 3" in recording.repaired[0]
+    assert list(recording.epochs["onset"]) == [0.0, 30.0]
+    assert list(recording.epochs["stage"]) == ["N1", "W"]
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("W", ("W", "certain")),
+        ("w", ("W", "certain")),
+        ("3", ("N3", "certain")),
+        ("W (uncertain)", ("W", "uncertain")),
+        ("3 (unscorable)", ("N3", "unscorable")),
+        ("2 or 3 (unscorable)", (None, "unscorable")),
+        ("unscorable", (None, "unscorable")),
+        ("Unscorable", (None, "unscorable")),
+        ("REM", (None, None)),
+        ("4", (None, None)),
+        ("", (None, None)),
+    ],
+)
+def test_every_label_of_the_vocabulary(label, expected):
+    assert sleep.parse_stage(label) == expected
+
+
+def test_doubtful_epochs_are_counted_but_not_used(root):
+    write_labels(root, "01", ["task-rest_run-1\t0\t2 (uncertain)", "task-rest_run-1\t30\tUnscorable"])
+    recording = only(root)
+    counts = recording.stage_counts()
+    assert (counts["uncertain"], counts["unscorable"], counts["N2"]) == (1, 1, 0)
+    assert not recording.epochs["used"].any()
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("task-rest_run-1\t60\tREM", "vocabulary"),
+        ("task-rest_run-1\tsixty\tW", "not 'run, seconds, stage'"),
+        ("task-rest_run-1\t30\tW", "not in order of time"),
+        ("task-rest_run-1\t61\tW", "multiples of 30"),
+    ],
+)
+def test_a_bad_row_refuses_its_run_and_no_other(root, row, said):
+    write_run(root, run="task-sleep_run-1")
+    write_labels(root, "01", [*epochs(), row, *epochs("task-sleep_run-1")])
+    bad, good = sleep.read(root)
+    assert bad.status == "refused"
+    assert said in " ".join(bad.problems)
+    assert good.status == "ok"
+    with pytest.raises(DataError, match="refused"):
+        bad.raw()
+
+
+def test_a_wrong_table_header_names_file_and_line(root):
+    write_labels(root, "01", epochs(), "session\tonset\tstage")
+    with pytest.raises(DataError, match=r"sub-01-sleep-stage.tsv, line 1"):
+        sleep.read(root)
+
+
+def test_channel_names_are_matched_by_name_not_position(tmp_path):
+    names = ("ECG", *(name.upper() for name in reversed(sleep.EEG_CHANNELS)), "eog")
+    write_run(tmp_path, names=names)
+    write_labels(tmp_path, "01", epochs())
+    recording = only(tmp_path)
+    assert recording.status == "repaired"
+    assert recording.ch_names == ("ECG", *reversed(sleep.EEG_CHANNELS), "EOG")
+    raw = recording.raw()
+    assert raw.get_channel_types(["Oz", "EOG", "ECG"]) == ["eeg", "eog", "ecg"]
+
+
+def test_one_missing_channel_is_allowed_many_are_not(tmp_path):
+    without = tuple(name for name in (*sleep.EEG_CHANNELS, "EOG", "ECG") if name != "Oz")
+    write_run(tmp_path, names=without)
+    write_run(tmp_path, run="task-rest_run-2", names=without[5:])
+    write_labels(tmp_path, "01", [*epochs(), *epochs("task-rest_run-2")])
+    one, many = sleep.read(tmp_path)
+    assert one.status == "repaired"
+    assert "Oz" in " ".join(one.repaired)
+    assert many.status == "refused"
+
+
+def test_a_run_without_its_partner_is_missing_and_keeps_its_stages(root):
+    (root / "sub-01/func/sub-01_task-rest_run-1_bold.nii.gz").unlink()
+    recording = only(root)
+    assert recording.status == "missing"
+    assert "BOLD" in recording.problems[0]
+    assert recording.stage_counts()["W"] == 1
+    with pytest.raises(DataError, match="missing"):
+        recording.image()
+
+
+def test_pointers_and_dangling_links_are_missing_not_damaged(root):
+    path = root / "sub-01/func/sub-01_task-rest_run-1_bold.nii.gz"
+    path.write_text("/annex/objects/MD5E-s1--00.nii.gz\n")
+    assert "git-annex pointer" in only(root).problems[0]
+    path.unlink()
+    path.symlink_to(root / "nowhere")
+    assert "not downloaded" in only(root).problems[0]
+
+
+def test_no_trigger_means_refusal_not_zero(tmp_path):
+    write_run(tmp_path, trigger="S  3")
+    write_labels(tmp_path, "01", epochs())
+    recording = only(tmp_path)
+    assert recording.status == "refused"
+    assert "R128" in recording.problems[0]
+
+
+def test_triggers_at_another_pace_than_the_scan_are_refused(root):
+    write_markers(root / "sub-01/eeg/sub-01_task-rest_run-1_eeg.vmrk", [4 + 2.0 * k for k in range(29)], 50.0)
+    recording = only(root)
+    assert recording.status == "refused"
+    assert "2.1 s" in recording.problems[0]
+
+
+def test_a_lost_trigger_inside_is_bridged_a_lost_start_is_not(root):
+    markers = root / "sub-01/eeg/sub-01_task-rest_run-1_eeg.vmrk"
+    onsets = [4 + T_R * k for k in range(29)]
+    write_markers(markers, [*onsets[:10], *onsets[11:]], 50.0)
+    inside = only(root)
+    assert (inside.status, inside.n_volumes) == ("repaired", 29)
+    write_markers(markers, onsets[3:], 50.0)
+    assert only(root).status == "refused"
+
+
+def test_eeg_that_stops_early_shortens_the_run(root):
+    path = root / "sub-01/eeg/sub-01_task-rest_run-1_eeg.eeg"
+    os.truncate(path, 64 * round((4 + 21.5 * T_R) * 50))
+    write_markers(path.with_suffix(".vmrk"), [4 + T_R * k for k in range(22)], 50.0)
+    recording = only(root)
+    assert (recording.status, recording.n_volumes) == ("repaired", 22)
+    assert list(recording.epochs["used"]) == [True, False]
+
+
+def test_a_truncated_image_is_refused(root):
+    path = root / "sub-01/func/sub-01_task-rest_run-1_bold.nii.gz"
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-1000]))
+    recording = only(root)
+    assert recording.status == "refused"
+    assert "truncated" in recording.problems[0]
+
+
+def test_contradicting_repetition_times_are_refused(root):
+    (root / "sub-01/func/sub-01_task-rest_run-1_bold.json").write_text(json.dumps({"RepetitionTime": 2.0}))
+    assert "repetition time" in only(root).problems[0]
+
+
+def test_rest_precedes_sleep_and_runs_count_by_number(tmp_path):
+    runs = ["task-sleep_run-10", "task-sleep_run-2", "task-rest_run-1"]
+    write_labels(tmp_path, "01", [row for run in runs for row in epochs(run)])
+    assert [r.run for r in sleep.read(tmp_path)] == ["task-rest_run-1", "task-sleep_run-2", "task-sleep_run-10"]
+
+
+def test_data_folders_are_recognised_by_content(root, tmp_path_factory):
+    assert datasets.resolve(root) == {"sleep": root.resolve()}
+    parent = tmp_path_factory.mktemp("roots")
+    (parent / "a").symlink_to(root)
+    assert list(datasets.resolve(parent)) == ["sleep"]
+    (parent / "b").symlink_to(root)
+    with pytest.raises(RequestError, match="two sleep datasets"):
+        datasets.resolve(parent)
+    with pytest.raises(RequestError, match="No dataset was recognised"):
+        datasets.resolve(tmp_path_factory.mktemp("empty"))
+    with pytest.raises(RequestError, match="no folder"):
+        datasets.resolve(parent / "absent")
+
+
+def test_selection_names_unknown_subjects(root):
+    recordings = sleep.read(root)
+    assert len(recordings.select(subjects=["01"], runs=["task-rest"], usable=True)) == 1
+    assert len(recordings.select(runs=["task-sleep"])) == 0
+    with pytest.raises(RequestError, match="'99'"):
+        recordings.select(subjects=["99"])
+
+
+def test_the_digest_follows_the_files(root):
+    before = sleep.read(root).digest
+    assert sleep.read(root).digest == before
+    write_run(root, seed=1)
+    assert sleep.read(root).digest != before
+
+
+@pytest.mark.real_data
+def test_the_real_label_tables_give_the_published_counts(real_data):
+    recordings = sleep.read(real_data / "ds003768_text")
+    assert len(recordings) == 255
+    assert len(recordings.subjects) == 33
+    totals = recordings.stage_table()[["W", "N1", "N2", "N3", "uncertain", "unscorable"]].sum()
+    assert totals.to_dict() == {"W": 3344, "N1": 2148, "N2": 1325, "N3": 42, "uncertain": 98, "unscorable": 33}
+    repaired = {r.name for r in recordings if r.repaired}
+    assert repaired == {r.name for r in recordings if r.subject == "01"} | {"sub-32_task-sleep_run-1"}
+    assert "line 69" in recordings["sub-32_task-sleep_run-1"].repaired[0]
+    assert {r.status for r in recordings} == {"missing"}
+    assert isinstance(recordings[0].epochs, pd.DataFrame)
