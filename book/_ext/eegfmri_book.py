@@ -112,7 +112,7 @@ class RunStatistics(_Generated):
             data = chapter["data"]
             recordings = (
                 "none"
-                if data["dataset"] is None
+                if not data["dataset"]
                 else (f"{data['dataset']}, {'simulated' if data['simulated'] else 'real'}, `{data['digest']}`")
             )
             executed = chapter["environment"]["executed"].replace("T", " ").removesuffix("+00:00")

@@ -84,7 +84,8 @@ def _leave(sentence: str, code: int) -> None:
 def _console():
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    # Into a file or a pipe, a row of a table stays one line.
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
 
 def _write(path: Path | None, document: object) -> None:
@@ -178,17 +179,15 @@ def data_check(
             console.print(f"  note: {note}")
         stages = list(next(iter(document["recordings"]), {"stages": {}})["stages"])
         table = Table(box=None, pad_edge=False)
-        for column in ("recording", "status", *stages, "used", "remarks"):
-            table.add_column(column, justify="right" if column in (*stages, "used") else "left", overflow="fold")
+        for column in ("recording", "status", *stages, "used"):
+            table.add_column(column, justify="right" if column in (*stages, "used") else "left", no_wrap=True)
         for row in document["recordings"]:
+            counted = (str(row["stages"].get(stage, "")) for stage in stages)
             table.add_row(
-                f"sub-{row['subject']} {row['run']}",
-                row["status"],
-                *(str(row["stages"].get(stage, "")) for stage in stages),
-                str(row.get("epochs_used", "")),
-                " ".join((*row["repaired"], *row["problems"])),
+                f"sub-{row['subject']} {row['run']}", row["status"], *counted, str(row.get("epochs_used", ""))
             )
         console.print(table)
+        _remarks(console, document["recordings"])
         counts: dict[str, int] = {}
         for row in document["recordings"]:
             counts[row["status"]] = counts.get(row["status"], 0) + 1
@@ -199,6 +198,29 @@ def data_check(
             + (f"; epochs: {', '.join(f'{number} {stage}' for stage, number in totals.items())}" if totals else "")
         )
     _write(json_file, documents[0] if len(documents) == 1 else {"schema": 1, "datasets": documents})
+
+
+def _remarks(console, recordings: list[dict]) -> None:
+    """Print what was repaired or is wrong, a sentence of many recordings once."""
+    from rich.markup import escape
+
+    about: dict[tuple[str, str], list[str]] = {}
+    for row in recordings:
+        for kind in ("repaired", "problems"):
+            for sentence in row[kind]:
+                about.setdefault((kind, sentence), []).append(f"sub-{row['subject']} {row['run']}")
+    shown: dict[str, int] = {}
+    for (kind, sentence), names in about.items():
+        shown[kind] = shown.get(kind, 0) + 1
+        if shown[kind] <= SHOWN or kind == "repaired":
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            console.print(f"{kind}: {names[0]}{more}: {escape(sentence)}")
+    if shown.get("problems", 0) > SHOWN:
+        console.print(f"problems: and {shown['problems'] - SHOWN} more; --json FILE writes all.")
+
+
+#: Problems shown on the terminal.
+SHOWN = 10
 
 
 @data_app.command("simulate")
