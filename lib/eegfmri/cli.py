@@ -55,7 +55,8 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         # Whoever read the output has had enough: `eegfmri chapters | head`.
         os._exit(0)
-    except Exception as error:
+    # Whatever goes wrong becomes one sentence.
+    except Exception as error:  # noqa: BLE001
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):
             context = getattr(error, "ctx", None)
             hint = f" See `{context.command_path} --help`." if context is not None else ""
