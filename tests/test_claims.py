@@ -339,7 +339,16 @@ def test_other_recordings_are_not_comparable(ledger):
     for dataset, verdict in (("rest", "not comparable"), ("rest+sleep", "agrees")):
         document = results(claim.result_key, 0.58, 0.56, 0.61, dataset=dataset)
         assert verdict_of(claim.id, document)["verdict"] == verdict
-    assert verdict_of(claim.id, results(claim.result_key, 0.58) | {"data": None})["verdict"] == "not comparable"
+    nothing = {"dataset": None, "simulated": False, "digest": None}
+    for data in (None, nothing):
+        document = results(claim.result_key, 0.58, 0.56, 0.61) | {"data": data}
+        assert verdict_of(claim.id, document)["verdict"] == "not comparable"
+
+
+@pytest.mark.parametrize("value", [None, math.nan, "0.58", True])
+def test_a_result_that_is_no_number_concludes_nothing(ledger, value):
+    entry = verdict_of("graph_fusion/eeg_gcn", results(ledger["graph_fusion/eeg_gcn"].result_key, value, 0.56, 0.61))
+    assert (entry["verdict"], entry["ours"]) == ("inconclusive", None)
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -423,7 +432,7 @@ def test_results_of_someone_else_are_merged(tmp_path, ledger):
         ("not json", RequestError, "not a JSON file"),
         ("{}", DataError, "schema"),
         (json.dumps(results("a/b/c/d", 1.0) | {"schema": 2}), DataError, "schema"),
-        (json.dumps(results("a/b/c/d", "high")), DataError, "results.0.value"),
+        (json.dumps(results("a/b/c/d", [1.0])), DataError, "results.0.value"),
         (json.dumps(results("a/b/c/d", 1.0, 2.0, 1.0)), DataError, "turned round"),
         (json.dumps(results("a/b/c/d", 1.0) | {"data": {"dataset": "sleep"}}), DataError, "data.simulated"),
     ],

@@ -61,6 +61,7 @@ _RELATIONS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+_WORDS: dict[str, str] = {"==": "", "<": "below ", "<=": "at most ", ">": "above ", ">=": "at least "}
 
 
 class _Strict(BaseModel):
@@ -207,12 +208,12 @@ class Claim(_Strict):
 
 
 class Result(_Strict):
-    """One number of a results document."""
+    """One result of a results document: a number in most cases, None where there was none."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
     key: str
-    value: float
+    value: int | float | bool | str | None
     low: float | None = None
     high: float | None = None
     unit: str = ""
@@ -224,11 +225,17 @@ class Result(_Strict):
             raise ValueError(f"the interval of {self.key} is turned round: low {self.low} is above high {self.high}")
         return self
 
+    @property
+    def number(self) -> float | None:
+        """The value where it is a finite number, else None."""
+        plain = isinstance(self.value, (int, float)) and not isinstance(self.value, bool)
+        return self.value if plain and math.isfinite(self.value) else None
+
 
 class _Origin(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
-    dataset: str
+    dataset: str | None
     simulated: bool
     digest: str | None = None
 
@@ -241,13 +248,6 @@ class _Document(BaseModel):
     parameters: dict[str, object] = {}
     data: _Origin | None = None
     results: list[Result]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_data_is_none(cls, document: object) -> object:
-        if isinstance(document, Mapping) and document.get("data") == {}:
-            return {**document, "data": None}
-        return document
 
 
 class _Found(NamedTuple):
@@ -545,10 +545,9 @@ def _arithmetic(claim: Claim, ledger: Mapping[str, Claim]) -> tuple[float, Verdi
     rounded = round(value, 12 if check.decimals is None else check.decimals)
     holds = _RELATIONS[check.relation](rounded, bound)
     numbers = ", ".join(f"{name} = {_number(number)}" for name, number in _named_values(claim, ledger).items())
-    rounding = "" if check.decimals is None else f" to {check.decimals} decimals"
-    sign = "≠" if check.relation == "==" and not holds else check.relation.replace("==", "=")
-    verb = "" if holds or check.relation == "==" else "not "
-    why = f"{check.expression} = {_number(rounded)}{rounding} ({numbers}), {verb}{sign} {_number(bound)}."
+    outcome = _number(rounded) if rounded == value else f"{_number(rounded)} (rounded to {check.decimals} decimals)"
+    words = f"{'' if holds else 'not '}{_WORDS[check.relation]}{_number(bound)}"
+    why = f"`{check.expression}` with {numbers} is {outcome}, {words}{'' if check.than is not None else ' as printed'}."
     return rounded, "consistent" if holds else "inconsistent", why
 
 
@@ -719,10 +718,9 @@ def _entry(claim: Claim, ledger: Mapping[str, Claim], found: Mapping[str, list[_
 
 
 def _numbers(result: Result) -> dict[str, float | int | None]:
-    finite = {"ours": result.value, "low": result.low, "high": result.high}
-    return {key: value if value is None or math.isfinite(value) else None for key, value in finite.items()} | {
-        "n": result.n
-    }
+    ends = {"low": result.low, "high": result.high}
+    finite = {end: value if value is not None and math.isfinite(value) else None for end, value in ends.items()}
+    return {"ours": result.number, **finite, "n": result.n}
 
 
 def _setting(claim: Claim) -> str:
@@ -745,10 +743,12 @@ def _against_results(
     departures = _departures(claim, match.document)
     if departures:
         return "not run", f"A result exists, but with {departures}: run `{claim.command}`.", match
-    low, high = match.result.low, match.result.high
+    low, high, number = match.result.low, match.result.high, match.result.number
+    if number is None:
+        return "inconclusive", f"The run gave no number for {key}.", match
     if claim.kind == "stated":
-        same = isinstance(value, (int, float)) and math.isclose(match.result.value, value, rel_tol=1e-6)
-        return ("agrees" if same else "differs"), f"Read from the recordings: {_number(match.result.value)}.", match
+        same = isinstance(value, (int, float)) and math.isclose(number, value, rel_tol=1e-6)
+        return ("agrees" if same else "differs"), f"Read from the recordings: {_number(number)}.", match
     interval = f"Our interval {_interval(low, high)}"
     if claim.margin:
         verdict = judge(value, low, high, claim.margin.value)
@@ -770,15 +770,16 @@ def _against_results(
 
 
 def _missing(claim: Claim, key: str) -> str:
-    if (project.book_dir() / f"{claim.chapter}.md").is_file():
-        return f"No result {key} from real recordings of dataset {claim.dataset}: run `{claim.command}`."
-    wanted = f"run `{claim.command}` with {claim.dataset} recordings"
-    return f"Chapter {claim.chapter} is not in the book yet; once it is, {wanted}."
+    wanted = f"{claim.dataset} recordings"
+    if not (project.book_dir() / f"{claim.chapter}.md").is_file():
+        wanted = f"chapter {claim.chapter}, which is not in the book yet, and for {wanted}"
+        return f"Waits for {wanted}: `{claim.command}`."
+    return f"Waits for {wanted} and their result {key}: `{claim.command}`."
 
 
 def _obstacle(claim: Claim, document: _Document) -> str | None:
     """Say why a document's results cannot be set beside a claim, or return None."""
-    if document.data is None:
+    if document.data is None or document.data.dataset is None:
         return f"Our number was made without recordings (chapter {document.chapter}); the claim is about them."
     if document.data.simulated:
         return "Our number comes from simulated recordings, which show mechanisms and verify no published number."
@@ -865,6 +866,11 @@ def table(document: Mapping) -> "pd.DataFrame":
     return pd.DataFrame(
         rows, columns=["paper", "claim", "kind", "statement", "published", "ours", "verdict", "why"], dtype=str
     )
+
+
+def is_setting(entry: Mapping) -> bool:
+    """Say whether an entry of the document of `verify` is a setting, which no recording could confirm."""
+    return entry["kind"] == "stated" and entry["command"] is None
 
 
 def counts(document: Mapping) -> "pd.DataFrame":
