@@ -74,10 +74,18 @@ def test_parameters_have_types_defaults_and_help(first):
 
 @pytest.mark.parametrize(
     "source",
-    ["n: int = 'a'", "n: int = 1 + x", "n: nonsense = 1", "n: int", "data: str = 'x'", "n: Literal['a'] = 'b'"],
+    [
+        "n: int = 'a'",
+        "n: int = 1 + x",
+        "n: nonsense = 1",
+        "n: int",
+        "data: str = 'x'",
+        "n: Literal['a'] = 'a'",
+        "from typing import Literal\nn: Literal['a'] = 'b'",
+    ],
 )
-def test_a_wrong_parameters_cell_is_refused(source):
-    with pytest.raises(EegFmriError):
+def test_a_wrong_parameters_cell_is_refused_with_its_line(source):
+    with pytest.raises(EegFmriError, match=r"the parameters cell:\d+: "):
         chapters.read_parameters(source)
 
 
