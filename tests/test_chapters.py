@@ -74,10 +74,18 @@ def test_parameters_have_types_defaults_and_help(first):
 
 @pytest.mark.parametrize(
     "source",
-    ["n: int = 'a'", "n: int = 1 + x", "n: nonsense = 1", "n: int", "data: str = 'x'", "n: Literal['a'] = 'b'"],
+    [
+        "n: int = 'a'",
+        "n: int = 1 + x",
+        "n: nonsense = 1",
+        "n: int",
+        "data: str = 'x'",
+        "n: Literal['a'] = 'a'",
+        "from typing import Literal\nn: Literal['a'] = 'b'",
+    ],
 )
-def test_a_wrong_parameters_cell_is_refused(source):
-    with pytest.raises(EegFmriError):
+def test_a_wrong_parameters_cell_is_refused_with_its_line(source):
+    with pytest.raises(EegFmriError, match=r"the parameters cell:\d+: "):
         chapters.read_parameters(source)
 
 
@@ -418,6 +426,37 @@ def test_kill_in_the_middle_of_a_build_loses_only_what_was_unfinished(tmp_path):
     undisturbed = make_project(tmp_path / "undisturbed")
     assert eegfmri(undisturbed, "build").returncode == 0
     assert built_results(undisturbed) == interrupted
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads /proc")
+def test_an_interrupted_build_leaves_at_once_with_one_sentence(tmp_path):
+    project = make_project(tmp_path / "project")
+    slow = project / "book" / "fixtures" / "second.md"
+    text = slow.read_text(encoding="utf-8")
+    slow.write_text(text.replace("pause: float = 0.0", "pause: float = 60.0"), encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "eegfmri", "build", "--jobs", "2"],
+        cwd=project,
+        env=environment(project),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    executed = project / "book" / "_build" / "executed" / "fixtures"
+    deadline = time.monotonic() + 60
+    while not list(executed.glob("first/*/results.json")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    kernels = children(process.pid)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert said.startswith("Interrupted") and len(said.strip().split("\n")) == 1
+    deadline = time.monotonic() + 15
+    while alive(kernels):
+        assert time.monotonic() < deadline, "a kernel outlived the interrupted runner"
+        time.sleep(0.1)
 
 
 @pytest.mark.slow

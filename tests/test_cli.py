@@ -98,7 +98,7 @@ def test_outside_a_project_the_request_is_wrong_and_says_so(tmp_path):
 
 def test_debug_shows_where(project):
     done = eegfmri(project, "run", "fixtures/first", "-p", "sede=1", "--debug")
-    assert done.returncode != 0
+    assert done.returncode == 2
     assert "Traceback" in done.stderr
 
 

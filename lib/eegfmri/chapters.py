@@ -5,6 +5,7 @@ read from the source and checked before anything runs.
 """
 
 import ast
+import builtins
 import difflib
 import io
 import re
@@ -315,8 +316,15 @@ def read_parameters(source: str, path: Path | str = "the parameters cell", line:
         for token in tokenize.generate_tokens(io.StringIO(source + "\n").readline)
         if token.type == tokenize.COMMENT
     }
+    body = ast.parse(source).body
+    imported = {
+        alias.asname or alias.name
+        for node in body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in node.names
+    }
     parameters = {}
-    for node in ast.parse(source).body:
+    for node in body:
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
             continue
         name, where = node.target.id, f"{path}:{line + node.lineno - 1}"
@@ -324,6 +332,10 @@ def read_parameters(source: str, path: Path | str = "the parameters cell", line:
             raise EegFmriError(f"{where}: `{RESERVED}` is filled by the runner; leave it without annotation.")
         if node.value is None:
             raise EegFmriError(f"{where}: parameter {name} has no default.")
+        # Python evaluates these annotations when the cell runs.
+        used = {part.id for part in ast.walk(node.annotation) if isinstance(part, ast.Name)}
+        for unknown in sorted(used - imported - set(dir(builtins))):
+            raise EegFmriError(f"{where}: {unknown} is not known there: import it in the parameters cell.")
         try:
             default = ast.literal_eval(node.value)
         except (ValueError, SyntaxError):

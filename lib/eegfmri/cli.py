@@ -4,7 +4,9 @@ Exit codes: 0 done, 1 the work failed, 2 the request was wrong. Everything heavy
 it, so that help appears at once.
 """
 
+import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -48,23 +50,27 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = [word for word in arguments if word != "--debug"]
     try:
         code = app(args=arguments, standalone_mode=False, prog_name="eegfmri") or 0
-    except KeyboardInterrupt:
-        _leave("Interrupted: what was finished is kept, and the same command goes on from there.", 1)
     except EegFmriError as error:
-        if debug:
-            raise
-        _leave(_sentence(error), error.exit_code)
-    except Exception as error:
+        _leave(_sentence(error), error.exit_code, debug)
+    except BrokenPipeError:
+        # Whoever read the output has had enough: `eegfmri chapters | head`.
+        os._exit(0)
+    # Whatever goes wrong becomes one sentence.
+    except Exception as error:  # noqa: BLE001
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):
             context = getattr(error, "ctx", None)
             hint = f" See `{context.command_path} --help`." if context is not None else ""
-            _leave(_sentence(error.format_message()) + hint, 2)
+            _leave(_sentence(error.format_message()) + hint, 2, debug)
         if type(error).__name__ == "Abort":
-            _leave("Interrupted.", 1)
-        if debug:
-            raise
-        _leave(f"{type(error).__name__}: {_sentence(error)} (--debug shows where.)", 1)
+            _leave(INTERRUPTED, 1)
+        _leave(f"{type(error).__name__}: {_sentence(error)} (--debug shows where.)", 1, debug)
+    # Typer turns Ctrl-C into this code.
+    if code == 130:
+        _leave(INTERRUPTED, 1)
     sys.exit(code)
+
+
+INTERRUPTED = "Interrupted: what was finished is kept, and the same command goes on from there."
 
 
 def _sentence(error: object) -> str:
@@ -72,12 +78,12 @@ def _sentence(error: object) -> str:
     return text if text.endswith((".", "?", "!", ")")) else f"{text}."
 
 
-def _leave(sentence: str, code: int) -> None:
+def _leave(sentence: str, code: int, debug: bool = False) -> None:
     sys.stdout.flush()
+    if debug:
+        traceback.print_exc()
     typer.echo(sentence, err=True)
     # Chapters may still be running in threads; their kernels end with this process.
-    import os
-
     os._exit(code)
 
 

@@ -312,12 +312,16 @@ def execute_all(
         else:
             pending.append(position)
     if pending:
-        with ThreadPoolExecutor(max_workers=jobs) as pool:
+        pool = ThreadPoolExecutor(max_workers=jobs)
+        try:
             futures = {pool.submit(execute, requests[i], threads, force, listen): i for i in pending}
             for future in as_completed(futures):
                 outcome = future.result()
                 outcomes[futures[future]] = outcome
                 listen("end", outcome=outcome)
+        finally:
+            # Everything is done by now, unless the user interrupts: then nobody waits for the running chapters.
+            pool.shutdown(wait=False, cancel_futures=True)
     return [outcomes[position] for position in sorted(outcomes)]
 
 
