@@ -545,7 +545,9 @@ def _arithmetic(claim: Claim, ledger: Mapping[str, Claim]) -> tuple[float, Verdi
     rounded = round(value, 12 if check.decimals is None else check.decimals)
     holds = _RELATIONS[check.relation](rounded, bound)
     numbers = ", ".join(f"{name} = {_number(number)}" for name, number in _named_values(claim, ledger).items())
-    outcome = _number(rounded) if rounded == value else f"{_number(rounded)} (rounded to {check.decimals} decimals)"
+    outcome = _number(rounded)
+    if check.decimals is not None and rounded != round(value, 12):
+        outcome += f" to {check.decimals} decimal{'s' if check.decimals != 1 else ''}"
     words = f"{'' if holds else 'not '}{_WORDS[check.relation]}{_number(bound)}"
     why = f"`{check.expression}` with {numbers} is {outcome}, {words}{'' if check.than is not None else ' as printed'}."
     return rounded, "consistent" if holds else "inconsistent", why
