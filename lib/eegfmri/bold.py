@@ -4,12 +4,15 @@ Regions are defined in MNI152 space. An affine registration carries the atlas in
 themselves are never interpolated.
 """
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
 
-from eegfmri import cache
+from eegfmri import cache, project
 from eegfmri.atlas import AtlasName, load_atlas
 from eegfmri.recordings import Recording, Stream
 
@@ -75,7 +78,7 @@ def prepare(recording: Recording, settings: BoldSettings | None = None) -> Strea
         cache.code_digest("eegfmri.bold"),
         cache.versions("nilearn", "dipy"),
     )
-    path = cache.cache_dir() / "bold" / f"{recording.name}-{key}.npy"
+    path = project.cache_dir() / "bold" / f"{recording.name}-{key}.npy"
     atlas = load_atlas(settings.atlas, settings.n_regions)
     if not path.is_file():
         image = recording.image().slicer[..., : recording.n_volumes]
@@ -155,7 +158,7 @@ def nuisance(image, to_run: np.ndarray, reference, settings: BoldSettings) -> np
 
 
 def register_template(reference) -> np.ndarray:
-    """Find the affine map from the run's space to MNI152, by mutual information over four resolutions.
+    """Find the affine map from the run's space to MNI152, by mutual information over three resolutions.
 
     Parameters
     ----------
@@ -175,19 +178,32 @@ def register_template(reference) -> np.ndarray:
     inside = np.asarray(load_mni152_brain_mask(resolution=4).dataobj) > 0
     fixed = np.asarray(reference.dataobj, dtype=float)
     mask = np.asarray(compute_epi_mask(reference).dataobj) > 0
-    _, matrix = affine_registration(
-        moving=np.asarray(template.dataobj, dtype=float) * inside,
-        static=fixed * mask,
-        moving_affine=template.affine,
-        static_affine=reference.affine,
-        pipeline=["center_of_mass", "translation", "rigid", "affine"],
-        level_iters=[500, 100, 50],
-        sigmas=[2.0, 1.0, 0.0],
-        factors=[2, 2, 1],
-        metric="MI",
-        nbins=32,
-    )
+    with _quiet("dipy"):
+        _, matrix = affine_registration(
+            moving=np.asarray(template.dataobj, dtype=float) * inside,
+            static=fixed * mask,
+            moving_affine=template.affine,
+            static_affine=reference.affine,
+            pipeline=["center_of_mass", "translation", "rigid", "affine"],
+            level_iters=[500, 100, 50],
+            sigmas=[2.0, 1.0, 0.0],
+            factors=[2, 2, 1],
+            metric="MI",
+            nbins=32,
+        )
     return matrix
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keep a library's progress messages out of the page, warnings excepted."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def carry(image, to_template: np.ndarray, reference, interpolation: str):

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from eegfmri import cache
+from eegfmri import cache, project
 from eegfmri.errors import RequestError
 from eegfmri.recordings import Recording, Stream
 
@@ -72,7 +72,7 @@ def prepare(recording: Recording, settings: EegSettings | None = None) -> Stream
         cache.code_digest("eegfmri.eeg"),
         cache.versions("mne", "scipy"),
     )
-    path = cache.cache_dir() / "eeg" / f"{recording.name}-{key}.npy"
+    path = project.cache_dir() / "eeg" / f"{recording.name}-{key}.npy"
     if not path.is_file():
         raw = recording.raw().load_data(verbose="error")
         scanner = recording.sfreq >= SCANNER_RATE if settings.remove_artefacts is None else settings.remove_artefacts

@@ -11,6 +11,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import make_scorer
 from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import SplineTransformer, StandardScaler
 
@@ -73,6 +74,22 @@ class TimeInRun(TransformerMixin, BaseEstimator):
         asleep = X.table["run"].str.startswith("task-sleep").to_numpy(dtype=float)
         minutes = X.table["onset"].to_numpy() / 60
         return np.column_stack([asleep, minutes * (1 - asleep), minutes * asleep])
+
+
+class OrderInSession(TransformerMixin, BaseEstimator):
+    """Describe a window by its rank among the scored epochs of its subject's session, and nothing else."""
+
+    def fit(self, X: Windows, y=None) -> "OrderInSession":
+        """Learn nothing."""
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Nothing is learned."""
+        return True
+
+    def transform(self, X: Windows) -> np.ndarray:
+        """Return the rank, shape (n_windows, 1)."""
+        return X.table[["order"]].to_numpy(dtype=float)
 
 
 def eeg_band_power(windows: Windows) -> np.ndarray:
@@ -174,6 +191,36 @@ def trivial_predictors(seed: int = 0) -> dict[str, BaseEstimator]:
             LogisticRegression(class_weight="balanced", max_iter=1000),
         ),
     }
+
+
+def clock_reader() -> Pipeline:
+    """Repeat the stage of the training window that lies nearest in the session: a probe for leaks.
+
+    It looks at no signal. Where it scores above the predictors of `trivial_predictors`, the split itself gives the
+    labels away.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        One nearest neighbour on `OrderInSession`.
+    """
+    return make_pipeline(OrderInSession(), KNeighborsClassifier(1))
+
+
+def memoriser(feature: str) -> Pipeline:
+    """Repeat the stage of the training window that looks most alike: a method that can only memorise.
+
+    Parameters
+    ----------
+    feature : str
+        Name given to `Windows.with_feature`.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        One nearest neighbour on the standardised feature.
+    """
+    return make_pipeline(PickFeature(feature), StandardScaler(), KNeighborsClassifier(1))
 
 
 def classical_methods() -> dict[str, BaseEstimator]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from eegfmri import cache, metrics
+from eegfmri import cache, metrics, project
 from eegfmri.errors import EegFmriError, RequestError
 from eegfmri.windows import Windows
 
@@ -329,7 +329,7 @@ def evaluate(
         raise RequestError(
             f"The protocol {protocol.name!r} leaves no fold with training and test windows: use fewer blocks or a smaller gap."
         )
-    folder = Path(folder) if folder is not None else cache.cache_dir() / "folds"
+    folder = Path(folder) if folder is not None else project.cache_dir() / "folds"
     common = cache.digest(
         windows.digest,
         asdict(protocol),

@@ -254,7 +254,7 @@ class Preset:
         0.50,
         "Standard deviation of regional BOLD that no EEG band explains, percent.",
         "fox2007spontaneous",
-        "kruger2001neuroimaging",
+        "kruger2001physiological",
     )
     bold_fluctuation_gain: dict = _given(
         _by_stage(1.0, 1.25, 1.35, 0.90),
