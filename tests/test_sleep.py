@@ -289,3 +289,18 @@ def test_the_real_label_tables_give_the_published_counts(real_data):
     assert "line 69" in recordings["sub-32_task-sleep_run-1"].repaired[0]
     assert {r.status for r in recordings} == {"missing"}
     assert isinstance(recordings[0].epochs, pd.DataFrame)
+
+
+@pytest.mark.real_data
+def test_every_selection_rule_leaves_23_people_of_the_real_tables(real_data):
+    recordings = sleep.read(real_data / "ds003768_text")
+    chosen = {rule: sleep.select_subjects(recordings, rule) for rule in sleep.SELECTIONS}
+    assert {rule: len(subjects) for rule, subjects in chosen.items()} == dict.fromkeys(sleep.SELECTIONS, 23)
+    excluded = set(recordings.subjects) - set(chosen["six_of_each"])
+    assert excluded == {"02", "03", "05", "08", "11", "16", "18", "20", "21", "26"}
+    assert len(set(chosen.values())) > 1
+
+
+def test_an_unknown_selection_names_the_known_ones(root):
+    with pytest.raises(RequestError, match="six_of_each"):
+        sleep.select_subjects(sleep.read(root), "all")

@@ -843,8 +843,7 @@ def table(document: Mapping) -> "pd.DataFrame":
     Returns
     -------
     pandas.DataFrame
-        One row per claim, all strings: paper, claim (id without the paper), kind, statement, published (with unit),
-        ours (with interval), verdict, why.
+        One row per claim, all strings: claim (its id), published (with unit), ours (with interval), verdict, why.
     """
     import pandas as pd
 
@@ -853,21 +852,18 @@ def table(document: Mapping) -> "pd.DataFrame":
         ours = _number(entry["ours"] if entry["ours"] is None else float(f"{entry['ours']:.4g}"))
         if entry["low"] is not None and entry["high"] is not None:
             ours = f"{ours} {_interval(entry['low'], entry['high'])}"
+        value = entry["published"]
+        words = isinstance(value, str) and not any(character.isdigit() for character in value)
         rows.append(
             {
-                "paper": entry["paper"],
-                "claim": entry["id"].partition("/")[2],
-                "kind": entry["kind"],
-                "statement": entry["statement"],
-                "published": f"{_number(entry['published'])} {entry['unit']}".strip(),
+                "claim": entry["id"],
+                "published": _number(value) if words else f"{_number(value)} {entry['unit']}".strip(),
                 "ours": ours,
                 "verdict": entry["verdict"],
                 "why": entry["why"],
             }
         )
-    return pd.DataFrame(
-        rows, columns=["paper", "claim", "kind", "statement", "published", "ours", "verdict", "why"], dtype=str
-    )
+    return pd.DataFrame(rows, columns=["claim", "published", "ours", "verdict", "why"], dtype=str)
 
 
 def is_setting(entry: Mapping) -> bool:

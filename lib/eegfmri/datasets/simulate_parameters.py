@@ -66,8 +66,8 @@ class Preset:
         "Root-mean-square dipole moment per region in wakefulness, nAm (key '' for all other groups): the order of 10 nAm "
         "of evoked patches, chosen so that scalp amplitudes fall into the textbook ranges (posterior alpha 10 to 30 uV "
         "with eyes closed).",
-        "hamalainen1993magnetoencephalography",
-        "berger1929elektrenkephalogramm",
+        "hamalainen1993",
+        "berger1929",
     )
     stage_gain: dict = _given(
         {
@@ -80,127 +80,125 @@ class Preset:
         },
         "Power relative to wakefulness: alpha gives way to theta in N1, spindles and slow waves come in N2, slow waves rule "
         "N3 (scoring rules); ratios read off the spectra of healthy sleepers.",
-        "iber2007aasm",
-        "ogilvie2001process",
-        "prerau2017sleep",
+        "iber2007",
+        "ogilvie2001",
+        "prerau2017",
     )
     stage_gain_spread: float = _given(
         0.25,
         "Spread between people of the exponent on the stage gains: in some, alpha hardly drops. Spread assumed.",
-        "ogilvie2001process",
+        "ogilvie2001",
     )
     power_spread: float = _given(
         0.40,
         "Spread between people of log power per band (natural log): power is a trait. Value assumed.",
-        "buckelmuller2006trait",
+        "buckelmuller2006",
     )
     alpha_power_spread: float = _given(
-        0.60, "The same for alpha, which differs most between people. Value assumed.", "buckelmuller2006trait"
+        0.60, "The same for alpha, which differs most between people. Value assumed.", "buckelmuller2006"
     )
     alpha_frequency: tuple[float, float] = _given(
-        (10.0, 1.0), "Mean and spread of the individual alpha frequency, Hz.", "klimesch1999eeg", "haegens2014inter"
+        (10.0, 1.0), "Mean and spread of the individual alpha frequency, Hz.", "klimesch1999", "haegens2014"
     )
     alpha_width: float = _given(
         0.9,
         "Half width of the alpha peak (Gaussian, Hz), as narrow as spectra of single people show.",
-        "haegens2014inter",
+        "haegens2014",
     )
     coherence: float = _given(
         0.45,
         "Share of a carrier's variance common to its group, so that a patch larger than a region adds up.",
-        "nunez2006electric",
+        "nunez2006",
     )
     fluctuation: float = _given(
         0.50,
         "Standard deviation of spontaneous log power (natural log) below 0.1 Hz: alpha waxes and wanes about twofold over "
         "tens of seconds.",
-        "goldman2002simultaneous",
-        "chang2013eeg",
+        "goldman2002",
+        "chang2013",
     )
     fluctuation_shares: tuple[float, float, float] = _given(
         (0.25, 0.50, 0.25),
         "Shares of its variance common to the brain, to the group, and own to the region. Assumed.",
-        "goldman2002simultaneous",
+        "goldman2002",
     )
     fluctuation_cutoff: float = _given(
-        0.08, "Hz above which spontaneous fluctuations fall off.", "fox2007spontaneous", "laufs2003eeg"
+        0.08, "Hz above which spontaneous fluctuations fall off.", "fox2007", "laufs2003"
     )
-    fluctuation_exponent: float = _given(0.8, "Exponent of their 1/f spectrum below it.", "he2010temporal")
+    fluctuation_exponent: float = _given(0.8, "Exponent of their 1/f spectrum below it.", "he2010")
     spindles_per_minute: dict = _given(
-        _by_stage(0.0, 0.2, 3.0, 1.5), "Spindle density per minute by stage.", "purcell2017characterizing"
+        _by_stage(0.0, 0.2, 3.0, 1.5), "Spindle density per minute by stage.", "purcell2017"
     )
     spindle_seconds: tuple[float, float] = _given(
-        (0.5, 1.5), "Shortest and longest spindle, s.", "purcell2017characterizing", "iber2007aasm"
+        (0.5, 1.5), "Shortest and longest spindle, s.", "purcell2017", "iber2007"
     )
     spindle_frequency: tuple[float, float] = _given(
-        (13.0, 0.5), "Mean and spread between people of spindle frequency, Hz.", "purcell2017characterizing"
+        (13.0, 0.5), "Mean and spread between people of spindle frequency, Hz.", "purcell2017"
     )
     spindle_gain: float = _given(
         25.0,
         "Power of a spindle at its peak relative to waking sigma power; gives spindles of 20 to 50 uV.",
-        "purcell2017characterizing",
+        "purcell2017",
     )
     k_complexes_per_minute: dict = _given(
         _by_stage(0.0, 0.0, 1.5, 0.5),
         "Bursts of slow activity (K-complexes) per minute by stage.",
-        "colrain2005kcomplex",
+        "colrain2005",
     )
-    k_complex_gain: float = _given(
-        30.0, "Their peak delta power relative to waking delta power.", "colrain2005kcomplex"
-    )
+    k_complex_gain: float = _given(30.0, "Their peak delta power relative to waking delta power.", "colrain2005")
     transition_jitter: float = _given(
         8.0,
         "True changes of stage fall up to so many seconds around the epoch border: epochs are scored by majority.",
-        "iber2007aasm",
+        "iber2007",
     )
-    transition_seconds: float = _given(5.0, "Time constant of a change of stage, s. Assumed.", "ogilvie2001process")
+    transition_seconds: float = _given(5.0, "Time constant of a change of stage, s. Assumed.", "ogilvie2001")
 
     # head and EEG
     head_radius: tuple[float, float] = _given(
-        (0.096, 0.003), "Mean and spread of the head radius, m.", "hamalainen1993magnetoencephalography"
+        (0.096, 0.003), "Mean and spread of the head radius, m.", "hamalainen1993"
     )
     electrode_shift: float = _given(
-        0.004, "Spread of each electrode's displacement on the scalp per axis, m.", "khosla1999spatial"
+        0.004, "Spread of each electrode's displacement on the scalp per axis, m.", "khosla1999"
     )
     orientation_spread: float = _given(
         0.5,
         "Spread of source orientation around the radial direction (tangent of the angle per axis): cortex folds.",
-        "nunez2006electric",
+        "nunez2006",
     )
-    background: float = _given(6.0, "Root mean square of the 1/f background over scalp channels, uV.", "he2010temporal")
+    background: float = _given(6.0, "Root mean square of the 1/f background over scalp channels, uV.", "he2010")
     background_exponent: tuple[float, float] = _given(
-        (1.3, 0.2), "Mean and spread between people of the exponent of its power spectrum.", "he2010temporal"
+        (1.3, 0.2), "Mean and spread between people of the exponent of its power spectrum.", "he2010"
     )
     background_shared: float = _given(
         0.8, "Share of its variance that comes from the cortex (mixed by the lead field). Assumed."
     )
     sensor_noise: float = _given(
-        1.5, "White noise per channel, uV: amplifier and residual scanner noise.", "debener2008properties"
+        1.5, "White noise per channel, uV: amplifier and residual scanner noise.", "debener2008"
     )
     mains: float = _given(0.8, "Amplitude of 60-Hz mains hum, uV. Assumed.")
     blinks_per_minute: dict = _given(
         _by_stage(6.0, 1.0, 0.0, 0.0),
         "Blinks per minute by stage; few, since eyes are closed. Assumed.",
-        "iber2007aasm",
+        "iber2007",
     )
-    blink: float = _given(150.0, "Peak of a blink at the EOG channel, uV.", "croft2000removal")
+    blink: float = _given(150.0, "Peak of a blink at the EOG channel, uV.", "croft2000")
     slow_eye_movement: dict = _given(
         _by_stage(10.0, 45.0, 5.0, 0.0),
         "Root mean square of slow eye movements (below 0.5 Hz) at the EOG channel, uV: a sign of N1.",
-        "iber2007aasm",
-        "ogilvie2001process",
+        "iber2007",
+        "ogilvie2001",
     )
     heart_rate: dict = _given(
         _by_stage(64.0, 61.0, 58.0, 57.0),
         "Mean heart rate by stage, beats per minute: it falls with sleep.",
-        "trinder2001autonomic",
+        "trinder2001",
     )
-    heart_rate_spread: float = _given(6.0, "Its spread between people.", "trinder2001autonomic")
-    r_peak: float = _given(900.0, "R peak at the ECG channel, uV.", "debener2008properties")
+    heart_rate_spread: float = _given(6.0, "Its spread between people.", "trinder2001")
+    r_peak: float = _given(900.0, "R peak at the ECG channel, uV.", "debener2008")
     cardiac_field: float = _given(
         2.0,
         "Peak of the heart's electric field at the scalp, uV (the ballistocardiogram is not part of this).",
-        "debener2008properties",
+        "debener2008",
     )
 
     # coupling and BOLD
@@ -226,75 +224,67 @@ class Preset:
         "parietal and lateral frontal cortex and positive in the thalamus; beta positive in the default mode and negative "
         "over sensorimotor cortex; gamma positive; frontal theta negative in the default mode; slow waves negative; spindles "
         "positive in thalamus and temporal cortex. Signs from the sources; sizes within the tenths of a percent they report.",
-        "goldman2002simultaneous",
-        "moosmann2003correlates",
-        "laufs2003eeg",
-        "laufs2003electroencephalographic",
-        "demunck2007hemodynamic",
-        "ritter2009rolandic",
-        "scheeringa2008frontal",
-        "scheeringa2011neuronal",
-        "logothetis2001neurophysiological",
-        "kaufmann2006brain",
-        "schabus2007hemodynamic",
+        "goldman2002",
+        "moosmann2003",
+        "laufs2003",
+        "laufs2003pnas",
+        "demunck2007",
+        "ritter2009",
+        "scheeringa2008",
+        "scheeringa2011",
+        "logothetis2001",
+        "kaufmann2006",
+        "schabus2007",
     )
-    coupling_spread: float = _given(
-        0.25, "Spread between people of a factor on all couplings. Assumed.", "demunck2007hemodynamic"
-    )
+    coupling_spread: float = _given(0.25, "Spread between people of a factor on all couplings. Assumed.", "demunck2007")
     latency_spread: float = _given(
         0.7,
         "Spread between people of the shift of the canonical response (peak at 5 s), s.",
-        "handwerker2004variation",
-        "glover1999deconvolution",
+        "handwerker2004",
+        "glover1999",
     )
     regional_latency_spread: float = _given(
-        0.25, "Spread between regions of a person, s.", "handwerker2004variation", "demunck2007hemodynamic"
+        0.25, "Spread between regions of a person, s.", "handwerker2004", "demunck2007"
     )
     bold_fluctuation: float = _given(
         0.50,
         "Standard deviation of regional BOLD that no EEG band explains, percent.",
-        "fox2007spontaneous",
-        "kruger2001physiological",
+        "fox2007",
+        "kruger2001",
     )
     bold_fluctuation_gain: dict = _given(
         _by_stage(1.0, 1.25, 1.35, 0.90),
         "Its amplitude by stage: slow BOLD fluctuations grow in light sleep.",
-        "fukunaga2006large",
-        "horovitz2008low",
+        "fukunaga2006",
+        "horovitz2008",
     )
     bold_fluctuation_shares: tuple[float, float, float] = _given(
         (0.20, 0.45, 0.35),
         "Shares of its variance common to the brain, to the group, own to the region. Assumed.",
-        "fox2007spontaneous",
+        "fox2007",
     )
     tsnr: float = _given(
-        110.0, "Signal over thermal noise of a grey-matter voxel: large voxels at 3 T.", "triantafyllou2005comparison"
+        110.0, "Signal over thermal noise of a grey-matter voxel: large voxels at 3 T.", "triantafyllou2005"
     )
-    cardiac_bold: float = _given(0.5, "Cardiac pulsation in fluid and near vessels, percent.", "glover2000image")
-    respiratory_bold: float = _given(
-        0.4, "Respiration, over the whole brain, percent.", "glover2000image", "birn2006separating"
-    )
+    cardiac_bold: float = _given(0.5, "Cardiac pulsation in fluid and near vessels, percent.", "glover2000")
+    respiratory_bold: float = _given(0.4, "Respiration, over the whole brain, percent.", "glover2000", "birn2006")
     breaths_per_minute: tuple[float, float] = _given(
-        (15.0, 2.0), "Mean and spread between people of the breathing rate.", "birn2006separating"
+        (15.0, 2.0), "Mean and spread between people of the breathing rate.", "birn2006"
     )
     drift: float = _given(
         1.0,
         "Standard deviation over the brain of the scanner drift by the end of a run, percent.",
-        "smith1999investigation",
+        "smith1999",
     )
-    translation: float = _given(
-        0.15, "Standard deviation of slow head translation per axis, mm.", "friston1996movement"
-    )
-    rotation: float = _given(0.15, "Standard deviation of slow head rotation per axis, degrees.", "friston1996movement")
+    translation: float = _given(0.15, "Standard deviation of slow head translation per axis, mm.", "friston1996")
+    rotation: float = _given(0.15, "Standard deviation of slow head rotation per axis, degrees.", "friston1996")
 
     # anatomy
-    brain_scale: float = _given(0.04, "Spread between people of brain size per axis (factor).", "brett2002problem")
+    brain_scale: float = _given(0.04, "Spread between people of brain size per axis (factor).", "brett2002")
     brain_shift: float = _given(5.0, "Spread of the brain's position in the scanner per axis, mm. Assumed.")
     brain_tilt: float = _given(4.0, "Spread of the head's rotation in the scanner per axis, degrees. Assumed.")
-    warp: float = _given(
-        2.0, "Root mean square of local anatomical deviations from the template, mm.", "brett2002problem"
-    )
-    bias: float = _given(0.15, "Spread of log receive sensitivity over the brain.", "sled1998nonparametric")
+    warp: float = _given(2.0, "Root mean square of local anatomical deviations from the template, mm.", "brett2002")
+    bias: float = _given(0.15, "Spread of log receive sensitivity over the brain.", "sled1998")
 
     def at(self, table: str, band: str, group: str) -> float:
         """Look up ``moment`` or ``coupling`` of a band and a group of regions (0 where neither is named)."""
