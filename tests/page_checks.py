@@ -65,7 +65,7 @@ def problems(html: str, path: Path | None = None, simulated: bool = False) -> li
 
 def loads_from_outside(html: str) -> list[str]:
     """Return what a page loads from the network when it is opened."""
-    return [problem for problem in _loaded(BeautifulSoup(html, "html.parser"), None)]
+    return list(_loaded(BeautifulSoup(html, "html.parser"), None))
 
 
 def _addresses(tag: Tag):
@@ -149,9 +149,10 @@ def _figures(page: BeautifulSoup, path: Path | None):
             except ValueError:
                 yield f"{name} holds no valid data"
                 continue
-            drawn.append(any(_trace_has_data(trace) for trace in document.get("data", [])) or bool(
-                document.get("layout", {}).get("shapes") or document.get("layout", {}).get("images")
-            ))
+            drawn.append(
+                any(_trace_has_data(trace) for trace in document.get("data", []))
+                or bool(document.get("layout", {}).get("shapes") or document.get("layout", {}).get("images"))
+            )
         drawn += [bool(element.find(True)) for element in figure.find_all("svg")]
         drawn += [bool(element.get("src") or element.get("srcdoc")) for element in figure.find_all("iframe")]
         if not drawn or not all(drawn):
@@ -181,7 +182,10 @@ def _drawn(image: Tag, path: Path | None) -> bool:
     if source.startswith("data:image/svg") or source.endswith(".svg"):
         return True
     if source.startswith("data:"):
-        body = base64.b64decode(source.partition(",")[2])
+        try:
+            body = base64.b64decode(source.partition(",")[2])
+        except ValueError:
+            return False
     elif path is None:
         return bool(source)
     elif _beside(path, source).is_file():

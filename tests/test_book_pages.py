@@ -9,9 +9,9 @@ import json
 from pathlib import Path
 
 import pytest
-from page_checks import loads_from_outside, problems
 
 from eegfmri import project
+from page_checks import loads_from_outside, problems
 
 HTML = project.root() / "book" / "_build" / "html"
 PAGES = sorted(path for path in HTML.rglob("*.html") if "_static" not in path.relative_to(HTML).parts)
@@ -108,7 +108,7 @@ BAD = {
     "sphinx message": '<div class="system-message">unknown directive</div>',
     "figure without anything": "<figure><figcaption>A caption.</figcaption></figure>",
     "image of one colour": f'<figure><img alt="a" src="{png(1)}"><figcaption>A caption.</figcaption></figure>',
-    "broken image": '<figure><img alt="a" src="data:image/png;base64,AAAA"><figcaption>A caption.</figcaption></figure>',
+    "broken image": '<figure><img alt="a" src="data:image/png;base64,AA"><figcaption>A caption</figcaption></figure>',
     "live figure without traces": LIVE.format('{"data":[]}'),
     "live figure with an empty trace": LIVE.format('{"data":[{"type":"scatter","x":[],"y":[]}]}'),
     "figure without caption": f'<figure><img alt="a" src="{png(2)}"></figure>',
@@ -122,7 +122,7 @@ BAD = {
     "substitution": "<p>Version {{ version }}.</p>",
     "simulation without box": f'<figure data-simulated="true"><img alt="a" src="{png(2)}">'
     "<figcaption>Simulated recordings. Two points.</figcaption></figure>",
-    "simulation without label": f'{BOX}<figure><img alt="a" src="{png(2)}"><figcaption>Two points.</figcaption></figure>',
+    "simulation without label": f'{BOX}<figure><img alt="a" src="{png(2)}"><figcaption>Points.</figcaption></figure>',
 }
 
 
@@ -137,7 +137,9 @@ def test_a_bad_page_is_caught(name):
 
 
 def test_a_page_whose_results_are_simulated_needs_the_box():
-    assert problems("<p>Numbers.</p>", simulated=True) == ["the page is made from simulated recordings, but no box says so"]
+    assert problems("<p>Numbers.</p>", simulated=True) == [
+        "the page is made from simulated recordings, but no box says so"
+    ]
 
 
 def test_files_and_links_beside_the_page_must_exist(tmp_path):

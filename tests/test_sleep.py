@@ -7,11 +7,11 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
-from sleep_layout import T_R, epochs, write_labels, write_markers, write_run
 
 from eegfmri import datasets
 from eegfmri.datasets import sleep
 from eegfmri.errors import DataError, RequestError
+from sleep_layout import T_R, epochs, write_labels, write_markers, write_run
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_the_sidecars_rate_is_not_believed(root):
 
 def test_a_truncated_signal_caps_the_epochs(root):
     path = root / "sub-01/eeg/sub-01_task-rest_run-1_eeg.eeg"
-    os.truncate(path, 64 * round((4 + 45) * 50) + 17)
+    os.truncate(path, 64 * ((4 + 45) * 50) + 17)
     recording = only(root)
     assert recording.status == "repaired"
     assert any("17 bytes into a sample" in note for note in recording.repaired)
@@ -289,3 +289,18 @@ def test_the_real_label_tables_give_the_published_counts(real_data):
     assert "line 69" in recordings["sub-32_task-sleep_run-1"].repaired[0]
     assert {r.status for r in recordings} == {"missing"}
     assert isinstance(recordings[0].epochs, pd.DataFrame)
+
+
+@pytest.mark.real_data
+def test_every_selection_rule_leaves_23_people_of_the_real_tables(real_data):
+    recordings = sleep.read(real_data / "ds003768_text")
+    chosen = {rule: sleep.select_subjects(recordings, rule) for rule in sleep.SELECTIONS}
+    assert {rule: len(subjects) for rule, subjects in chosen.items()} == dict.fromkeys(sleep.SELECTIONS, 23)
+    excluded = set(recordings.subjects) - set(chosen["six_of_each"])
+    assert excluded == {"02", "03", "05", "08", "11", "16", "18", "20", "21", "26"}
+    assert len(set(chosen.values())) > 1
+
+
+def test_an_unknown_selection_names_the_known_ones(root):
+    with pytest.raises(RequestError, match="six_of_each"):
+        sleep.select_subjects(sleep.read(root), "all")

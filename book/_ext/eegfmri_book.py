@@ -1,8 +1,8 @@
 """Sphinx extension of the book: directives about runs, figures that work offline, nothing loaded from outside.
 
 ``reexecute`` shows the parameters of the chapter it stands in, the command that executes the chapter with them, and
-links to the notebook's sources. ``run-statistics`` shows how every chapter was executed. Both read ``_run.json``, which the
-runner writes beside the pages before it renders them.
+links to the notebook's sources. ``run-statistics`` shows how every chapter was executed. Both read ``_run.json``, which
+the runner writes beside the pages before it renders them.
 """
 
 import importlib.util
@@ -40,7 +40,7 @@ class _Generated(SphinxDirective):
     has_content = False
 
     def parse(self, text: str) -> list[nodes.Node]:
-        holder = nodes.container(classes=self.classes)
+        holder = nodes.container(classes=list(self.classes))
         self.state.nested_parse(StringList(text.split("\n"), self.get_source_info()[0]), 0, holder)
         return [holder]
 
@@ -55,7 +55,7 @@ class _Generated(SphinxDirective):
 class Reexecute(_Generated):
     """The parameters of this chapter and the command that executes it with them."""
 
-    classes = ["eegfmri-reexecute"]
+    classes = ("eegfmri-reexecute",)
 
     def run(self) -> list[nodes.Node]:
         chapter = _run(self.env.srcdir).get("chapters", {}).get(self.env.docname)
@@ -98,7 +98,7 @@ class Reexecute(_Generated):
 class RunStatistics(_Generated):
     """How every chapter of the book was executed, and with which versions."""
 
-    classes = ["eegfmri-runs"]
+    classes = ("eegfmri-runs",)
 
     def run(self) -> list[nodes.Node]:
         document = _run(self.env.srcdir)
@@ -110,8 +110,10 @@ class RunStatistics(_Generated):
         ]
         for name, chapter in document["chapters"].items():
             data = chapter["data"]
-            recordings = "none" if data["dataset"] is None else (
-                f"{data['dataset']}, {'simulated' if data['simulated'] else 'real'}, `{data['digest']}`"
+            recordings = (
+                "none"
+                if not data["dataset"]
+                else (f"{data['dataset']}, {'simulated' if data['simulated'] else 'real'}, `{data['digest']}`")
             )
             executed = chapter["environment"]["executed"].replace("T", " ").removesuffix("+00:00")
             lines.append(

@@ -4,8 +4,9 @@ Exit codes: 0 done, 1 the work failed, 2 the request was wrong. Everything heavy
 it, so that help appears at once.
 """
 
-import json
+import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -49,23 +50,27 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = [word for word in arguments if word != "--debug"]
     try:
         code = app(args=arguments, standalone_mode=False, prog_name="eegfmri") or 0
-    except KeyboardInterrupt:
-        _leave("Interrupted: what was finished is kept, and the same command goes on from there.", 1)
     except EegFmriError as error:
-        if debug:
-            raise
-        _leave(_sentence(error), error.exit_code)
-    except Exception as error:
+        _leave(_sentence(error), error.exit_code, debug)
+    except BrokenPipeError:
+        # Whoever read the output has had enough: `eegfmri chapters | head`.
+        os._exit(0)
+    # Whatever goes wrong becomes one sentence.
+    except Exception as error:  # noqa: BLE001
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):
             context = getattr(error, "ctx", None)
             hint = f" See `{context.command_path} --help`." if context is not None else ""
-            _leave(_sentence(error.format_message()) + hint, 2)
+            _leave(_sentence(error.format_message()) + hint, 2, debug)
         if type(error).__name__ == "Abort":
-            _leave("Interrupted.", 1)
-        if debug:
-            raise
-        _leave(f"{type(error).__name__}: {_sentence(error)} (--debug shows where.)", 1)
+            _leave(INTERRUPTED, 1)
+        _leave(f"{type(error).__name__}: {_sentence(error)} (--debug shows where.)", 1, debug)
+    # Typer turns Ctrl-C into this code.
+    if code == 130:
+        _leave(INTERRUPTED, 1)
     sys.exit(code)
+
+
+INTERRUPTED = "Interrupted: what was finished is kept, and the same command goes on from there."
 
 
 def _sentence(error: object) -> str:
@@ -73,19 +78,20 @@ def _sentence(error: object) -> str:
     return text if text.endswith((".", "?", "!", ")")) else f"{text}."
 
 
-def _leave(sentence: str, code: int) -> None:
+def _leave(sentence: str, code: int, debug: bool = False) -> None:
     sys.stdout.flush()
-    print(sentence, file=sys.stderr, flush=True)
+    if debug:
+        traceback.print_exc()
+    typer.echo(sentence, err=True)
     # Chapters may still be running in threads; their kernels end with this process.
-    import os
-
     os._exit(code)
 
 
 def _console():
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    # Into a file or a pipe, a row of a table stays one line.
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
 
 def _write(path: Path | None, document: object) -> None:
@@ -105,14 +111,13 @@ def _write(path: Path | None, document: object) -> None:
 @data_app.command("list")
 def data_list(data: DataOption = None) -> None:
     """List the three datasets, where they are, how large they are and under which licence they stand."""
+    if data is not None and not Path(data).is_dir():
+        raise RequestError(f"--data: there is no folder {data}.")
     from eegfmri import datasets, project
     from eegfmri.recordings import DATASETS
 
     console = _console()
     places = [Path(data)] if data is not None else [project.data_dir(), project.data_dir() / "simulated"]
-    for place in places:
-        if data is not None and not place.is_dir():
-            raise RequestError(f"--data: there is no folder {place}.")
     found: dict[str, list[Path]] = {name: [] for name in DATASETS}
     for place in places:
         if place.is_dir():
@@ -138,7 +143,7 @@ def data_list(data: DataOption = None) -> None:
 #: Source and licence of each dataset, as their own pages state them.
 TERMS = {
     "sleep": ("OpenNeuro ds003768", "CC0"),
-    "oddball": ("OpenfMRI ds000116", "PDDL"),
+    "oddball": ("OpenfMRI ds000116", "see its page"),
     "rest": ("NODDI, OSF 94c5t", "see its page"),
 }
 
@@ -180,17 +185,15 @@ def data_check(
             console.print(f"  note: {note}")
         stages = list(next(iter(document["recordings"]), {"stages": {}})["stages"])
         table = Table(box=None, pad_edge=False)
-        for column in ("recording", "status", *stages, "used", "remarks"):
-            table.add_column(column, justify="right" if column in (*stages, "used") else "left", overflow="fold")
+        for column in ("recording", "status", *stages, "used"):
+            table.add_column(column, justify="right" if column in (*stages, "used") else "left", no_wrap=True)
         for row in document["recordings"]:
+            counted = (str(row["stages"].get(stage, "")) for stage in stages)
             table.add_row(
-                f"sub-{row['subject']} {row['run']}",
-                row["status"],
-                *(str(row["stages"].get(stage, "")) for stage in stages),
-                str(row.get("epochs_used", "")),
-                " ".join((*row["repaired"], *row["problems"])),
+                f"sub-{row['subject']} {row['run']}", row["status"], *counted, str(row.get("epochs_used", ""))
             )
         console.print(table)
+        _remarks(console, document["recordings"])
         counts: dict[str, int] = {}
         for row in document["recordings"]:
             counts[row["status"]] = counts.get(row["status"], 0) + 1
@@ -203,6 +206,29 @@ def data_check(
     _write(json_file, documents[0] if len(documents) == 1 else {"schema": 1, "datasets": documents})
 
 
+def _remarks(console, recordings: list[dict]) -> None:
+    """Print what was repaired or is wrong, a sentence of many recordings once."""
+    from rich.markup import escape
+
+    about: dict[tuple[str, str], list[str]] = {}
+    for row in recordings:
+        for kind in ("repaired", "problems"):
+            for sentence in row[kind]:
+                about.setdefault((kind, sentence), []).append(f"sub-{row['subject']} {row['run']}")
+    shown: dict[str, int] = {}
+    for (kind, sentence), names in about.items():
+        shown[kind] = shown.get(kind, 0) + 1
+        if shown[kind] <= SHOWN or kind == "repaired":
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            console.print(f"{kind}: {names[0]}{more}: {escape(sentence)}")
+    if shown.get("problems", 0) > SHOWN:
+        console.print(f"problems: and {shown['problems'] - SHOWN} more; --json FILE writes all.")
+
+
+#: Problems shown on the terminal.
+SHOWN = 10
+
+
 @data_app.command("simulate")
 def data_simulate(
     dataset: Annotated[str, typer.Argument(help="sleep, oddball or rest.")] = "sleep",
@@ -210,7 +236,9 @@ def data_simulate(
     preset: Annotated[str, typer.Option(help="realistic, or strong (for tests).")] = "realistic",
     seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 0,
     n_subjects: Annotated[int | None, typer.Option(help="Number of subjects; the scale's own if left out.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where to write; data/simulated if left out.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where to write; data/simulated if left out.")
+    ] = None,
 ) -> None:
     """Write simulated recordings in the layout of a real dataset."""
     from eegfmri.recordings import DATASETS
@@ -249,11 +277,11 @@ def chapters_command(json_file: JsonOption = None) -> None:
     width = max((len(row["chapter"]) for row in rows), default=0)
     for row in rows:
         minutes = f" ({row['minutes']} min)" if row["minutes"] else ""
-        print(f"{row['chapter']:<{width}}  {row['summary']}{minutes}")
+        typer.echo(f"{row['chapter']:<{width}}  {row['summary']}{minutes}")
         names = [f"{p['name']}: {p['type']} = {p['default']!r}" for p in row["parameters"]]
         column = max((len(name) for name in names), default=0)
         for name, parameter in zip(names, row["parameters"], strict=True):
-            print(f"    -p {name:<{column}}  {parameter['help']}".rstrip())
+            typer.echo(f"    -p {name:<{column}}  {parameter['help']}".rstrip())
     _write(json_file, {"schema": 1, "chapters": rows})
 
 
@@ -280,7 +308,9 @@ class _Reporter:
         elif event == "cell":
             self.running[about["request"].chapter.name] = f"cell {about['done'] + 1}/{about['total']}"
         elif event == "data":
-            self.console.print(f"simulating {about['dataset']} ({about['preset']}, {about['scale']}, seed {about['seed']})")
+            self.console.print(
+                f"simulating {about['dataset']} ({about['preset']}, {about['scale']}, seed {about['seed']})"
+            )
         elif event == "render":
             self.running = {}
             self.console.print("rendering")
@@ -288,7 +318,9 @@ class _Reporter:
             outcome = about["outcome"]
             self.running.pop(outcome.request.chapter.name, None)
             mark = {"executed": "[green]executed[/]", "cached": "[dim]cached  [/]", "failed": "[red]failed  [/]"}
-            self.console.print(f"{mark[outcome.status]} {outcome.request.chapter.name} [dim]({outcome.seconds:.1f} s)[/]")
+            self.console.print(
+                f"{mark[outcome.status]} {outcome.request.chapter.name} [dim]({outcome.seconds:.1f} s)[/]"
+            )
         if self.status is not None:
             self.status.update(" · ".join(f"{name}: {what}" for name, what in self.running.items()))
             (self.status.start if self.running else self.status.stop)()
@@ -306,13 +338,13 @@ def run_command(
     force: ForceOption = False,
 ) -> None:
     """Execute one chapter: notebook, stand-alone page and results.json."""
-    from eegfmri import chapters
+    from eegfmri import runner
 
     with _Reporter(_console()) as report:
-        folder = chapters.run(chapter, parameter or [], profile, data, out, force, report)
+        folder = runner.run(chapter, parameter or [], profile, data, out, force, report)
     for path in sorted(folder.iterdir()):
         if path.suffix in (".html", ".ipynb", ".json"):
-            print(_short(path))
+            typer.echo(_short(path))
 
 
 @app.command("build")
@@ -324,27 +356,30 @@ def build_command(
     json_file: JsonOption = None,
 ) -> int:
     """Execute what has changed and render the book."""
-    from eegfmri import chapters
+    from eegfmri import runner
+    from eegfmri.execution import build_dir
 
     try:
         with _Reporter(_console()) as report:
-            document, outcomes = chapters.build(profile, data, jobs, force, report)
-    except chapters.RenderError as error:
+            document, outcomes = runner.build(profile, data, jobs, force, report)
+    except runner.RenderError as error:
         _write(json_file, error.document)
         raise
     _write(json_file, document)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
         if "--debug" in sys.argv and outcome.log:
-            print(outcome.log, file=sys.stderr)
-        print(_sentence(outcome.error), file=sys.stderr)
+            typer.echo(outcome.log, err=True)
+        typer.echo(_sentence(outcome.error), err=True)
     if failed:
         stands = " The previous one stands." if document["html"] else ""
         names = ", ".join(outcome.request.chapter.name for outcome in failed)
-        logs = _short(chapters.build_dir() / "logs")
-        print(f"The book was not rendered, for {names} failed (tracebacks in {logs}).{stands}", file=sys.stderr)
+        logs = _short(build_dir() / "logs")
+        typer.echo(f"The book was not rendered, for {names} failed (tracebacks in {logs}).{stands}", err=True)
         return 1
-    print(f"{'The book' if document['rendered'] else 'Nothing has changed; the book'}: {_short(Path(document['html']))}")
+    typer.echo(
+        f"{'The book' if document['rendered'] else 'Nothing has changed; the book'}: {_short(Path(document['html']))}"
+    )
     return 0
 
 
@@ -355,35 +390,28 @@ def build_command(
 def verify_command(
     paper: Annotated[str | None, typer.Option("--paper", metavar="NAME", help="Only the claims of this paper.")] = None,
     data: DataOption = None,
-    import_file: Annotated[
-        Path | None, typer.Option("--import", metavar="FILE", help="Add the results.json of someone with the recordings.")
+    import_files: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--import", metavar="FILE", help="Add the results.json of someone with the recordings; repeatable."
+        ),
     ] = None,
     json_file: JsonOption = None,
 ) -> None:
     """Compare the published claims with our results."""
-    from eegfmri import chapters, claims, results
+    from eegfmri import claims, runner
 
-    documents = None
     if data is not None:
         with _Reporter(_console()) as report:
-            chapters.build(profile="full", data=data, listen=report, render_book=False)
-    if import_file is not None:
-        from eegfmri.cache import read_json
-
-        try:
-            imported = read_json(import_file)
-            valid = imported["schema"] == results.SCHEMA and isinstance(imported["results"], list)
-        except (OSError, ValueError, KeyError, TypeError):
-            valid = False
-        if not valid:
-            raise RequestError(f"--import: {import_file} is not a results.json of this project.")
-        documents = [*results.latest(), imported]
-    document = claims.verify(documents, paper=paper)
+            runner.build(profile="full", data=data, listen=report, render_book=False)
+    document = claims.verify(paper=paper, imported=import_files or [])
     _print_frame(claims.table(document))
     counts: dict[str, int] = {}
     for claim in document["claims"]:
         counts[claim["verdict"]] = counts.get(claim["verdict"], 0) + 1
-    print(f"{len(document['claims'])} claims: " + ", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items())))
+    typer.echo(
+        f"{len(document['claims'])} claims: " + ", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items()))
+    )
     _write(json_file, document)
 
 

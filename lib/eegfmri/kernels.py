@@ -50,8 +50,8 @@ class _Kernel(AsyncKernelManager):
             "-f",
             self.connection_file,
             "--HistoryManager.enabled=False",
-            # Warnings about the local connection are nothing that a reader could act upon.
-            "--IPKernelApp.log_level=40",
+            # What a kernel says about its connection or its end is nothing that a reader could act upon.
+            "--IPKernelApp.log_level=50",
             *(extra_arguments or []),
         ]
 

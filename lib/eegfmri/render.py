@@ -21,8 +21,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from eegfmri import cache, project
-from eegfmri.chapters import Chapter, Listener, Request, build_dir, discover
+from eegfmri.chapters import Chapter, discover
 from eegfmri.errors import EegFmriError
+from eegfmri.execution import Listener, Request, build_dir
 
 #: Distributions that decide how a page looks.
 RENDERERS = (
@@ -114,9 +115,7 @@ def _book_digest(requests: Iterable[Request]) -> str:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not {"_build", "__pycache__"} & set(path.relative_to(folder).parts)
     ]
-    executed = [
-        (request.chapter.name, request.key, request.results["environment"]["executed"]) for request in requests
-    ]
+    executed = [(request.chapter.name, request.key, request.results["environment"]["executed"]) for request in requests]
     return cache.digest(files, executed, _versions(RENDERERS), cache.code_digest("eegfmri.render"))
 
 
@@ -175,7 +174,9 @@ def _stage_chapter(stage: Path, request: Request, alone: bool = False) -> None:
 
 
 #: A path with ``.md`` as it stands in links, in the roles that take a page, and before a key in the glue roles.
-_LINK = re.compile(r"(?P<before>\]\(|\{glue:\w*\}`|\{doc\}`(?:[^`<]*<)?)(?P<path>[^()`<>#:\s]+)\.md(?P<after>[)#>`]|::)")
+_LINK = re.compile(
+    r"(?P<before>\]\(|\{glue:\w*\}`|\{doc\}`(?:[^`<]*<)?)(?P<path>[^()`<>#:\s]+)\.md(?P<after>[)#>`]|::)"
+)
 
 
 def _redirect_links(stage: Path, names: Iterable[str]) -> None:

@@ -28,7 +28,7 @@ KEY = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)+")
 
 def record(
     key: str,
-    value: float | int | bool | str | None,
+    value: float | int | None,
     low: float | None = None,
     high: float | None = None,
     unit: str = "",
@@ -40,7 +40,7 @@ def record(
     ----------
     key : str
         ``paper/protocol/method/metric[/variant]``; recorded once in a chapter.
-    value : float, int, bool, str or None
+    value : float, int or None
         The result; a number that is not finite is recorded as None.
     low, high : float or None
         Ends of its interval, in the unit of ``value``; glued as ``{key}.low`` and ``{key}.high``.
@@ -52,11 +52,11 @@ def record(
     Raises
     ------
     RequestError
-        If the key has not the form above, or a value is none of these types.
+        If the key has not the form above, or a value is no single number.
     """
     if not KEY.fullmatch(key):
         raise RequestError(
-            f"Result key {key!r} is not of the form paper/protocol/method/metric (letters, digits, _, -, + and slashes)."
+            f"Result key {key!r} is not of the form paper/protocol/method/metric: letters, digits, _, -, + and /."
         )
     result = {
         "key": key,
@@ -87,12 +87,15 @@ def declare(*recording_sets) -> None:
 
 
 def describe_data(*recording_sets) -> dict:
-    """Describe recordings as in ``results.json``: names joined by ``+``, whether any is simulated, and a digest."""
+    """Describe recordings as in ``results.json``: names joined by ``+``, whether any is simulated, and a digest.
+
+    Without recordings, name and digest are empty.
+    """
     digests = [recordings.digest for recordings in recording_sets]
     return {
-        "dataset": "+".join(recordings.dataset for recordings in recording_sets) or None,
+        "dataset": "+".join(recordings.dataset for recordings in recording_sets),
         "simulated": any(recordings.simulated for recordings in recording_sets),
-        "digest": (digests[0] if len(digests) == 1 else digest(digests)) if digests else None,
+        "digest": (digests[0] if len(digests) == 1 else digest(digests)) if digests else "",
     }
 
 
@@ -157,9 +160,9 @@ def _plain(key: str, value: object) -> object:
         value = value.item()
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if value is None or isinstance(value, (bool, int, str)):
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
         return value
-    raise RequestError(f"Result {key!r} is a {type(value).__name__}: record numbers, strings or None.")
+    raise RequestError(f"Result {key!r} is a {type(value).__name__}: record one number, or None.")
 
 
 def _glue(name: str, value: object, payload: dict) -> None:

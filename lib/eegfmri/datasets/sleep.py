@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from eegfmri.cache import read_json
-from eegfmri.errors import DataError
+from eegfmri.errors import DataError, RequestError
 from eegfmri.recordings import EPOCH_COLUMNS, EPOCH_SECONDS, Recording, RecordingSet
 
 #: The 30 scalp channels, in file order, reference FCz.
@@ -50,6 +50,19 @@ OTHER_CHANNELS = {"EOG": "eog", "ECG": "ecg"}
 
 #: More missing scalp channels than this cannot be interpolated with any confidence.
 MAX_MISSING_CHANNELS = 3
+
+#: Rules that leave 23 of the 33 people: one paper reports 23 folds and does not say which. Each takes the counts of
+#: certain epochs (``W``, ``N1``, ``N2``), those in sleep runs (``sleep_W`` …) and the number of sleep runs.
+SELECTIONS = {
+    "six_sleep_runs": ("at least 6 sleep runs", "sleep_runs >= 6"),
+    "nine_n2": ("at least 9 certain epochs of N2", "N2 >= 9"),
+    "six_of_each": ("at least 6 certain epochs of each of W, N1 and N2", "W >= 6 and N1 >= 6 and N2 >= 6"),
+    "twenty_five_n1": ("at least 25 certain epochs of N1", "N1 >= 25"),
+    "three_of_each_asleep": (
+        "at least 3 certain epochs of each of W, N1 and N2 in the sleep runs",
+        "sleep_W >= 3 and sleep_N1 >= 3 and sleep_N2 >= 3",
+    ),
+}
 
 SIMULATION_FILE = "simulated.json"
 _LABEL_FILE = re.compile(r"sub-(?P<subject>\w+)-sleep-stage\.tsv$")
@@ -113,6 +126,37 @@ def read(root: str | Path) -> RecordingSet:
                 _open_run(root, subject, run, labels, signals.get((subject, run), {}), simulation is not None)
             )
     return RecordingSet("sleep", root, tuple(recordings), _sidecar_notes(root, recordings), simulation)
+
+
+def select_subjects(recordings: RecordingSet, rule: str = "six_of_each") -> tuple[str, ...]:
+    """Choose people by one of the rules that give 23 on the published label tables.
+
+    Parameters
+    ----------
+    recordings : RecordingSet
+        The dataset, with its labels.
+    rule : str, default="six_of_each"
+        A key of `SELECTIONS`; the default has every stage present in every person, which is our reading.
+
+    Returns
+    -------
+    tuple of str
+        Subjects in order.
+
+    Raises
+    ------
+    RequestError
+        If there is no such rule.
+    """
+    if rule not in SELECTIONS:
+        raise RequestError(f"There is no selection {rule!r}: choose one of {', '.join(SELECTIONS)}.")
+    table = recordings.stage_table()
+    stages = ["W", "N1", "N2"]
+    asleep = table[table["run"].str.startswith("task-sleep")]
+    counts = table.groupby("subject")[stages].sum()
+    counts = counts.join(asleep.groupby("subject")[stages].sum().add_prefix("sleep_"))
+    counts["sleep_runs"] = asleep.groupby("subject").size()
+    return tuple(counts.fillna(0).query(SELECTIONS[rule][1]).index)
 
 
 @dataclass(frozen=True, eq=False)

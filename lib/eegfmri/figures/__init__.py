@@ -167,7 +167,7 @@ def _live(figure, alt: str) -> str:
     script = (
         "(function(){"
         f'var d=document.getElementById("{name}");if(!d){{return;}}'
-        'var f=JSON.parse(d.parentNode.querySelector("script[type=\'application/json\']").textContent);'
+        "var f=JSON.parse(d.parentNode.querySelector(\"script[type='application/json']\").textContent);"
         f"function draw(){{if(window.Plotly&&!d.dataset.drawn){{d.dataset.drawn=1;"
         f"Plotly.newPlot(d,f.data,f.layout,{_json(PLOTLY_CONFIG)});}}}}"
         'if(window.Plotly){draw();}else{window.addEventListener("load",draw);}'

@@ -1,0 +1,259 @@
+"""Figures of an evaluation: how windows are split, what each method scores, and how sure one can be."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from eegfmri.figures import INK, PALETTE, UNKNOWN_COLOUR, use_theme
+
+#: How methods are named in figures and tables.
+METHOD_LABELS = {
+    "majority": "majority stage",
+    "stratified_random": "random, as frequent",
+    "time_in_run": "time in run",
+    "clock_reader": "nearest in time",
+    "memoriser": "most alike (BOLD)",
+    "lda_eeg": "LDA, EEG",
+    "ridge_eeg": "ridge, EEG",
+    "lda_bold": "LDA, BOLD",
+    "ridge_bold": "ridge, BOLD",
+}
+
+
+def label(method: str) -> str:
+    """Name a method for people."""
+    return METHOD_LABELS.get(method, method.replace("_", " "))
+
+
+def split_diagram(windows, protocols: Mapping[str, object], subject: str, fold: int = 1):
+    """Draw one fold of each protocol over a subject's session: which windows train, test, or are kept out.
+
+    Parameters
+    ----------
+    windows : eegfmri.windows.Windows
+        The windows to split.
+    protocols : mapping of str to protocol
+        Title and protocol.
+    subject : str
+        Whose session is drawn; for leave-one-subject-out another subject's row is drawn as well.
+    fold : int, default=1
+        Which of the subject's folds.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Time runs to the right.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.patches import Patch
+
+    use_theme()
+    colours = {"train": PALETTE[0], "test": PALETTE[1], "left out": "#D5DAE0"}
+    other = next((name for name in windows.subjects if name != subject), subject)
+    rows = []
+    for title, protocol in protocols.items():
+        folds = [f for f in protocol.split(windows) if subject in set(windows.groups[f.test])]
+        chosen = folds[min(fold, len(folds) - 1)]
+        part = np.full(len(windows), "left out", dtype=object)
+        part[chosen.train], part[chosen.test] = "train", "test"
+        people = [subject, other] if (part[windows.groups == other] == "train").any() else [subject]
+        rows += [(f"{title}\nsub-{person}", person, part) for person in people]
+    figure, axes = plt.subplots(figsize=(7, 0.62 * len(rows) + 0.8))
+    order = windows.table["order"].to_numpy()
+    for height, (_, person, part) in enumerate(rows):
+        for name, colour in colours.items():
+            chosen = (windows.groups == person) & (part == name)
+            axes.barh(np.full(chosen.sum(), height), 0.86, left=order[chosen], height=0.62, color=colour, linewidth=0)
+    axes.set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlabel("scored epoch of the session")
+    axes.tick_params(axis="y", length=0)
+    figure.legend(handles=[Patch(color=c, label=n) for n, c in colours.items()], loc="outside upper left", ncols=3)
+    return figure
+
+
+def scores_by_subject(evaluation, score: str = "balanced_accuracy", chance: float | None = None):
+    """Draw every subject's score under every method, with the mean and its interval.
+
+    Parameters
+    ----------
+    evaluation : eegfmri.protocols.Evaluation
+        What was predicted.
+    score : str, default="balanced_accuracy"
+        Which score.
+    chance : float or None
+        Level to mark.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        One column per method; hovering names the subject.
+    """
+    import plotly.graph_objects as go
+
+    by_subject, summary = evaluation.per_subject(score), evaluation.summary(score)
+    figure = go.Figure()
+    jitter = np.linspace(-0.22, 0.22, len(by_subject))
+    for position, method in enumerate(evaluation.methods):
+        colour = PALETTE[0] if method.endswith("_eeg") else PALETTE[1] if method.endswith("_bold") else UNKNOWN_COLOUR
+        row = summary.loc[method]
+        figure.add_scatter(
+            x=position + jitter,
+            y=by_subject[method],
+            mode="markers",
+            marker={"color": colour, "size": 7, "opacity": 0.65},
+            text=[f"sub-{subject}" for subject in by_subject.index],
+            hovertemplate="%{text}: %{y:.3f}<extra>" + label(method) + "</extra>",
+            showlegend=False,
+        )
+        figure.add_scatter(
+            x=[position],
+            y=[row["value"]],
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [row["high"] - row["value"]],
+                "arrayminus": [row["value"] - row["low"]],
+                "thickness": 2,
+                "width": 7,
+                "color": INK,
+            },
+            mode="markers",
+            marker={"color": INK, "size": 10, "symbol": "diamond"},
+            hovertemplate=f"mean %{{y:.3f}} [{row['low']:.3f}, {row['high']:.3f}], {row['n']:.0f} subjects<extra>{label(method)}</extra>",
+            showlegend=False,
+        )
+    if chance is not None:
+        figure.add_hline(
+            y=chance, line={"dash": "dot", "color": INK, "width": 1}, annotation_text="chance", annotation_font_size=11
+        )
+    figure.update_xaxes(
+        tickvals=list(range(len(evaluation.methods))),
+        ticktext=[label(m).replace(", ", "<br>") for m in evaluation.methods],
+        showgrid=False,
+    )
+    figure.update_yaxes(title=score.replace("_", " "), range=[-0.02, 1.04])
+    figure.update_layout(height=430)
+    return figure
+
+
+def confusion_matrices(evaluation, methods: list[str]):
+    """Draw true against predicted stages: counts, coloured by the share of the true stage.
+
+    Parameters
+    ----------
+    evaluation : eegfmri.protocols.Evaluation
+        What was predicted.
+    methods : list of str
+        One panel each.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Rows sum to 100 %.
+    """
+    import matplotlib.pyplot as plt
+    import seaborn
+
+    use_theme()
+    figure, panels = plt.subplots(1, len(methods), figsize=(3.4 * len(methods), 3.1), sharey=True, squeeze=False)
+    for axes, method in zip(panels[0], methods, strict=True):
+        counts = evaluation.confusion(method)
+        share = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
+        seaborn.heatmap(share, annot=counts, fmt="d", cmap="Blues", vmin=0, vmax=1, cbar=False, ax=axes, square=True)
+        axes.set_title(label(method))
+        axes.set_xlabel("predicted")
+    panels[0][0].set_ylabel("scored")
+    return figure
+
+
+def protocol_claims(claims: pd.DataFrame, chance: float | None = None):
+    """Draw what each protocol would claim for each method.
+
+    Parameters
+    ----------
+    claims : pandas.DataFrame
+        Columns ``protocol``, ``method``, ``value``, ``low``, ``high``, ``leaks``.
+    chance : float or None
+        Level to mark.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        One group per method, one mark per protocol; leaking protocols are open.
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    methods = list(dict.fromkeys(claims["method"]))
+    protocols = list(dict.fromkeys(claims["protocol"]))
+    offsets = np.linspace(-0.2, 0.2, len(protocols))
+    for number, protocol in enumerate(protocols):
+        own = claims[claims["protocol"] == protocol].set_index("method").loc[methods]
+        leaks = bool(own["leaks"].iloc[0])
+        figure.add_scatter(
+            x=np.arange(len(methods)) + offsets[number],
+            y=own["value"],
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": own["high"] - own["value"],
+                "arrayminus": own["value"] - own["low"],
+                "width": 5,
+            },
+            mode="markers",
+            name=protocol + (" (leaks)" if leaks else ""),
+            marker={
+                "size": 11,
+                "color": PALETTE[1] if leaks else PALETTE[(0, 2, 4)[number % 3]],
+                "symbol": "circle-open" if leaks else "circle",
+                "line": {"width": 2.5},
+            },
+            hovertemplate="%{y:.3f}<extra>" + protocol + "</extra>",
+        )
+    if chance is not None:
+        figure.add_hline(
+            y=chance, line={"dash": "dot", "color": INK, "width": 1}, annotation_text="chance", annotation_font_size=11
+        )
+    figure.update_xaxes(
+        tickvals=list(range(len(methods))), ticktext=[label(m).replace(", ", "<br>") for m in methods], showgrid=False
+    )
+    figure.update_yaxes(title="balanced accuracy", range=[-0.02, 1.04])
+    figure.update_layout(height=430)
+    return figure
+
+
+def interval_widths(intervals: pd.DataFrame):
+    """Draw two intervals for the same score: resampling subjects, and resampling windows as if they were independent.
+
+    Parameters
+    ----------
+    intervals : pandas.DataFrame
+        Columns ``unit``, ``value``, ``low``, ``high``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One line per unit of resampling.
+    """
+    import matplotlib.pyplot as plt
+
+    use_theme()
+    figure, axes = plt.subplots(figsize=(7, 0.5 * len(intervals) + 1.0))
+    for height, row in enumerate(intervals.itertuples()):
+        axes.plot([row.low, row.high], [height, height], color=PALETTE[height], linewidth=4, solid_capstyle="butt")
+        axes.plot(row.value, height, marker="D", color=INK, markersize=7)
+        axes.annotate(
+            f"{row.high - row.low:.3f} wide",
+            (row.high, height),
+            (6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+        )
+    axes.set_yticks(range(len(intervals)), intervals["unit"])
+    axes.set_ylim(len(intervals) - 0.4, -0.6)
+    axes.set_xlabel("balanced accuracy, pooled")
+    axes.margins(x=0.2)
+    return figure

@@ -1,0 +1,481 @@
+"""Chapters: their parameters are strict, their keys know what they depend on, a build survives failure and kill -9."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from book_project import FIXTURES, REPOSITORY, eegfmri, environment, make_project
+from eegfmri import chapters, execution
+from eegfmri.errors import EegFmriError, RequestError
+from page_checks import problems
+
+
+@pytest.fixture
+def first():
+    return chapters.read_chapter("fixtures/first", FIXTURES / "fixtures" / "first.md")
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Give a small project that this process works in, too."""
+    folder = make_project(tmp_path / "project")
+    monkeypatch.setenv("EEGFMRI_ROOT", str(folder))
+    return folder
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path", sorted(FIXTURES.rglob("fixtures/*.md")) + sorted((REPOSITORY / "book").rglob("*/*.md"))
+)
+def test_the_quick_reader_sees_the_code_cells_that_jupytext_sees(path):
+    text = path.read_text(encoding="utf-8")
+    if "_build" in path.parts or "jupytext:" not in text:
+        pytest.skip("not a notebook")
+    import jupytext
+
+    notebook = jupytext.reads(text, fmt="md:myst")
+    expected = [
+        (cell.source.strip(), tuple(cell.metadata.get("tags", ())))
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    ]
+    chapter = chapters.read_chapter("x", path)
+    assert [(cell.source.strip(), cell.tags) for cell in chapter.cells] == expected
+    lines = text.split("\n")
+    for cell in chapter.cells:
+        assert lines[cell.line - 1] == cell.source.split("\n")[0]
+
+
+def test_code_inside_a_longer_fence_is_not_executed(tmp_path):
+    path = tmp_path / "x.md"
+    path.write_text("---\njupytext: {}\n---\n\n````markdown\n```{code-cell}\nraise SystemExit\n```\n````\n")
+    assert chapters.read_chapter("x", path).cells == ()
+
+
+def test_parameters_have_types_defaults_and_help(first):
+    assert {name: (p.annotation, p.default) for name, p in first.parameters.items()} == {
+        "seed": ("int", 0),
+        "rate": ("float", 2.0),
+        "protocol": ('Literal["loso", "blocked"]', "loso"),
+        "n_subjects": ("int | None", None),
+        "names": ("list[str]", ["a", "b"]),
+    }
+    assert first.parameters["seed"].help == "seed of every random choice"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "n: int = 'a'",
+        "n: int = 1 + x",
+        "n: nonsense = 1",
+        "n: int",
+        "data: str = 'x'",
+        "n: Literal['a'] = 'a'",
+        "from typing import Literal\nn: Literal['a'] = 'b'",
+    ],
+)
+def test_a_wrong_parameters_cell_is_refused_with_its_line(source):
+    with pytest.raises(EegFmriError, match=r"the parameters cell:\d+: "):
+        chapters.read_parameters(source)
+
+
+# --- strict parameters -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("assignment", "value"),
+    [
+        ("seed=3", 3),
+        ("rate=2", 2.0),
+        ("rate=1e-3", 1e-3),
+        ("protocol=blocked", "blocked"),
+        ("protocol='blocked'", "blocked"),
+        ("n_subjects=None", None),
+        ("n_subjects=4", 4),
+        ("names=['x']", ["x"]),
+        ("names=('x', 'y')", ["x", "y"]),
+    ],
+)
+def test_well_typed_values_are_taken(first, assignment, value):
+    name = assignment.partition("=")[0]
+    taken = chapters.resolve_parameters(first, None, [assignment])[name]
+    assert taken == value
+    assert type(taken) is type(value)
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    ["seed=1.5", "seed=abc", "seed=True", "seed='1'", "rate=fast", "rate=True", "protocol=shuffled", "n_subjects=x",
+     "names=a", "names=[1]", "seed="],
+)  # fmt: skip
+def test_ill_typed_values_are_refused_with_the_expected_type(first, assignment):
+    name = assignment.partition("=")[0]
+    with pytest.raises(RequestError) as caught:
+        chapters.resolve_parameters(first, None, [assignment])
+    assert first.parameters[name].annotation in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "near"), [("sede=1", "seed"), ("n_subject=1", "n_subjects"), ("protocl=loso", "protocol")]
+)
+def test_unknown_names_are_refused_with_the_nearest(first, assignment, near):
+    with pytest.raises(RequestError, match=f"did you mean '{near}'"):
+        chapters.resolve_parameters(first, None, [assignment])
+
+
+@pytest.mark.parametrize("assignment", ["seed", "=1", "data=x", "a b=1"])
+def test_malformed_assignments_are_refused(first, assignment):
+    with pytest.raises(RequestError):
+        chapters.resolve_parameters(first, None, [assignment])
+
+
+def test_text_that_looks_like_a_number_is_text_where_text_is_expected():
+    parameter = chapters.Parameter("name", "str", "a")
+    assert parameter.parse("1") == "1"
+    assert parameter.parse("[1, 2") == "[1, 2"
+
+
+def test_files_among_parameters_become_absolute_and_must_exist(tmp_path):
+    second = chapters.read_chapter("fixtures/second", FIXTURES / "fixtures" / "second.md")
+    (tmp_path / "labels").mkdir()
+    values = chapters.resolve_parameters(second, None, ["labels_dir=labels"], tmp_path)
+    assert values["labels_dir"] == str(tmp_path / "labels")
+    with pytest.raises(RequestError, match="there is no folder"):
+        chapters.resolve_parameters(second, None, ["labels_dir=elsewhere"], tmp_path)
+
+
+def test_cell_then_profile_then_assignment(project):
+    (project / "book" / "profiles.yml").write_text(
+        "full:\n  '*': {rate: 5, scale: full}\n  fixtures/first: {seed: 7}\n"
+    )
+    chapter = chapters.find("fixtures/first")
+    assert chapters.resolve_parameters(chapter)["rate"] == 2.0
+    full = chapters.resolve_parameters(chapter, "full", ["seed=9"])
+    assert (full["rate"], full["seed"]) == (5.0, 9)
+    with pytest.raises(RequestError, match="did you mean 'full'"):
+        chapters.resolve_parameters(chapter, "fulll")
+
+
+def test_a_profile_that_does_not_fit_its_chapter_is_an_error(project):
+    chapter = chapters.find("fixtures/first")
+    for text in ("full: {fixtures/first: {sed: 7}}", "full: {fixtures/first: {seed: x}}"):
+        (project / "book" / "profiles.yml").write_text(text)
+        with pytest.raises(EegFmriError):
+            chapters.resolve_parameters(chapter, "full")
+
+
+def test_the_command_of_a_request_gives_the_same_request(project):
+    import shlex
+
+    chapter = chapters.find("fixtures/first")
+    values = chapters.resolve_parameters(chapter, None, ["names=['it''s', \"a b\"]", "protocol=blocked", "rate=0.25"])
+    words = shlex.split(execution.prepare(chapter, values).command)
+    assert words[:3] == ["eegfmri", "run", "fixtures/first"]
+    assert chapters.resolve_parameters(chapter, None, words[4::2]) == values
+
+
+# --- keys ------------------------------------------------------------------------------------------------------------
+
+
+def key(name="fixtures/first", *assignments) -> str:
+    chapter = chapters.find(name)
+    return execution.prepare(chapter, chapters.resolve_parameters(chapter, None, assignments)).key
+
+
+def test_a_key_depends_on_source_parameters_and_lock(project):
+    before = key()
+    assert key() == before
+    assert key("fixtures/first", "seed=1") != before
+    path = project / "book" / "fixtures" / "first.md"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text + "\nMore.\n", encoding="utf-8")
+    assert key() != before
+    path.write_text(text, encoding="utf-8")
+    assert key() == before
+    (project / "requirements.lock").write_text("nothing==2\n")
+    assert key() != before
+
+
+def test_a_key_depends_on_the_files_that_parameters_name(project, tmp_path):
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    (labels / "a.tsv").write_text("1")
+    before = key("fixtures/second", f"labels_dir={labels}")
+    (labels / "a.tsv").write_text("12")
+    assert key("fixtures/second", f"labels_dir={labels}") != before
+
+
+def test_chapters_depend_on_what_they_import_and_not_on_the_runner(project):
+    first, second = chapters.find("fixtures/first"), chapters.find("fixtures/second")
+    assert "eegfmri.figures" in first.modules
+    assert "eegfmri.figures" not in second.modules
+    for chapter in (first, second):
+        assert "eegfmri.results" in chapter.modules
+        assert (
+            not {"eegfmri.chapters", "eegfmri.render", "eegfmri.cli", "eegfmri.kernels", "eegfmri.runner"}
+            & chapter.modules
+        )
+
+
+def test_a_table_that_a_chapter_reads_is_part_of_its_key(project):
+    (project / "data").mkdir()
+    table = project / "data" / "numbers.yml"
+    table.write_text("a: 1")
+    path = project / "book" / "fixtures" / "second.md"
+    unrelated = key("fixtures/second")
+    path.write_text(path.read_text(encoding="utf-8") + "\nFrom `numbers.yml`.\n", encoding="utf-8")
+    before = key("fixtures/second")
+    table.write_text("a: 2")
+    assert key("fixtures/second") != before != unrelated
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_refuses_what_a_folder_lacks_and_a_build_simulates_it(tmp_path, monkeypatch, project):
+    path = project / "book" / "fixtures" / "second.md"
+    path.write_text(path.read_text(encoding="utf-8").replace("eegfmri:\n", "eegfmri:\n  datasets: [rest]\n"))
+    chapter = chapters.find("fixtures/second")
+    plan = execution.DataPlan(str(tmp_path), {}, simulate_missing=False)
+    with pytest.raises(RequestError, match="needs the rest dataset"):
+        execution.prepare(chapter, chapter.defaults, plan)
+
+
+def test_a_folder_that_is_not_there_is_a_wrong_request(tmp_path):
+    with pytest.raises(RequestError, match="no folder"):
+        execution.DataPlan.of(tmp_path / "nowhere", simulate_missing=True)
+
+
+# --- building --------------------------------------------------------------------------------------------------------
+
+
+def statuses(project: Path) -> dict[str, str]:
+    document = json.loads((project / "b.json").read_text(encoding="utf-8"))
+    assert document["schema"] == 1
+    return {row["chapter"]: row["status"] for row in document["chapters"]} | {"rendered": document["rendered"]}
+
+
+def built_results(project: Path) -> bytes:
+    """Return the results of all chapters as written, without what may differ between runs."""
+    documents = [
+        json.loads(path.read_text(encoding="utf-8"))["results"]
+        for path in sorted((project / "book" / "_build" / "results").rglob("*.json"))
+    ]
+    return json.dumps(documents).encode()
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Build the small book once, with a copy of the library whose modules may be edited."""
+    folder = make_project(tmp_path_factory.mktemp("built") / "project")
+    shutil.copytree(REPOSITORY / "lib", folder / "lib", ignore=shutil.ignore_patterns("__pycache__"))
+    done = edited(folder, "build", "--json", "b.json")
+    assert done.returncode == 0, done.stderr
+    assert statuses(folder) == {"fixtures/first": "executed", "fixtures/second": "executed", "rendered": True}
+    return folder
+
+
+def edited(folder: Path, *words: str) -> subprocess.CompletedProcess:
+    """Run the command line with the project's own copy of the library."""
+    variables = environment(folder) | {"PYTHONPATH": str(folder / "lib")}
+    command = [sys.executable, "-m", "eegfmri", *words]
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.slow
+def test_every_page_of_the_small_book_is_well(built):
+    html = built / "book" / "_build" / "html"
+    pages = [path for path in html.rglob("*.html") if "_static" not in path.relative_to(html).parts]
+    assert len(pages) >= 5
+    for path in pages:
+        assert problems(path.read_text(encoding="utf-8"), path) == [], path
+    text = (html / "fixtures" / "first.html").read_text(encoding="utf-8")
+    assert "injected" not in text
+    recorded = json.loads((built / "book" / "_build" / "results" / "fixtures" / "first.json").read_text())["results"]
+    assert f"{recorded[0]['value']:.3f}" in text
+    assert (html / "_static" / "notebooks" / "fixtures" / "first.ipynb").is_file()
+    assert (html / "_static" / "plotly.min.js").is_file()
+
+
+@pytest.mark.slow
+def test_nothing_is_done_twice_and_an_edit_executes_its_importers_only(built):
+    begun = time.perf_counter()
+    assert edited(built, "build", "--json", "b.json").returncode == 0
+    assert statuses(built) == {"fixtures/first": "cached", "fixtures/second": "cached", "rendered": False}
+    assert time.perf_counter() - begun < 10
+    for module, expected in (
+        ("figures/__init__.py", {"fixtures/first": "executed", "fixtures/second": "cached"}),
+        ("results.py", {"fixtures/first": "executed", "fixtures/second": "executed"}),
+        ("cli.py", {"fixtures/first": "cached", "fixtures/second": "cached"}),
+    ):
+        path = built / "lib" / "eegfmri" / module
+        path.write_text(path.read_text(encoding="utf-8") + "\n# An edit.\n", encoding="utf-8")
+        assert edited(built, "build", "--json", "b.json").returncode == 0
+        found = statuses(built)
+        assert {name: found[name] for name in expected} == expected, module
+
+
+@pytest.mark.slow
+def test_a_failing_chapter_is_named_while_the_others_finish_and_the_book_stands(built):
+    html = built / "book" / "_build" / "html" / "index.html"
+    path = built / "book" / "fixtures" / "second.md"
+    text = path.read_text(encoding="utf-8")
+    other = built / "book" / "fixtures" / "first.md"
+    untouched = other.read_text(encoding="utf-8")
+    stamp = html.stat().st_mtime_ns
+    try:
+        path.write_text(text.replace("fail: bool = False", "fail: bool = True"), encoding="utf-8")
+        other.write_text(untouched.replace("seed: int = 0 ", "seed: int = 5 "), encoding="utf-8")
+        done = edited(built, "build", "--json", "b.json")
+    finally:
+        path.write_text(text, encoding="utf-8")
+        other.write_text(untouched, encoding="utf-8")
+    assert done.returncode == 1
+    for word in (
+        "fixtures/second",
+        "code cell 3",
+        "# A cell that can fail.",
+        "ValueError: the planted failure",
+        "stands",
+    ):
+        assert word in done.stderr, word
+    assert "Traceback" not in done.stderr
+    assert statuses(built) == {"fixtures/first": "executed", "fixtures/second": "failed", "rendered": False}
+    assert html.stat().st_mtime_ns == stamp
+    assert not (built / "book" / "_build" / "results" / "fixtures" / "second.json").exists()
+
+
+@pytest.mark.slow
+def test_a_warning_fails_the_build_and_the_previous_book_stands(built):
+    page = built / "book" / "intro.md"
+    text = page.read_text(encoding="utf-8")
+    assert edited(built, "build").returncode == 0
+    before = (built / "book" / "_build" / "html" / "intro.html").read_bytes()
+    try:
+        page.write_text(text + "\n{nosuchrole}`x`\n", encoding="utf-8")
+        done = edited(built, "build", "--json", "b.json")
+    finally:
+        page.write_text(text, encoding="utf-8")
+    assert done.returncode == 1
+    assert "nosuchrole" in done.stderr
+    assert "previous book stands" in done.stderr
+    assert statuses(built)["rendered"] is False
+    assert (built / "book" / "_build" / "html" / "intro.html").read_bytes() == before
+
+
+def alive(pids: list[int]) -> list[int]:
+    """Return those processes that run still (a zombie does not)."""
+    running = []
+    for pid in pids:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                running.append(pid)
+        except OSError:
+            continue
+    return running
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started, in all its threads."""
+    return [
+        int(word) for task in Path(f"/proc/{pid}/task").iterdir() for word in (task / "children").read_text().split()
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads /proc")
+def test_kill_in_the_middle_of_a_build_loses_only_what_was_unfinished(tmp_path):
+    project = make_project(tmp_path / "project")
+    slow = project / "book" / "fixtures" / "second.md"
+    slow.write_text(
+        slow.read_text(encoding="utf-8").replace("pause: float = 0.0", "pause: float = 8.0"), encoding="utf-8"
+    )
+    command = [sys.executable, "-m", "eegfmri", "build", "--jobs", "2"]
+    process = subprocess.Popen(
+        command, cwd=project, env=environment(project), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    executed = project / "book" / "_build" / "executed" / "fixtures"
+    deadline = time.monotonic() + 60
+    while not list(executed.glob("first/*/results.json")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    kernels = children(process.pid)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert not list(executed.glob("second/*/results.json"))
+    assert kernels
+    deadline = time.monotonic() + 15
+    while alive(kernels):
+        assert time.monotonic() < deadline, "a kernel outlived the killed runner"
+        time.sleep(0.1)
+    assert eegfmri(project, "build", "--json", "b.json").returncode == 0
+    assert statuses(project) == {"fixtures/first": "cached", "fixtures/second": "executed", "rendered": True}
+    interrupted = built_results(project)
+    assert not list(executed.rglob(".part-*"))
+    undisturbed = make_project(tmp_path / "undisturbed")
+    assert eegfmri(undisturbed, "build").returncode == 0
+    assert built_results(undisturbed) == interrupted
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads /proc")
+def test_an_interrupted_build_leaves_at_once_with_one_sentence(tmp_path):
+    project = make_project(tmp_path / "project")
+    slow = project / "book" / "fixtures" / "second.md"
+    text = slow.read_text(encoding="utf-8")
+    slow.write_text(text.replace("pause: float = 0.0", "pause: float = 60.0"), encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "eegfmri", "build", "--jobs", "2"],
+        cwd=project,
+        env=environment(project),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    executed = project / "book" / "_build" / "executed" / "fixtures"
+    deadline = time.monotonic() + 60
+    while not list(executed.glob("first/*/results.json")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    kernels = children(process.pid)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert said.startswith("Interrupted") and len(said.strip().split("\n")) == 1
+    deadline = time.monotonic() + 15
+    while alive(kernels):
+        assert time.monotonic() < deadline, "a kernel outlived the interrupted runner"
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_pages_about_results_come_last_and_follow_them(tmp_path):
+    project = make_project(tmp_path / "project", chapters=("fixtures/about", "fixtures/second"))
+    (project / "book" / "intro.md").write_text("# A small book\n", encoding="utf-8")
+    head = (FIXTURES / "fixtures" / "second.md").read_text(encoding="utf-8").partition("\n# ")[0]
+    (project / "book" / "fixtures" / "about.md").write_text(
+        head.replace("eegfmri:\n", "eegfmri:\n  reads_results: true\n")
+        + "\n# About\n\n```{code-cell} python\nfrom eegfmri.results import latest, record\n\n"
+        "record('about/n/n/count', len(latest()))\n```\n\n{glue:text}`about/n/n/count`\n",
+        encoding="utf-8",
+    )
+    assert eegfmri(project, "build", "--json", "b.json").returncode == 0
+    about = project / "book" / "_build" / "results" / "fixtures" / "about.json"
+    assert json.loads(about.read_text())["results"][0]["value"] == 1
+    assert eegfmri(project, "build", "--json", "b.json").returncode == 0
+    assert set(statuses(project).values()) == {"cached", False}
+    path = project / "book" / "fixtures" / "second.md"
+    path.write_text(path.read_text(encoding="utf-8").replace('nothing/one", 1)', 'nothing/one", 2)'), encoding="utf-8")
+    assert eegfmri(project, "build", "--json", "b.json").returncode == 0
+    assert statuses(project) == {"fixtures/about": "executed", "fixtures/second": "executed", "rendered": True}

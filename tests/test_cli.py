@@ -1,0 +1,110 @@
+"""The command line: one sentence and an exit code, at once."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from book_project import eegfmri, environment, make_project
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return make_project(tmp_path_factory.mktemp("cli") / "project")
+
+
+def test_help_appears_at_once(project):
+    seconds = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        assert eegfmri(project, "--help").returncode == 0
+        seconds.append(time.perf_counter() - begun)
+    # The fastest of three, for the machine may be busy.
+    assert min(seconds) < 0.8
+
+
+def test_the_command_line_imports_nothing_heavy(project):
+    code = (
+        "import sys, eegfmri.cli, eegfmri.figures, eegfmri.results, eegfmri.chapters, eegfmri.runner;"
+        "heavy = {'numpy', 'pandas', 'torch', 'mne', 'matplotlib', 'plotly', 'papermill', 'jupyter_book', 'sphinx',"
+        "'nbformat', 'jupytext', 'IPython', 'seaborn'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment(project), capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_chapters_lists_names_types_defaults_and_help(project):
+    done = eegfmri(project, "chapters", "--json", "chapters.json")
+    assert done.returncode == 0
+    assert "fixtures/first   Records a number and shows two figures. (1 min)" in done.stdout
+    assert 'protocol: Literal["loso", "blocked"] = \'loso\'  how test subjects are held out' in done.stdout
+    document = json.loads((project / "chapters.json").read_text())
+    assert [row["chapter"] for row in document["chapters"]] == ["fixtures/first", "fixtures/second"]
+    assert document["chapters"][0]["parameters"][0] == {
+        "name": "seed",
+        "type": "int",
+        "default": 0,
+        "help": "seed of every random choice",
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "fixtures/frist"], "did you mean 'fixtures/first'?"),
+        (["run", "fixtures/first", "-p", "sede=1"], "did you mean 'seed'?"),
+        (["run", "fixtures/first", "-p", "seed=one"], "must be int"),
+        (["run", "fixtures/first", "-p", "protocol=lose"], 'must be Literal["loso", "blocked"]'),
+        (["run", "fixtures/first", "-p", "seed"], "key=value"),
+        (["run", "fixtures/first", "--profile", "ful"], "did you mean"),
+        (["run", "fixtures/first", "--data", "nowhere"], "no folder"),
+        (["run", "fixtures/second", "-p", "labels_dir=nowhere"], "no folder"),
+        (["build", "--profile", "huge"], "profile"),
+        (["build", "--jobs", "0"], "--jobs"),
+        (["build", "--data", "nowhere"], "no folder"),
+        (["build", "--jobs", "many"], "--jobs"),
+        (["data", "check", "nowhere"], "no folder"),
+        (["data", "list", "--data", "nowhere"], "no folder"),
+        (["data", "simulate", "slep"], "did you mean 'sleep'?"),
+        (["data", "simulate", "--scale", "huge"], "--scale"),
+        (["nonsense"], "nonsense"),
+        (["run"], "CHAPTER"),
+        (["build", "--nonsense"], "--nonsense"),
+    ],
+)
+def test_a_wrong_request_is_refused_in_one_sentence_before_anything_runs(project, words, said):
+    done = eegfmri(project, *words)
+    assert done.returncode == 2, done.stderr
+    assert said.lower() in done.stderr.lower()
+    assert len(done.stderr.strip().split("\n")) == 1
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not (project / "book" / "_build" / "executed").exists()
+    assert not (project / "runs").exists()
+
+
+def test_outside_a_project_the_request_is_wrong_and_says_so(tmp_path):
+    missing = environment(tmp_path) | {"EEGFMRI_ROOT": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "eegfmri", "chapters"], cwd=tmp_path, env=missing, capture_output=True, text=True
+    )
+    assert done.returncode in (1, 2)
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().split("\n")) == 1
+
+
+def test_debug_shows_where(project):
+    done = eegfmri(project, "run", "fixtures/first", "-p", "sede=1", "--debug")
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+
+
+def test_a_failing_run_names_the_cell_and_leaves_with_1(project):
+    done = eegfmri(project, "run", "fixtures/second", "-p", "fail=True", "--out", "failed")
+    assert done.returncode == 1
+    assert "fixtures/second failed in code cell 3 (`# A cell that can fail.`" in done.stderr
+    assert "ValueError: the planted failure" in done.stderr
+    assert not (project / "failed").exists()

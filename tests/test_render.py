@@ -1,0 +1,139 @@
+"""Rendering: a run's page stands alone; links follow what takes a source's place."""
+
+import json
+import shutil
+
+import pytest
+from bs4 import BeautifulSoup
+
+from book_project import eegfmri, make_project
+from eegfmri import render
+from page_checks import loads_from_outside, problems
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """Run a chapter with other parameters once."""
+    project = make_project(tmp_path_factory.mktemp("ran") / "project")
+    path = project / "book" / "fixtures" / "first.md"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text + "\n{cite:t}`nobody` and {doc}`second` and [intro](../intro.md).\n", encoding="utf-8")
+    done = eegfmri(project, "run", "fixtures/first", "-p", "seed=4", "-p", "protocol=blocked")
+    assert done.returncode == 0, done.stderr
+    [folder] = (project / "runs").iterdir()
+    return project, folder
+
+
+@pytest.mark.slow
+def test_a_run_leaves_notebook_page_and_results(ran):
+    _, folder = ran
+    assert folder.name.startswith("fixtures-first-")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "fixtures-first.html",
+        "fixtures-first.ipynb",
+        "results.json",
+    ]
+    document = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    assert list(document) == ["schema", "chapter", "parameters", "data", "environment", "seconds", "results"]
+    assert (document["schema"], document["chapter"]) == (1, "fixtures/first")
+    assert document["parameters"]["seed"] == 4
+    assert document["parameters"]["protocol"] == "blocked"
+    assert document["parameters"]["n_subjects"] is None
+    assert [set(result) for result in document["results"]] == [{"key", "value", "low", "high", "unit", "n"}] * 2
+    notebook = (folder / "fixtures-first.ipynb").read_text(encoding="utf-8")
+    assert "papermill.record" in notebook
+    assert "input_path" not in notebook
+
+
+@pytest.mark.slow
+def test_the_page_of_a_run_stands_alone(ran, tmp_path):
+    _, folder = ran
+    # Moved away, so that nothing can lie beside it.
+    page = tmp_path / "page.html"
+    shutil.copy(folder / "fixtures-first.html", page)
+    html = page.read_text(encoding="utf-8")
+    assert problems(html, page) == []
+    assert loads_from_outside(html) == []
+    soup = BeautifulSoup(html, "html.parser")
+    for name in ("script", "link", "img", "iframe", "source"):
+        for tag in soup.find_all(name):
+            for attribute in ("src", "href"):
+                assert tag.get(attribute, "data:").startswith("data:"), tag
+    text = soup.get_text()
+    value = json.loads((folder / "results.json").read_text(encoding="utf-8"))["results"][0]["value"]
+    assert f"{value:.3f}" in text
+    assert "Nobody" in text
+    assert "Exercise 1" in text
+    assert "seed=4" in text.replace(" ", "")
+    assert soup.select(".eegfmri-live")
+
+
+@pytest.mark.slow
+def test_a_second_run_uses_what_was_executed(ran):
+    project, folder = ran
+    executed = project / "book" / "_build" / "executed" / "fixtures" / "first" / folder.name.rpartition("-")[2]
+    stamp = (executed / "results.json").stat().st_mtime_ns
+    done = eegfmri(project, "run", "fixtures/first", "-p", "seed=4", "-p", "protocol=blocked", "--out", "again")
+    assert done.returncode == 0
+    assert "cached" in done.stdout
+    assert (executed / "results.json").stat().st_mtime_ns == stamp
+    assert (project / "again" / "results.json").read_bytes() == (folder / "results.json").read_bytes()
+
+
+def test_links_to_a_chapter_s_source_follow_its_notebook(tmp_path):
+    (tmp_path / "a").mkdir()
+    page = tmp_path / "intro.md"
+    page.write_text(
+        "[x](a/one.md#part) [y](a/two.md) {doc}`words <a/one.md>` {glue:text}`a/one.md::k/l:.2f` [z](https://x/a/one.md)"
+    )
+    chapter = tmp_path / "a" / "one.ipynb"
+    cells = [{"cell_type": "markdown", "source": ["[x](../a/one.md)", "[y](/a/one.md) `one.md`"]}]
+    chapter.write_text(json.dumps({"cells": cells}))
+    render._redirect_links(tmp_path, ["a/one"])
+    assert page.read_text() == (
+        "[x](a/one.ipynb#part) [y](a/two.md) {doc}`words <a/one.ipynb>` {glue:text}`a/one.ipynb::k/l:.2f` [z](https://x/a/one.md)"
+    )
+    assert json.loads(chapter.read_text())["cells"][0]["source"] == "[x](../a/one.ipynb)[y](/a/one.ipynb) `one.md`"
+
+
+def test_styles_and_scripts_are_put_inside_and_the_outside_is_dropped(tmp_path):
+    (tmp_path / "font.woff2").write_bytes(b"font")
+    (tmp_path / "base.css").write_text("b{color:red}")
+    (tmp_path / "style.css").write_text(
+        "@import 'base.css';@import url(https://example.org/x.css);a{background:url(font.woff2)}"
+        "c{background:url('https://example.org/x.png')}d{background:url(gone.png)}"
+    )
+    (tmp_path / "script.js").write_text("let a = '</script><!--';")
+    page = tmp_path / "page.html"
+    page.write_text(
+        "<html><head><title>x</title><link rel=stylesheet href=style.css><link rel=stylesheet href=https://example.org/y.css>"
+        "<script src=script.js></script><script src=https://example.org/z.js></script></head>"
+        "<body><a href=other.html>other</a><a href=#here>here</a></body></html>"
+    )
+    html = render.inlined(page, "A title")
+    assert loads_from_outside(html) == []
+    assert "example.org" not in html
+    assert "b{color:red}" in html
+    assert "data:font/woff2;base64," in html
+    assert html.count("</script>") == 1
+    assert "other.html" not in html
+    assert "#here" in html
+
+
+def test_an_interrupted_replacement_of_the_book_is_settled(tmp_path, monkeypatch):
+    monkeypatch.setenv("EEGFMRI_ROOT", str(tmp_path))
+    build = tmp_path / "book" / "_build"
+    # Killed after the first of two renames: only the previous book is there.
+    (build / ".html-previous").mkdir(parents=True)
+    (build / ".html-previous" / "index.html").write_text("old")
+    render._settle()
+    assert (build / "html" / "index.html").read_text() == "old"
+    # Killed after the second: both are there, and the new one counts.
+    (build / ".html-previous").mkdir()
+    render._settle()
+    assert not (build / ".html-previous").exists()
+    new = tmp_path / "new"
+    new.mkdir()
+    (new / "index.html").write_text("new")
+    render._replace(new, build / "html")
+    assert (build / "html" / "index.html").read_text() == "new"

@@ -1,0 +1,172 @@
+"""Results: what a chapter records is what results.json holds and what its prose shows."""
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from eegfmri import results
+from eegfmri.errors import EegFmriError, RequestError
+
+
+@dataclass
+class Recordings:
+    """Stands in for a set of recordings: what `declare` and `show` look at."""
+
+    dataset: str
+    digest: str
+    simulation: dict | None = None
+    root: Path = Path("/somewhere/ds003768")
+
+    def __len__(self):
+        return 3
+
+    @property
+    def simulated(self):
+        return self.simulation is not None
+
+    @property
+    def provenance(self):
+        return f"Recordings of {self.dataset}."
+
+
+SIMULATED = Recordings("sleep", "abc", {"preset": "realistic", "scale": "small", "seed": 0, "digest": "abc"})
+REAL = Recordings("oddball", "def")
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """Give a notebook that collects what is displayed, as a kernel's client would."""
+    import IPython
+    import IPython.display
+
+    outputs = []
+
+    def display(bundle, raw, metadata):
+        assert raw
+        outputs.append({"output_type": "display_data", "data": bundle, "metadata": metadata})
+
+    monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace())
+    monkeypatch.setattr(IPython.display, "display", display)
+    return {"cells": [{"cell_type": "markdown", "source": ""}, {"cell_type": "code", "outputs": outputs}]}
+
+
+def glued(notebook) -> dict[str, str]:
+    return {
+        output["metadata"]["scrapbook"]["name"]: output["data"]["application/papermill.record/text/plain"]
+        for output in notebook["cells"][1]["outputs"]
+        if "scrapbook" in output["metadata"]
+    }
+
+
+def test_recorded_values_are_harvested_and_glued(notebook):
+    results.record("a/b/c", 0.1234, low=0.1, high=np.float32(0.25), unit="V", n=8)
+    results.record("a/b/d", np.int64(3))
+    assert results.harvest(notebook)["results"] == [
+        {"key": "a/b/c", "value": 0.1234, "low": 0.1, "high": 0.25, "unit": "V", "n": 8},
+        {"key": "a/b/d", "value": 3, "low": None, "high": None, "unit": "", "n": None},
+    ]
+    assert glued(notebook) == {
+        "a/b/c": "0.1234",
+        "a/b/c.low": "0.1",
+        "a/b/c.high": "0.25",
+        "a/b/d": "3",
+    }
+
+
+def test_the_prose_formats_what_was_glued(notebook):
+    from myst_nb.core.variables import format_plain_text
+
+    results.record("a/b/c", np.float64(0.1234), low=math.nan)
+    results.record("a/b/missing", math.nan)
+    texts = glued(notebook)
+    assert format_plain_text(texts["a/b/c"], ".3f") == "0.123"
+    assert format_plain_text(texts["a/b/missing"], ".3f") == "nan"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, np.float64("nan"), np.float32("inf")])
+def test_numbers_that_are_not_finite_become_null(notebook, value):
+    results.record("a/b/c", value)
+    [result] = results.harvest(notebook)["results"]
+    assert result["value"] is None
+    json.dumps(result, allow_nan=False)
+
+
+@pytest.mark.parametrize("key", ["", "a", "/a/b", "a/b/", "a//b", "a/b c", "a/b:c", "a/b.low", "a/{b}"])
+def test_malformed_keys_are_refused(key):
+    with pytest.raises(RequestError):
+        results.record(key, 1)
+
+
+@pytest.mark.parametrize("value", [[1], np.ones(2), {"a": 1}, object(), "1", True, np.True_])
+def test_values_that_are_no_single_value_are_refused(value):
+    with pytest.raises(RequestError):
+        results.record("a/b/c", value)
+
+
+def test_a_key_recorded_twice_is_an_error(notebook):
+    results.record("a/b/c", 1)
+    results.record("a/b/c", 1)
+    with pytest.raises(EegFmriError, match="a/b/c"):
+        results.harvest(notebook)
+
+
+def test_recording_outside_a_notebook_is_silent(capsys):
+    results.record("a/b/c", 1)
+    results.declare(SIMULATED)
+    assert capsys.readouterr().out == ""
+
+
+def test_declared_recordings_are_shown_and_harvested(notebook):
+    results.declare(SIMULATED)
+    html = notebook["cells"][1]["outputs"][0]["data"]["text/html"]
+    for word in ("Simulated recordings.", "realistic", "small", "abc", "eegfmri-simulated"):
+        assert word in html
+    assert results.harvest(notebook)["data"] == {"dataset": "sleep", "simulated": True, "digest": "abc"}
+
+
+def test_several_sets_are_joined_and_one_simulated_is_enough(notebook):
+    results.declare(REAL, SIMULATED)
+    html = notebook["cells"][1]["outputs"][0]["data"]["text/html"]
+    assert "Real recordings." in html
+    assert "ds003768" in html
+    assert "/somewhere" not in html
+    data = results.harvest(notebook)["data"]
+    assert (data["dataset"], data["simulated"]) == ("oddball+sleep", True)
+    assert data["digest"] not in ("abc", "def")
+
+
+def test_declaring_twice_is_an_error(notebook):
+    results.declare(SIMULATED)
+    results.declare(REAL)
+    with pytest.raises(EegFmriError, match="declared twice"):
+        results.harvest(notebook)
+
+
+def test_a_page_without_recordings_is_not_simulated(notebook):
+    results.declare()
+    assert results.harvest(notebook)["data"] == {"dataset": "", "simulated": False, "digest": ""}
+
+
+def test_the_latest_results_are_the_newest_of_each_chapter(tmp_path, monkeypatch):
+    monkeypatch.setenv("EEGFMRI_ROOT", str(tmp_path))
+
+    def write(path, chapter, value, age, schema=1):
+        path = tmp_path / path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"schema": schema, "chapter": chapter, "results": [value]}))
+        os.utime(path, (1e9 - age, 1e9 - age))
+
+    assert results.latest() == []
+    write("book/_build/results/a/x.json", "a/x", 1, age=10)
+    write("book/_build/results/a/y.json", "a/y", 2, age=10)
+    write("runs/x-1/results.json", "a/x", 3, age=5)
+    write("runs/y-1/results.json", "a/y", 4, age=50)
+    write("runs/z-1/results.json", "a/z", 5, age=50)
+    write("runs/z-2/results.json", "a/z", 6, age=1, schema=99)
+    assert [(d["chapter"], d["results"]) for d in results.latest()] == [("a/x", [3]), ("a/y", [2]), ("a/z", [5])]
