@@ -27,6 +27,24 @@ def test_scores_equal_scikit_learns(pairs):
         assert metrics.cohen_kappa(y_true, y_pred) == pytest.approx(cohen_kappa_score(y_true, y_pred))
 
 
+def test_a_pooled_interval_is_that_of_resampled_windows():
+    """Adding up people's counts is the same as scoring their windows again."""
+    rng = np.random.default_rng(3)
+    groups = np.repeat(np.arange(5), [10, 30, 20, 40, 15])
+    y_true, y_pred = rng.integers(0, 3, (2, len(groups)))
+    drawn = np.array([4, 4, 1, 0, 2])
+    rows = np.concatenate([np.flatnonzero(groups == subject) for subject in drawn])
+    for name, by_hand in (
+        ("balanced_accuracy", metrics.balanced_accuracy),
+        ("macro_f1", metrics.macro_f1),
+        ("cohen_kappa", metrics.cohen_kappa),
+    ):
+        counts = sum(metrics.confusion(y_true[groups == s], y_pred[groups == s], 3) for s in drawn)
+        assert metrics.SCORES[name](counts) == pytest.approx(by_hand(y_true[rows], y_pred[rows]))
+        interval = metrics.bootstrap_pooled(name, y_true, y_pred, groups)
+        assert interval.low < interval.value < interval.high
+
+
 def test_a_class_the_subject_lacks_neither_helps_nor_hurts():
     assert metrics.balanced_accuracy([0, 0, 1, 1], [0, 0, 1, 2]) == 0.75
     assert metrics.macro_f1([0, 0], [0, 0]) == 1.0
@@ -36,9 +54,7 @@ def test_bootstrap_intervals_cover_the_mean_about_as_often_as_they_say():
     rng = np.random.default_rng(0)
     covered = 0
     for trial in range(200):
-        interval = metrics.bootstrap(
-            lambda rows, values=rng.normal(0.6, 0.1, 20): values[rows].mean(axis=-1), 20, trial, True, n_resamples=499
-        )
+        interval = metrics.bootstrap_mean(rng.normal(0.6, 0.1, 20), trial)
         covered += interval.low <= 0.6 <= interval.high
     # Percentile intervals of 20 subjects cover a little less than 95 %; 200 trials have a standard error of 1.6 %.
     assert 0.87 <= covered / 200 <= 0.99
@@ -50,8 +66,8 @@ def test_an_interval_over_subjects_is_wider_than_one_over_windows():
     y_true = rng.integers(0, 2, 800)
     skill = np.linspace(0.35, 0.95, 8)[groups]  # subjects differ, as people do
     y_pred = np.where(rng.random(800) < skill, y_true, 1 - y_true)
-    by_subject = metrics.bootstrap_pooled(metrics.balanced_accuracy, y_true, y_pred, groups)
-    by_window = metrics.bootstrap_pooled(metrics.balanced_accuracy, y_true, y_pred, np.arange(800))
+    by_subject = metrics.bootstrap_pooled("balanced_accuracy", y_true, y_pred, groups)
+    by_window = metrics.bootstrap_pooled("balanced_accuracy", y_true, y_pred, np.arange(800))
     assert by_subject.value == by_window.value
     assert by_subject.high - by_subject.low > 2 * (by_window.high - by_window.low)
 

@@ -17,14 +17,13 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 
-#: Names that differ between PyPI and conda-forge; ``dask[distributed]`` is two packages there.
+#: Names that differ between PyPI and conda-forge.
 CONDA_NAMES = {
     "matplotlib": ["matplotlib-base"],
     "mne": ["mne-base"],
     "seaborn": ["seaborn-base"],
     "torch": ["pytorch"],
     "torch-geometric": ["pytorch-geometric"],
-    "dask": ["dask", "distributed"],
 }
 
 #: Required by whoever asked for the project; stays declared while the chapter that uses it is being written.
@@ -34,12 +33,12 @@ FIXED |= {"pytest-notebook"}
 #: Used without an import: the file, and the words in it that use the distribution.
 USED_BY_NAME = {
     "ipykernel": ("book/intro.md", "name: python3"),
-    "myst-nb": ("book/_config.yml", "execute_notebooks"),
-    "sphinx-book-theme": ("book/_config.yml", "html"),
+    "myst-nb": ("book/_config.yml", "nb_merge_streams"),
+    "sphinx-book-theme": ("book/_config.yml", "html_theme_options"),
     "sphinx-exercise": ("book/_config.yml", "sphinx_exercise"),
     "sphinx-proof": ("book/_config.yml", "sphinx_proof"),
-    "sphinxcontrib-bibtex": ("book/_config.yml", "sphinxcontrib.bibtex"),
-    "sphinx-mathjax-offline": ("book/_config.yml", "sphinx_mathjax_offline"),
+    "sphinxcontrib-bibtex": ("book/_config.yml", "bibtex_bibfiles"),
+    "sphinx-mathjax-offline": ("book/_ext/eegfmri_book.py", "sphinx-mathjax-offline"),
     "pytest-xdist": ("Makefile", "pytest -n"),
     "ruff": ("Makefile", "ruff check"),
     "numpydoc": ("Makefile", "numpydoc.hooks"),

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.preprocessing import SplineTransformer
-from windows_made import cut, informative, made_recording, stages
 
 from eegfmri import estimators, protocols
 from eegfmri.errors import EegFmriError, RequestError
 from eegfmri.protocols import BlockedWithinSubject, InnerValidation, LeaveOneSubjectOut, ShuffledWithinSubject, evaluate
+from windows_made import cut, informative, made_recording, stages
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,10 @@ def test_training_windows_of_one_class_fall_back_and_say_so(tmp_path):
     runs = [made_recording(tmp_path, "01", "task-sleep_run-1", ["W"] * 10 + ["N1"] * 10)]
     windows = estimators.with_classical_features(cut(runs, bold_volumes=4))
     evaluation = evaluate(
-        {"lda": estimators.shrinkage_lda("bold_mean")}, windows, BlockedWithinSubject(2, 10.0), folder=tmp_path / "folds"
+        {"lda": estimators.shrinkage_lda("bold_mean")},
+        windows,
+        BlockedWithinSubject(2, 10.0),
+        folder=tmp_path / "folds",
     )
     assert evaluation.folds["fallback"].all()
 
@@ -217,7 +220,9 @@ def test_an_evaluation_killed_midway_finishes_what_was_unfinished(tmp_path):
     script = INTERRUPTED.format(tests=str(Path(__file__).parent))
 
     def start(folder, *options):
-        return subprocess.Popen([sys.executable, "-c", script, folder, *options], stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+        return subprocess.Popen(
+            [sys.executable, "-c", script, folder, *options], stdout=subprocess.PIPE, text=True, env=dict(os.environ)
+        )
 
     killed = start(tmp_path / "killed", "--slow")
     assert killed.stdout.readline().strip() == "start"

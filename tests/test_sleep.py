@@ -7,11 +7,11 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
-from sleep_layout import T_R, epochs, write_labels, write_markers, write_run
 
 from eegfmri import datasets
 from eegfmri.datasets import sleep
 from eegfmri.errors import DataError, RequestError
+from sleep_layout import T_R, epochs, write_labels, write_markers, write_run
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_the_sidecars_rate_is_not_believed(root):
 
 def test_a_truncated_signal_caps_the_epochs(root):
     path = root / "sub-01/eeg/sub-01_task-rest_run-1_eeg.eeg"
-    os.truncate(path, 64 * round((4 + 45) * 50) + 17)
+    os.truncate(path, 64 * ((4 + 45) * 50) + 17)
     recording = only(root)
     assert recording.status == "repaired"
     assert any("17 bytes into a sample" in note for note in recording.repaired)

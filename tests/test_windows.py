@@ -4,10 +4,10 @@ import pickle
 
 import numpy as np
 import pytest
-from windows_made import SFREQ, T_R, cut, made_recording
 
 from eegfmri.errors import RequestError
 from eegfmri.windows import LazyArray
+from windows_made import SFREQ, T_R, cut, made_recording
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_merging_stages_keeps_the_rare_one(recording):
 
 
 def test_nothing_left_says_why(recording):
-    with pytest.raises(RequestError, match="No window is left .*stage not among the classes"):
+    with pytest.raises(RequestError, match=r"No window is left .*stage not among the classes"):
         cut([recording], classes=("REM",))
     with pytest.raises(RequestError, match="odd"):
         cut([recording], eeg_epochs=2)
@@ -73,7 +73,15 @@ def test_indexing_equals_indexing_the_array(recording):
     windows = cut([recording], bold_volumes=4)
     everything = np.asarray(windows.eeg)
     assert everything.shape == windows.eeg.shape
-    for key in (2, -1, slice(1, 4), [3, 0], np.array([True, False] * 3), (slice(None), 1), (2, slice(None), slice(0, 9, 3))):
+    for key in (
+        2,
+        -1,
+        slice(1, 4),
+        [3, 0],
+        np.array([True, False] * 3),
+        (slice(None), 1),
+        (2, slice(None), slice(0, 9, 3)),
+    ):
         np.testing.assert_array_equal(windows.eeg[key], everything[key])
     part = windows[[4, 1]]
     np.testing.assert_array_equal(part.eeg[:], everything[[4, 1]])

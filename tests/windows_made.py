@@ -35,7 +35,9 @@ def stages(n_epochs: int, seed: int) -> list[str]:
     return sequence[:n_epochs]
 
 
-def made_recording(folder: Path, subject: str, run: str, labels: list[str], eeg=None, bold=None, n_volumes=None) -> MadeRecording:
+def made_recording(
+    folder: Path, subject: str, run: str, labels: list[str], eeg=None, bold=None, n_volumes=None
+) -> MadeRecording:
     """A run whose EEG and BOLD hold, by default, the time of each sample in s."""
     seconds = 30 * len(labels)
     n_volumes = n_volumes or int(seconds // T_R)
@@ -44,7 +46,9 @@ def made_recording(folder: Path, subject: str, run: str, labels: list[str], eeg=
     stem = f"sub-{subject}_{run}"
     streams = {
         "eeg": Stream(cache.save_array(folder / f"{stem}_eeg.npy", eeg), SFREQ, ("Cz", "Oz", "Fz")),
-        "bold": Stream(cache.save_array(folder / f"{stem}_bold.npy", bold), 1 / T_R, ("a", "b", "c", "d"), start=T_R / 2),
+        "bold": Stream(
+            cache.save_array(folder / f"{stem}_bold.npy", bold), 1 / T_R, ("a", "b", "c", "d"), start=T_R / 2
+        ),
     }
     epochs = pd.DataFrame(
         {
@@ -64,7 +68,9 @@ def cut(recordings, **context) -> Windows:
     return epoch_windows(recordings, lambda r: r.streams["eeg"], lambda r: r.streams["bold"], **context)
 
 
-def informative(folder: Path, n_subjects: int = 6, n_epochs: int = 40, strength: float = 1.0, seed: int = 0) -> list[MadeRecording]:
+def informative(
+    folder: Path, n_subjects: int = 6, n_epochs: int = 40, strength: float = 1.0, seed: int = 0
+) -> list[MadeRecording]:
     """Runs in which each stage has its own mean level on both modalities, drowned in noise of unit variance."""
     rng = np.random.default_rng(seed)
     recordings = []
@@ -72,7 +78,9 @@ def informative(folder: Path, n_subjects: int = 6, n_epochs: int = 40, strength:
         labels = stages(n_epochs, seed + number)
         level = np.repeat([strength * CLASSES.index(label) for label in labels], round(30 * SFREQ))
         eeg = rng.normal(0, 1, (3, len(level))) * np.array([[1.0], [1.0], [1.0]]) * np.exp(0.5 * level)
-        at = np.minimum(((np.arange(int(30 * n_epochs // T_R)) + 0.5) * T_R - 5) // 30, n_epochs - 1).clip(0).astype(int)
+        at = (
+            np.minimum(((np.arange(int(30 * n_epochs // T_R)) + 0.5) * T_R - 5) // 30, n_epochs - 1).clip(0).astype(int)
+        )
         bold = rng.normal(0, 1, (4, len(at))) + strength * np.array([CLASSES.index(labels[i]) for i in at])
         recordings.append(made_recording(folder, f"{number + 1:02d}", "task-sleep_run-1", labels, eeg, bold))
     return recordings

@@ -5,6 +5,7 @@ themselves are never interpolated.
 """
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -170,7 +171,10 @@ def register_template(reference) -> np.ndarray:
     numpy.ndarray
         4 × 4 matrix that takes a point in mm of the run's space to mm of MNI152.
     """
-    from dipy.align import affine_registration
+    with warnings.catch_warnings():
+        # tqdm looks for notebook widgets on import, which the book does without.
+        warnings.simplefilter("ignore")
+        from dipy.align import affine_registration
     from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
     from nilearn.masking import compute_epi_mask
 
@@ -229,11 +233,14 @@ def carry(image, to_template: np.ndarray, reference, interpolation: str):
     from nilearn.image import resample_img
 
     moved = nibabel.Nifti1Image(np.asarray(image.dataobj), np.linalg.inv(to_template) @ image.affine)
-    return resample_img(
-        moved,
-        target_affine=reference.affine,
-        target_shape=reference.shape[:3],
-        interpolation=interpolation,
-        force_resample=True,
-        copy_header=True,
-    )
+    with warnings.catch_warnings():
+        # A mask interpolated linearly becomes the share of each voxel that lies inside, which is what is wanted.
+        warnings.filterwarnings("ignore", message="Resampling binary images")
+        return resample_img(
+            moved,
+            target_affine=reference.affine,
+            target_shape=reference.shape[:3],
+            interpolation=interpolation,
+            force_resample=True,
+            copy_header=True,
+        )

@@ -545,7 +545,9 @@ def _arithmetic(claim: Claim, ledger: Mapping[str, Claim]) -> tuple[float, Verdi
     rounded = round(value, 12 if check.decimals is None else check.decimals)
     holds = _RELATIONS[check.relation](rounded, bound)
     numbers = ", ".join(f"{name} = {_number(number)}" for name, number in _named_values(claim, ledger).items())
-    outcome = _number(rounded) if rounded == value else f"{_number(rounded)} (rounded to {check.decimals} decimals)"
+    outcome = _number(rounded)
+    if check.decimals is not None and rounded != round(value, 12):
+        outcome += f" to {check.decimals} decimal{'s' if check.decimals != 1 else ''}"
     words = f"{'' if holds else 'not '}{_WORDS[check.relation]}{_number(bound)}"
     why = f"`{check.expression}` with {numbers} is {outcome}, {words}{'' if check.than is not None else ' as printed'}."
     return rounded, "consistent" if holds else "inconsistent", why
@@ -841,8 +843,7 @@ def table(document: Mapping) -> "pd.DataFrame":
     Returns
     -------
     pandas.DataFrame
-        One row per claim, all strings: paper, claim (id without the paper), kind, statement, published (with unit),
-        ours (with interval), verdict, why.
+        One row per claim, all strings: claim (its id), published (with unit), ours (with interval), verdict, why.
     """
     import pandas as pd
 
@@ -851,21 +852,18 @@ def table(document: Mapping) -> "pd.DataFrame":
         ours = _number(entry["ours"] if entry["ours"] is None else float(f"{entry['ours']:.4g}"))
         if entry["low"] is not None and entry["high"] is not None:
             ours = f"{ours} {_interval(entry['low'], entry['high'])}"
+        value = entry["published"]
+        words = isinstance(value, str) and not any(character.isdigit() for character in value)
         rows.append(
             {
-                "paper": entry["paper"],
-                "claim": entry["id"].partition("/")[2],
-                "kind": entry["kind"],
-                "statement": entry["statement"],
-                "published": f"{_number(entry['published'])} {entry['unit']}".strip(),
+                "claim": entry["id"],
+                "published": _number(value) if words else f"{_number(value)} {entry['unit']}".strip(),
                 "ours": ours,
                 "verdict": entry["verdict"],
                 "why": entry["why"],
             }
         )
-    return pd.DataFrame(
-        rows, columns=["paper", "claim", "kind", "statement", "published", "ours", "verdict", "why"], dtype=str
-    )
+    return pd.DataFrame(rows, columns=["claim", "published", "ours", "verdict", "why"], dtype=str)
 
 
 def is_setting(entry: Mapping) -> bool:

@@ -242,7 +242,9 @@ def band_power(
 
     highest = max(high for _, high in bands.values())
     if highest > sfreq / 2:
-        raise RequestError(f"Power up to {highest:g} Hz cannot be had from EEG at {sfreq:g} Hz: prepare it at {2 * highest:g} Hz or more.")
+        raise RequestError(
+            f"Power up to {highest:g} Hz cannot be had from EEG at {sfreq:g} Hz: prepare it at {2 * highest:g} Hz or more."
+        )
     frequencies, density = welch(eeg, sfreq, nperseg=min(round(seconds * sfreq), eeg.shape[-1]), axis=-1)
     power = [density[..., (frequencies >= low) & (frequencies < high)].mean(axis=-1) for low, high in bands.values()]
     return 10 * np.log10(np.stack(power, axis=-1) * 1e12 + 1e-12)

@@ -47,11 +47,7 @@ def balanced_accuracy(y_true, y_pred) -> float:
     float
         Between 0 and 1; NaN without windows.
     """
-    y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
-    present = np.unique(y_true)
-    if not len(present):
-        return float("nan")
-    return float(np.mean([(y_pred[y_true == label] == label).mean() for label in present]))
+    return float(SCORES["balanced_accuracy"](confusion(y_true, y_pred)))
 
 
 def macro_f1(y_true, y_pred) -> float:
@@ -67,33 +63,82 @@ def macro_f1(y_true, y_pred) -> float:
     float
         Between 0 and 1; NaN without windows.
     """
-    from sklearn.metrics import f1_score
-
-    present = np.unique(y_true)
-    if not len(present):
-        return float("nan")
-    return float(f1_score(y_true, y_pred, labels=present, average="macro", zero_division=0))
+    return float(SCORES["macro_f1"](confusion(y_true, y_pred)))
 
 
 def cohen_kappa(y_true, y_pred) -> float:
-    """Agreement beyond chance; 0 where both sides are one and the same single class."""
-    from sklearn.metrics import cohen_kappa_score
+    """Agreement beyond chance :cite:p:`cohen1960`; 0 where both sides are one and the same single class.
 
-    if len(np.union1d(y_true, y_pred)) < 2:
-        return 0.0
-    return float(cohen_kappa_score(y_true, y_pred))
+    Parameters
+    ----------
+    y_true, y_pred : array-like, shape (n_windows,)
+        Class indices.
+
+    Returns
+    -------
+    float
+        At most 1; NaN without windows.
+    """
+    return float(SCORES["cohen_kappa"](confusion(y_true, y_pred)))
 
 
-#: Scores by the name they bear in results.json.
-SCORES: Mapping[str, Callable] = {
-    "balanced_accuracy": balanced_accuracy,
-    "macro_f1": macro_f1,
-    "cohen_kappa": cohen_kappa,
+def confusion(y_true, y_pred, n_classes: int | None = None) -> np.ndarray:
+    """Count true (rows) against predicted (columns) classes.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of int, shape (n_windows,)
+        Class indices.
+    n_classes : int or None
+        Number of classes; None: as many as occur.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_classes, n_classes).
+    """
+    y_true, y_pred = np.asarray(y_true, dtype=int), np.asarray(y_pred, dtype=int)
+    n_classes = n_classes or int(max(y_true.max(initial=0), y_pred.max(initial=0))) + 1
+    counts = np.bincount(y_true * n_classes + y_pred, minlength=n_classes**2)
+    return counts.reshape(n_classes, n_classes)
+
+
+def _mean_over_present(values: np.ndarray, present: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return np.where(present, values, 0).sum(axis=-1) / present.sum(axis=-1)
+
+
+def _balanced_accuracy(counts: np.ndarray) -> np.ndarray:
+    occurring = counts.sum(axis=-1)
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    return _mean_over_present(hits / np.maximum(occurring, 1), occurring > 0)
+
+
+def _macro_f1(counts: np.ndarray) -> np.ndarray:
+    occurring, predicted = counts.sum(axis=-1), counts.sum(axis=-2)
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    return _mean_over_present(2 * hits / np.maximum(occurring + predicted, 1), occurring > 0)
+
+
+def _cohen_kappa(counts: np.ndarray) -> np.ndarray:
+    total = counts.sum(axis=(-2, -1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        observed = np.trace(counts, axis1=-2, axis2=-1) / total
+        expected = (counts.sum(axis=-1) * counts.sum(axis=-2)).sum(axis=-1) / total**2
+        return np.where(expected == 1, 0.0, (observed - expected) / (1 - expected))
+
+
+#: Scores by the name they bear in results.json, as functions of counts of shape (..., n_classes, n_classes): a
+#: bootstrap then only adds up people's counts.
+SCORES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "balanced_accuracy": _balanced_accuracy,
+    "macro_f1": _macro_f1,
+    "cohen_kappa": _cohen_kappa,
 }
 
 
 def bootstrap_mean(values, seed: int = 0) -> Interval:
-    """Mean over subjects with a percentile bootstrap interval.
+    """Mean over subjects with a percentile bootstrap interval :cite:p:`efron1979`.
 
     Parameters
     ----------
@@ -109,22 +154,20 @@ def bootstrap_mean(values, seed: int = 0) -> Interval:
     """
     values = np.asarray(values, dtype=float)
     values = values[np.isfinite(values)]
-    return bootstrap(lambda rows: values[rows].mean(axis=-1), len(values), seed, vectorized=True)
+    return _bootstrap(lambda drawn: values[drawn].mean(axis=-1), len(values), seed)
 
 
-def bootstrap_pooled(score: Callable, y_true, y_pred, groups, seed: int = 0, n_resamples: int = 999) -> Interval:
+def bootstrap_pooled(score: str, y_true, y_pred, groups, seed: int = 0) -> Interval:
     """Score of all windows together, with an interval from resampling whole subjects.
 
     Parameters
     ----------
-    score : callable
-        Takes ``y_true`` and ``y_pred``.
+    score : str
+        One of `SCORES`.
     y_true, y_pred, groups : array-like, shape (n_windows,)
         Class indices, and the subject of each window.
     seed : int, default=0
         Of the resampling.
-    n_resamples : int, default=999
-        How many times subjects are drawn.
 
     Returns
     -------
@@ -132,38 +175,14 @@ def bootstrap_pooled(score: Callable, y_true, y_pred, groups, seed: int = 0, n_r
         95 %.
     """
     y_true, y_pred, groups = map(np.asarray, (y_true, y_pred, groups))
-    rows = [np.flatnonzero(groups == subject) for subject in dict.fromkeys(groups)]
-
-    def pooled(drawn: np.ndarray) -> float:
-        chosen = np.concatenate([rows[int(subject)] for subject in drawn])
-        return score(y_true[chosen], y_pred[chosen])
-
-    return bootstrap(pooled, len(rows), seed, vectorized=False, n_resamples=n_resamples)
+    n_classes = len(confusion(y_true, y_pred))
+    subjects = [groups == subject for subject in dict.fromkeys(groups.tolist())]
+    counts = np.array([confusion(y_true[own], y_pred[own], n_classes) for own in subjects])
+    return _bootstrap(lambda drawn: SCORES[score](counts[drawn].sum(axis=-3)), len(counts), seed)
 
 
-def bootstrap(
-    statistic: Callable, n_subjects: int, seed: int, vectorized: bool, n_resamples: int = N_RESAMPLES
-) -> Interval:
-    """Percentile bootstrap over subjects of any statistic of their indices.
-
-    Parameters
-    ----------
-    statistic : callable
-        Takes an integer array of drawn subjects (last axis: draws).
-    n_subjects : int
-        Number of subjects.
-    seed : int
-        Of the resampling.
-    vectorized : bool
-        Whether ``statistic`` takes many draws at once.
-    n_resamples : int
-        How many times subjects are drawn.
-
-    Returns
-    -------
-    Interval
-        95 %; limits NaN with fewer than two subjects.
-    """
+def _bootstrap(statistic: Callable, n_subjects: int, seed: int) -> Interval:
+    """Percentile bootstrap of a statistic of drawn subjects: an integer array whose last axis counts the draws."""
     from scipy import stats
 
     everyone = np.arange(n_subjects)
@@ -172,13 +191,13 @@ def bootstrap(
     value = float(statistic(everyone))
     if n_subjects == 1:
         return Interval(value, float("nan"), float("nan"), 1)
-    wrapped = (lambda rows, axis: statistic(rows)) if vectorized else statistic
     limits = stats.bootstrap(
         (everyone,),
-        wrapped,
-        n_resamples=n_resamples,
+        lambda drawn, axis: statistic(drawn),
+        n_resamples=N_RESAMPLES,
         method="percentile",
-        vectorized=vectorized,
+        vectorized=True,
+        batch=1000,
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return Interval(value, float(limits.low), float(limits.high), n_subjects)

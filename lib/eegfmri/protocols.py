@@ -215,7 +215,7 @@ class Evaluation:
         """Return one score per subject (rows) and method (columns), folds of a subject taken together."""
         function = metrics.SCORES[score]
         values = {
-            (method, subject): function(rows["true"], rows["predicted"])
+            (method, subject): float(function(metrics.confusion(rows["true"], rows["predicted"])))
             for (method, subject), rows in self.predictions.groupby(["method", "subject"], sort=False)
         }
         table = pd.Series(values).unstack(level=0)
@@ -242,9 +242,7 @@ class Evaluation:
         for method in self.methods:
             mean = metrics.bootstrap_mean(by_subject[method], seed)
             own = self.predictions[self.predictions["method"] == method]
-            pooled = metrics.bootstrap_pooled(
-                metrics.SCORES[score], own["true"], own["predicted"], own["subject"], seed
-            )
+            pooled = metrics.bootstrap_pooled(score, own["true"], own["predicted"], own["subject"], seed)
             rows[method] = asdict(mean) | {"pooled": pooled.value, "pooled_low": pooled.low, "pooled_high": pooled.high}
         return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -286,10 +284,8 @@ class Evaluation:
 
     def confusion(self, method: str) -> pd.DataFrame:
         """Count true (rows) against predicted (columns) classes of a method over all test windows."""
-        from sklearn.metrics import confusion_matrix
-
         own = self.predictions[self.predictions["method"] == method]
-        counts = confusion_matrix(own["true"], own["predicted"], labels=range(len(self.classes)))
+        counts = metrics.confusion(own["true"], own["predicted"], len(self.classes))
         return pd.DataFrame(counts, index=list(self.classes), columns=list(self.classes))
 
 

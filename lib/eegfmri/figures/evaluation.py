@@ -125,7 +125,9 @@ def scores_by_subject(evaluation, score: str = "balanced_accuracy", chance: floa
             showlegend=False,
         )
     if chance is not None:
-        figure.add_hline(y=chance, line={"dash": "dot", "color": INK, "width": 1}, annotation_text="chance", annotation_font_size=11)
+        figure.add_hline(
+            y=chance, line={"dash": "dot", "color": INK, "width": 1}, annotation_text="chance", annotation_font_size=11
+        )
     figure.update_xaxes(
         tickvals=list(range(len(evaluation.methods))),
         ticktext=[label(m).replace(", ", "<br>") for m in evaluation.methods],
@@ -211,7 +213,9 @@ def protocol_claims(claims: pd.DataFrame, chance: float | None = None):
             hovertemplate="%{y:.3f}<extra>" + protocol + "</extra>",
         )
     if chance is not None:
-        figure.add_hline(y=chance, line={"dash": "dot", "color": INK, "width": 1}, annotation_text="chance", annotation_font_size=11)
+        figure.add_hline(
+            y=chance, line={"dash": "dot", "color": INK, "width": 1}, annotation_text="chance", annotation_font_size=11
+        )
     figure.update_xaxes(
         tickvals=list(range(len(methods))), ticktext=[label(m).replace(", ", "<br>") for m in methods], showgrid=False
     )
@@ -240,7 +244,14 @@ def interval_widths(intervals: pd.DataFrame):
     for height, row in enumerate(intervals.itertuples()):
         axes.plot([row.low, row.high], [height, height], color=PALETTE[height], linewidth=4, solid_capstyle="butt")
         axes.plot(row.value, height, marker="D", color=INK, markersize=7)
-        axes.annotate(f"{row.high - row.low:.3f} wide", (row.high, height), (6, 0), textcoords="offset points", va="center", fontsize=9)
+        axes.annotate(
+            f"{row.high - row.low:.3f} wide",
+            (row.high, height),
+            (6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+        )
     axes.set_yticks(range(len(intervals)), intervals["unit"])
     axes.set_ylim(len(intervals) - 0.4, -0.6)
     axes.set_xlabel("balanced accuracy, pooled")

@@ -88,7 +88,14 @@ def stage_counts(table: pd.DataFrame):
     figure, axes = plt.subplots(figsize=(7, max(2.4, 0.6 + 0.2 * len(counts))))
     left = np.zeros(len(counts))
     for cell, colour in zip(CELLS, _COLOURS, strict=True):
-        axes.barh([f"sub-{subject}" for subject in counts.index], counts[cell], left=left, color=colour, label=cell, height=0.78)
+        axes.barh(
+            [f"sub-{subject}" for subject in counts.index],
+            counts[cell],
+            left=left,
+            color=colour,
+            label=cell,
+            height=0.78,
+        )
         left += counts[cell].to_numpy()
     axes.invert_yaxis()
     axes.margins(y=0.01)
