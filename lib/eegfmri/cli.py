@@ -268,6 +268,10 @@ def _choice(name: str, value: str, allowed) -> None:
 # --- chapters --------------------------------------------------------------------------------------------------------
 
 
+#: Longer declarations of a parameter have their help on the next line.
+WIDE = 60
+
+
 @app.command("chapters")
 def chapters_command(json_file: JsonOption = None) -> None:
     """List the chapters, one line each, with their parameters, types, defaults and help."""
@@ -279,9 +283,11 @@ def chapters_command(json_file: JsonOption = None) -> None:
         minutes = f" ({row['minutes']} min)" if row["minutes"] else ""
         typer.echo(f"{row['chapter']:<{width}}  {row['summary']}{minutes}")
         names = [f"{p['name']}: {p['type']} = {p['default']!r}" for p in row["parameters"]]
-        column = max((len(name) for name in names), default=0)
+        column = max((len(name) for name in names if len(name) <= WIDE), default=0)
         for name, parameter in zip(names, row["parameters"], strict=True):
-            typer.echo(f"    -p {name:<{column}}  {parameter['help']}".rstrip())
+            # Help stands in a column of its own; after a very long type it takes the next line.
+            break_line = f"\n{'':<{column + 8}}" if len(name) > WIDE else ""
+            typer.echo(f"    -p {name:<{column}}{break_line}  {parameter['help']}".rstrip())
     _write(json_file, {"schema": 1, "chapters": rows})
 
 

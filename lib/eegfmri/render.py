@@ -151,13 +151,15 @@ def _stage_chapter(stage: Path, request: Request, alone: bool = False) -> None:
     chapter = request.chapter
     target = stage / f"{chapter.name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(request.folder / "notebook.ipynb", target)
+    notebook = cache.read_json(request.folder / "notebook.ipynb")
+    # With it, a warning names the line of the chapter's source.
+    notebook["metadata"]["source_map"] = _source_lines(notebook, chapter.source)
+    if alone and "{cite" in chapter.source:
+        listed = "## References\n\n```{bibliography}\n:filter: docname in docnames\n```\n"
+        notebook["cells"].append({"cell_type": "markdown", "id": "references", "metadata": {}, "source": listed})
+        notebook["metadata"]["source_map"].append(0)
+    target.write_text(json.dumps(notebook, ensure_ascii=False), encoding="utf-8")
     if alone:
-        if "{cite" in chapter.source:
-            notebook = cache.read_json(target)
-            listed = "## References\n\n```{bibliography}\n:filter: docname in docnames\n```\n"
-            notebook["cells"].append({"cell_type": "markdown", "id": "references", "metadata": {}, "source": listed})
-            target.write_text(json.dumps(notebook), encoding="utf-8")
         return
     import jupytext
     import nbformat
@@ -171,6 +173,20 @@ def _stage_chapter(stage: Path, request: Request, alone: bool = False) -> None:
         cell["id"] = f"cell-{number}"
     paired.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
     source.write_text(chapter.source, encoding="utf-8")
+
+
+def _source_lines(notebook: dict, source: str) -> list[int]:
+    """Return for each cell of a notebook the line of its source at which it begins, counted from 0."""
+    lines, found, at = source.split("\n"), [], 0
+    for cell in notebook["cells"]:
+        text = "".join(cell["source"]).strip().split("\n")
+        begin = next((i for i in range(at, len(lines)) if lines[i].strip() == text[0].strip()), None)
+        if begin is not None and "injected-parameters" not in cell["metadata"].get("tags", []):
+            found.append(begin)
+            at = begin + len(text)
+        else:
+            found.append(at)
+    return found
 
 
 #: A path with ``.md`` as it stands in links, in the roles that take a page, and before a key in the glue roles.
@@ -254,7 +270,7 @@ def _jupyter_book(stage: Path, strict: bool) -> None:
     if done.returncode == 0 and complete:
         return
     complaints = [
-        line.replace(f"{stage}{os.sep}", "book/").strip()
+        re.sub(r"\.ipynb:(\d+)", r".md:\1", line.replace(f"{stage}{os.sep}", "book/")).strip()
         for line in output.split("\n")
         if re.search(r"\b(WARNING|ERROR|CRITICAL|Error|Exception)\b", line)
     ]
