@@ -106,9 +106,14 @@ def windows() -> list[dict]:
         mat = Path(folder) / "run.mat"
         savemat(mat, {"data_reref": np.load(streams[0].path).astype(float)})
         few = order[:20]
-        mat_rate = _rate(lambda index: loadmat(mat)["data_reref"][:, lazy.first[index] : lazy.first[index] + length], few)
+        mat_rate = _rate(
+            lambda index: loadmat(mat)["data_reref"][:, lazy.first[index] : lazy.first[index] + length], few
+        )
         npy_rate = _rate(
-            lambda index: np.load(streams[lazy.run[index]].path)[:, lazy.first[index] : lazy.first[index] + length].copy(), few
+            lambda index: np.load(streams[lazy.run[index]].path)[
+                :, lazy.first[index] : lazy.first[index] + length
+            ].copy(),
+            few,
         )
     materialised = len(lazy) * N_CHANNELS * length * 4
     return [
