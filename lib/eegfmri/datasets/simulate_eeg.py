@@ -16,6 +16,9 @@ from eegfmri.datasets.simulate_sources import Head, Regions
 #: Rate in Hz at which brain, eyes and heart are simulated; files have a multiple of it.
 MODEL_RATE = 125.0
 
+#: Spread of a spindle's spectrum around its frequency in Hz.
+SPINDLE_WIDTH = 0.6
+
 _PIECE_SECONDS = 20.0
 _MARGIN_SECONDS = 1.0
 
@@ -95,20 +98,32 @@ def make_eeg(
 def _carriers(
     preset: Preset, regions: Regions, traits: Traits, band: str, n_times: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Noise of unit variance inside a band, partly shared inside each group, shape (n_regions, n_times)."""
+    """Noise of unit variance around a band, partly shared inside each group, shape (n_regions, n_times).
+
+    Spectra are bell-shaped: over log frequency with half their peak power at the band's edges, so that neighbouring bands
+    join without a step; for alpha and spindles over frequency, around the person's own.
+    """
     from scipy.fft import irfft, next_fast_len, rfftfreq
 
     n_fft = next_fast_len(n_times, real=True)
     frequencies = rfftfreq(n_fft, 1 / MODEL_RATE)
     low, high = BANDS[band]
-    kept = (frequencies >= low) & (frequencies <= high)
+    kept = (frequencies > 0.4) & (frequencies < 55)
     f = frequencies[kept]
-    if band == "alpha":
-        shape = np.exp(-0.25 * ((f - traits.alpha_frequency) / preset.alpha_width) ** 2)
-    elif band == "sigma":
-        shape = np.exp(-0.25 * ((f - traits.spindle_frequency) / 0.6) ** 2)
+    if band in ("alpha", "sigma"):
+        centre, width = (
+            (traits.alpha_frequency, preset.alpha_width)
+            if band == "alpha"
+            else (traits.spindle_frequency, SPINDLE_WIDTH)
+        )
+        distance = (f - centre) / width
     else:
-        shape = f**-0.5
+        # half power at the edges: exp(-d²/2) = 1/2
+        distance = np.log(f / np.sqrt(low * high)) * 2 * np.sqrt(2 * np.log(2)) / np.log(high / low)
+    shape = np.exp(-0.25 * distance**2)  # amplitude: the square root of power
+    shape[shape < 0.02] = 0
+    kept[kept] = shape > 0
+    shape = shape[shape > 0]
     shape = shape / np.sqrt((shape**2).sum())
     parts = rng.standard_normal((len(GROUPS) + len(regions.groups), 2, kept.sum()), dtype=np.float32)
     white = parts[:, 0] + 1j * parts[:, 1]
