@@ -393,6 +393,19 @@ def test_what_was_not_run_says_what_is_missing_and_how_to_run_it(verdicts):
             assert entry["kind"] == "stated"
 
 
+def test_a_claim_waits_for_its_chapter_only_until_that_computes_it(tmp_path, monkeypatch):
+    path = project.data_dir() / "claims.yml"
+    chapter = tmp_path / "book" / "fusion" / "graph_fusion.md"
+    chapter.parent.mkdir(parents=True)
+    monkeypatch.setenv("EEGFMRI_ROOT", str(tmp_path))
+    for text, waits in ((None, True), ("# Nothing yet", True), ('record("graph_fusion/loso/eeg_gcn/…")', False)):
+        if text is not None:
+            chapter.write_text(text, encoding="utf-8")
+        why = verdict_of("graph_fusion/eeg_gcn", path=path)["why"]
+        assert ("does not compute it yet" in why) is waits
+        assert "sleep recordings" in why
+
+
 # ----------------------------------------------------------------------------------------- documents, in and out
 
 

@@ -772,11 +772,13 @@ def _against_results(
 
 
 def _missing(claim: Claim, key: str) -> str:
-    wanted = f"{claim.dataset} recordings"
-    if not (project.book_dir() / f"{claim.chapter}.md").is_file():
-        wanted = f"chapter {claim.chapter}, which is not in the book yet, and for {wanted}"
-        return f"Waits for {wanted}: `{claim.command}`."
-    return f"Waits for {wanted} and their result {key}: `{claim.command}`."
+    """Say what a result waits for: recordings, and a chapter that computes it."""
+    file = project.book_dir() / f"{claim.chapter}.md"
+    method = key.split("/")[2]
+    if file.is_file() and method in file.read_text(encoding="utf-8"):
+        return f"Waits for {claim.dataset} recordings: `{claim.command}`."
+    waiting = f"{claim.dataset} recordings and for chapter {claim.chapter}, which does not compute it yet"
+    return f"Waits for {waiting}; then `{claim.command}`."
 
 
 def _obstacle(claim: Claim, document: _Document) -> str | None:

@@ -403,13 +403,15 @@ def verify_command(
         ),
     ] = None,
     json_file: JsonOption = None,
-) -> None:
-    """Compare the published claims with our results."""
+) -> int:
+    """Compare the published claims with our results; with recordings, the chapters are executed in full first."""
     from eegfmri import claims, runner
 
+    failed = []
     if data is not None:
         with _Reporter(_console()) as report:
-            runner.build(profile="full", data=data, listen=report, render_book=False)
+            _, outcomes = runner.build(profile="full", data=data, listen=report, render_book=False)
+        failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     document = claims.verify(paper=paper, imported=import_files or [])
     _print_frame(claims.table(document))
     counts: dict[str, int] = {}
@@ -419,6 +421,9 @@ def verify_command(
         f"{len(document['claims'])} claims: " + ", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items()))
     )
     _write(json_file, document)
+    for outcome in failed:
+        typer.echo(_sentence(outcome.error), err=True)
+    return 1 if failed else 0
 
 
 @app.command("bench")

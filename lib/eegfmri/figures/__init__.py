@@ -53,7 +53,7 @@ def use_theme() -> None:
             "axes.spines.right": False,
             "axes.spines.top": False,
             "axes.titlelocation": "left",
-            "axes.titleweight": "semibold",
+            "axes.titleweight": "bold",
             "figure.dpi": 100,
             "figure.figsize": (7.0, 3.8),
             "figure.constrained_layout.use": True,
