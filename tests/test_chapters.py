@@ -406,6 +406,21 @@ def test_nothing_is_done_twice_and_an_edit_executes_its_importers_only(built):
 
 
 @pytest.mark.slow
+def test_a_second_build_waits_for_the_first(built):
+    from filelock import FileLock
+
+    with FileLock(built / "book" / "_build" / ".lock"):
+        variables = environment(built) | {"PYTHONPATH": str(built / "lib")}
+        command = [sys.executable, "-m", "eegfmri", "build"]
+        second = subprocess.Popen(command, cwd=built, env=variables, stdout=subprocess.PIPE, text=True)
+        assert second.stdout.readline() == "waiting for another build to finish\n"
+        assert second.poll() is None
+    said, _ = second.communicate(timeout=120)
+    assert second.returncode == 0
+    assert "book" in said
+
+
+@pytest.mark.slow
 def test_a_failing_chapter_is_named_while_the_others_finish_and_the_book_stands(built):
     html = built / "book" / "_build" / "html" / "index.html"
     path = built / "book" / "fixtures" / "second.md"

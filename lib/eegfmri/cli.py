@@ -317,6 +317,8 @@ class _Reporter:
             self.console.print(
                 f"simulating {about['dataset']} ({about['preset']}, {about['scale']}, seed {about['seed']})"
             )
+        elif event == "wait":
+            self.console.print("waiting for another build to finish")
         elif event == "render":
             self.running = {}
             self.console.print("rendering")
