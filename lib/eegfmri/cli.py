@@ -315,7 +315,7 @@ class _Reporter:
             self.running[about["request"].chapter.name] = f"cell {about['done'] + 1}/{about['total']}"
         elif event == "data":
             self.console.print(
-                f"simulating {about['dataset']} ({about['preset']}, {about['scale']}, seed {about['seed']})"
+                f"simulated recordings: {about['dataset']} ({about['preset']}, {about['scale']}, seed {about['seed']})"
             )
         elif event == "wait":
             self.console.print("waiting for another build to finish")
