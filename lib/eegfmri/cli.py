@@ -440,7 +440,7 @@ def bench_command(
     import pandas as pd
 
     _print_frame(pd.DataFrame(rows))
-    _write(json_file, {"schema": 1, "benchmarks": rows})
+    _write(json_file, {"schema": 1, "machine": bench.machine(), "benchmarks": rows})
 
 
 def _print_frame(frame) -> None:
