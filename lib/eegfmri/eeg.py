@@ -248,3 +248,41 @@ def band_power(
     frequencies, density = welch(eeg, sfreq, nperseg=min(round(seconds * sfreq), eeg.shape[-1]), axis=-1)
     power = [density[..., (frequencies >= low) & (frequencies < high)].mean(axis=-1) for low, high in bands.values()]
     return 10 * np.log10(np.stack(power, axis=-1) * 1e12 + 1e-12)
+
+
+def whitening(windows: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
+    """Inverse square root of the mean spatial covariance, for Euclidean alignment :cite:p:`he2020`.
+
+    With the windows Xᵢ of one person, R = mean of Xᵢ Xᵢᵀ / n_times; the result is R^(-1/2) on the range of R and 0 outside
+    it. An average reference takes one dimension away, so R has no inverse; there is nothing there to whiten either.
+
+    Parameters
+    ----------
+    windows : numpy.ndarray
+        Shape (n_windows, n_channels, n_times); windows that hold a NaN are left out.
+    tolerance : float, default=1e-9
+        Eigenvalues below this share of the largest count as 0.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_channels, n_channels), symmetric, in 1/V for windows in V.
+
+    Raises
+    ------
+    RequestError
+        If no window without a gap is left, or all are 0.
+    """
+    windows = np.asarray(windows)
+    whole = ~np.isnan(windows).any(axis=(1, 2))
+    if not whole.any():
+        raise RequestError(f"None of {len(windows)} windows is free of gaps: alignment needs at least one.")
+    covariance = np.zeros((windows.shape[1],) * 2)
+    for window in windows[whole]:
+        window = window.astype(float)
+        covariance += window @ window.T / window.shape[1]
+    values, vectors = np.linalg.eigh(covariance / whole.sum())
+    kept = values > tolerance * values[-1]
+    if values[-1] <= 0:
+        raise RequestError("The windows are 0 throughout: alignment needs signals.")
+    return (vectors[:, kept] / np.sqrt(values[kept])) @ vectors[:, kept].T
