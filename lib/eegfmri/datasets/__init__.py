@@ -7,7 +7,7 @@ from eegfmri.errors import RequestError
 from eegfmri.recordings import DATASETS, RecordingSet
 
 #: Modules that read a dataset: each has ``is_root(folder)`` and ``read(root)``.
-READERS = {"sleep": "eegfmri.datasets.sleep"}
+READERS = {name: f"eegfmri.datasets.{name}" for name in ("sleep", "oddball")}
 
 
 def reader(dataset: str):
