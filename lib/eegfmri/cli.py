@@ -183,25 +183,31 @@ def data_check(
         console.print(f"{document['dataset']}{', simulated' if document.get('simulated') else ''}: {folder}")
         for note in document.get("notes", ()):
             console.print(f"  note: {note}")
-        stages = list(next(iter(document["recordings"]), {"stages": {}})["stages"])
+        # Scored epochs where there are any, events of a task elsewhere.
+        scored = any(row["epochs"] for row in document["recordings"])
+        counted = "stages" if scored else "events"
+        kinds = list(dict.fromkeys(kind for row in document["recordings"] for kind in row[counted]))
+        columns = (*kinds, "used") if scored else (*kinds, "volumes")
         table = Table(box=None, pad_edge=False)
-        for column in ("recording", "status", *stages, "used"):
-            table.add_column(column, justify="right" if column in (*stages, "used") else "left", no_wrap=True)
+        for column in ("recording", "status", *columns):
+            table.add_column(column, justify="right" if column in columns else "left", no_wrap=True)
         for row in document["recordings"]:
-            counted = (str(row["stages"].get(stage, "")) for stage in stages)
+            cells = (str(row[counted].get(kind, "")) for kind in kinds)
+            last = row["epochs_used"] if scored else row["n_volumes"]
             table.add_row(
-                f"sub-{row['subject']} {row['run']}", row["status"], *counted, str(row.get("epochs_used", ""))
+                f"sub-{row['subject']} {row['run']}", row["status"], *cells, "" if last is None else str(last)
             )
         console.print(table)
         _remarks(console, document["recordings"])
         counts: dict[str, int] = {}
         for row in document["recordings"]:
             counts[row["status"]] = counts.get(row["status"], 0) + 1
-        totals = {stage: sum(row["stages"].get(stage, 0) for row in document["recordings"]) for stage in stages}
+        totals = {kind: sum(row[counted].get(kind, 0) for row in document["recordings"]) for kind in kinds}
         console.print(
             f"{len(document['recordings'])} recordings: "
             + ", ".join(f"{number} {status}" for status, number in counts.items())
-            + (f"; epochs: {', '.join(f'{number} {stage}' for stage, number in totals.items())}" if totals else "")
+            + (f"; {'epochs' if scored else 'events'}: " if totals else "")
+            + ", ".join(f"{number} {kind}" for kind, number in totals.items())
         )
     _write(json_file, documents[0] if len(documents) == 1 else {"schema": 1, "datasets": documents})
 

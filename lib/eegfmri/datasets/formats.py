@@ -6,7 +6,7 @@ them. What can be mended without a guess is mended and said; the rest raises `Da
 
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,9 @@ from eegfmri.errors import DataError
 
 #: Written beside simulated recordings.
 SIMULATION_FILE = "simulated.json"
+
+#: More missing scalp channels than this cannot be interpolated with any confidence.
+MAX_MISSING_CHANNELS = 3
 
 
 def simulation(root: Path) -> dict | None:
@@ -108,6 +111,59 @@ def note_partial_sample(data_file: Path, header: Path, n_channels: int, repaired
             f"{data_file.name} ends {surplus} bytes into a sample of {width * n_channels}: the transfer broke off; "
             "the partial sample is ignored."
         )
+
+
+def name_channels(
+    raw, scalp: Sequence[str], others: Mapping[str, str], header: Path | None = None, repaired: list[str] | None = None
+) -> None:
+    """Give channels their canonical names and types, in place, by name and never by position.
+
+    Parameters
+    ----------
+    raw : mne.io.BaseRaw
+        A recording of the dataset.
+    scalp : sequence of str
+        The scalp channels that the dataset promises.
+    others : Mapping of str to str
+        The other channels, with their MNE types; what is in neither list is typed ``misc``.
+    header : pathlib.Path or None
+        Named in what is said.
+    repaired : list of str or None
+        Gets one sentence for channels renamed, one for those that are lacking; None says nothing and refuses nothing.
+
+    Raises
+    ------
+    DataError
+        If more than `MAX_MISSING_CHANNELS` scalp channels are lacking.
+    """
+    names = {name.lower(): name for name in (*scalp, *others)} | ({"ekg": "ECG"} if "ECG" in others else {})
+    renamed = {}
+    for name in raw.ch_names:
+        canonical = names.get(name.strip().lower(), name)
+        if canonical != name and canonical not in raw.ch_names:
+            renamed[name] = canonical
+    raw.rename_channels(renamed, verbose="error")
+    # MNE types a channel without coordinates misc: O9 and O10 of one recording are on the scalp all the same.
+    types = {name: "eeg" if name in scalp else others.get(name, "misc") for name in raw.ch_names}
+    raw.set_channel_types(types, on_unit_change="ignore", verbose="error")
+    if repaired is None:
+        return
+    if renamed:
+        pairs = ", ".join(f"{old!r} as {new}" for old, new in renamed.items())
+        repaired.append(f"{header.name}: channel names were read as meant ({pairs}).")
+    absent = [name for name in scalp if name not in raw.ch_names]
+    if len(absent) > MAX_MISSING_CHANNELS:
+        raise DataError(
+            f"{header.name} lacks {len(absent)} of {len(scalp)} scalp channels ({', '.join(absent)}): too many to interpolate; "
+            "check that the header belongs to this dataset."
+        )
+    if absent:
+        repaired.append(
+            f"{header.name} lacks channel {', '.join(absent)}; it is interpolated from its neighbours when used."
+        )
+    lacking = [name for name in others if name not in raw.ch_names]
+    if lacking:
+        repaired.append(f"{header.name} lacks {', '.join(lacking)}; steps that need it are left out.")
 
 
 # --- NIfTI -----------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from eegfmri.cache import read_json
 from eegfmri.datasets.formats import (
     header_overrides,
     image_header,
+    name_channels,
     not_downloaded,
     note_partial_sample,
     read_brainvision,
@@ -55,9 +56,6 @@ EEG_CHANNELS = (
 
 #: Channels that are not on the scalp, with their MNE types.
 OTHER_CHANNELS = {"EOG": "eog", "ECG": "ecg"}
-
-#: More missing scalp channels than this cannot be interpolated with any confidence.
-MAX_MISSING_CHANNELS = 3
 
 #: Rules that leave 23 of the 33 people: one paper reports 23 folds and does not say which. Each takes the counts of
 #: certain epochs (``W``, ``N1``, ``N2``), those in sleep runs (``sleep_W`` …) and the number of sleep runs.
@@ -181,7 +179,7 @@ class SleepRecording(Recording):
         """Open the EEG lazily from the first volume trigger on: 30 scalp channels in volts, EOG and ECG typed so."""
         self.require_signals()
         raw = read_brainvision(self.eeg_file, self.overrides)
-        _canonical(raw)
+        name_channels(raw, EEG_CHANNELS, OTHER_CHANNELS)
         raw.crop(tmin=self.first_sample / self.sfreq)
         return raw
 
@@ -189,7 +187,7 @@ class SleepRecording(Recording):
         """Open the EEG lazily as the recorder wrote it, lead-in and tail included."""
         self.require_signals()
         raw = read_brainvision(self.eeg_file, self.overrides)
-        _canonical(raw)
+        name_channels(raw, EEG_CHANNELS, OTHER_CHANNELS)
         return raw
 
     def files(self) -> list[Path]:
@@ -383,7 +381,7 @@ def _signal_facts(root, subject, run, header: Path, image: Path, repaired: list[
     sfreq = float(raw.info["sfreq"])
     data_file = Path(overrides.get("data_fname", raw.filenames[0]))
     note_partial_sample(data_file, header, len(raw.ch_names), repaired)
-    _note_channels(_canonical(raw), header, repaired)
+    name_channels(raw, EEG_CHANNELS, OTHER_CHANNELS, header, repaired)
 
     t_r, n_volumes, shape = _image_facts(root, subject, run, image)
     onsets = np.array([a["onset"] for a in raw.annotations if _TRIGGER.search(a["description"])])
@@ -428,40 +426,6 @@ def _signal_facts(root, subject, run, header: Path, image: Path, repaired: list[
         "volume_shape": shape,
         "overrides": overrides,
     }
-
-
-def _canonical(raw) -> dict[str, str]:
-    """Give channels their canonical names and types in place; return what was renamed."""
-    names = {name.lower(): name for name in (*EEG_CHANNELS, *OTHER_CHANNELS)}
-    renamed = {}
-    for name in raw.ch_names:
-        canonical = names.get(name.strip().lower(), name)
-        if canonical != name and canonical not in raw.ch_names:
-            renamed[name] = canonical
-    raw.rename_channels(renamed, verbose="error")
-    types = {name: OTHER_CHANNELS.get(name, "misc") for name in raw.ch_names if name not in EEG_CHANNELS}
-    raw.set_channel_types(types, on_unit_change="ignore", verbose="error")
-    return renamed | {"": ",".join(raw.ch_names)}
-
-
-def _note_channels(renamed: dict[str, str], header: Path, repaired: list[str]) -> None:
-    present = renamed.pop("").split(",")
-    if renamed:
-        pairs = ", ".join(f"{old!r} as {new}" for old, new in renamed.items())
-        repaired.append(f"{header.name}: channel names were read as meant ({pairs}).")
-    absent = [name for name in EEG_CHANNELS if name not in present]
-    if len(absent) > MAX_MISSING_CHANNELS:
-        raise DataError(
-            f"{header.name} lacks {len(absent)} of {len(EEG_CHANNELS)} scalp channels ({', '.join(absent)}): too many to interpolate; "
-            "check that the header belongs to this dataset."
-        )
-    if absent:
-        repaired.append(
-            f"{header.name} lacks channel {', '.join(absent)}; it is interpolated from its neighbours when used."
-        )
-    lacking = [name for name in OTHER_CHANNELS if name not in present]
-    if lacking:
-        repaired.append(f"{header.name} lacks {', '.join(lacking)}; steps that need it are left out.")
 
 
 def _image_facts(root: Path, subject: str, run: str, image: Path) -> tuple[float, int, tuple[int, int, int]]:
