@@ -257,7 +257,7 @@ class OddballRecording(Recording):
 
 def _subject_folders(root: Path) -> Iterator[tuple[str, Path]]:
     """Yield subject and folder, directly inside or one level below in the folder of a tarball."""
-    for pattern in ("sub[0-9][0-9][0-9]", "ds116_sub*/sub[0-9][0-9][0-9]", "ds000116*/sub[0-9][0-9][0-9]"):
+    for pattern in ("sub[0-9][0-9][0-9]", "ds116_sub*/sub[0-9][0-9][0-9]"):
         for folder in sorted(root.glob(pattern)):
             if folder.is_dir() and (match := _SUBJECT.fullmatch(folder.name)):
                 yield match["subject"], folder
