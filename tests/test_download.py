@@ -260,6 +260,7 @@ def test_parts_of_the_dataset_are_chosen_by_person_run_and_kind(small):
 
 
 def test_a_full_disk_is_said_before_anything_is_fetched(small, server, monkeypatch):
+    monkeypatch.setattr(download, "SLEEP_23", ("01",))
     monkeypatch.setattr(download.shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000))
     with pytest.raises(
         EegFmriError, match=r"GB are free; the smallest useful part is `eegfmri data get sleep --labels`"

@@ -330,10 +330,12 @@ def make_plan(
             )
         files = tuple(listed.get(name.lower(), RemoteFile(name, "")) for name in wanted)
     files = tuple(_with_record(file, record) for file in files)
-    sized = []
+    sized, asking = [], True
     for file in files:
-        if file.name in lacking and file.n_bytes is None:
+        if asking and file.name in lacking and file.n_bytes is None:
             file = replace(file, n_bytes=remote_size(file.url, transfer))
+            # The sum is unknown already; a host out of reach is not asked for each of its files.
+            asking = file.n_bytes is not None
         sized.append(file)
     missing = tuple(file for file in sized if file.name in lacking)
     sizes = [file.n_bytes for file in missing]
