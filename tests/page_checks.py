@@ -233,6 +233,9 @@ def _unlabelled(page: BeautifulSoup, simulated: bool):
     if box is None or not box.get_text(strip=True).startswith("Simulated recordings."):
         yield "the page is made from simulated recordings, but no box says so"
     for figure in page.find_all("figure"):
+        # A formula or a drawing, declared as such, shows no recordings.
+        if figure.get("data-recorded") == "false":
+            continue
         caption = figure.find("figcaption")
         text = caption.get_text(strip=True) if caption else ""
         if "simulated" not in text.lower():

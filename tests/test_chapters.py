@@ -33,13 +33,17 @@ def project(tmp_path, monkeypatch):
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "path", sorted(FIXTURES.rglob("fixtures/*.md")) + sorted((REPOSITORY / "book").rglob("*/*.md"))
-)
+SOURCES = [
+    path
+    for folder in (FIXTURES, REPOSITORY / "book")
+    for path in sorted(folder.rglob("*.md"))
+    if "_build" not in path.parts and "jupytext:" in path.read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=[path.stem for path in SOURCES])
 def test_the_quick_reader_sees_the_code_cells_that_jupytext_sees(path):
     text = path.read_text(encoding="utf-8")
-    if "_build" in path.parts or "jupytext:" not in text:
-        pytest.skip("not a notebook")
     import jupytext
 
     notebook = jupytext.reads(text, fmt="md:myst")
@@ -242,13 +246,89 @@ def test_a_table_that_a_chapter_reads_is_part_of_its_key(project):
 # --- data ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_refuses_what_a_folder_lacks_and_a_build_simulates_it(tmp_path, monkeypatch, project):
+@pytest.fixture
+def needing(project):
+    """Give a chapter that needs two datasets."""
     path = project / "book" / "fixtures" / "second.md"
-    path.write_text(path.read_text(encoding="utf-8").replace("eegfmri:\n", "eegfmri:\n  datasets: [rest]\n"))
-    chapter = chapters.find("fixtures/second")
-    plan = execution.DataPlan(str(tmp_path), {}, simulate_missing=False)
+    text = path.read_text(encoding="utf-8").replace("eegfmri:\n", "eegfmri:\n  datasets: [sleep, rest]\n")
+    text = text.replace("fail: bool", "simulation_seed: int = 0\nfail: bool")
+    path.write_text(text, encoding="utf-8")
+    return chapters.find("fixtures/second")
+
+
+@pytest.fixture
+def simulator(monkeypatch, tmp_path):
+    """Put a quick simulator and reader in the place of the real ones; return what was simulated."""
+    from types import SimpleNamespace
+
+    from eegfmri import datasets
+    from eegfmri.datasets import simulate
+
+    made = []
+
+    def ensure(dataset, **recipe):
+        made.append((dataset, recipe))
+        folder = tmp_path / "simulated" / dataset
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    monkeypatch.setattr(simulate, "ensure", ensure)
+    monkeypatch.setattr(simulate, "simulation_digest", lambda dataset, **recipe: repr((dataset, recipe)))
+    monkeypatch.setattr(
+        datasets, "open_recordings", lambda root, name: SimpleNamespace(digest=(Path(root) / "state").read_text())
+    )
+    return made
+
+
+def test_simulated_recordings_follow_the_chapter_s_own_seed(needing, simulator):
+    plan = execution.DataPlan()
+    requests = [
+        execution.prepare(needing, chapters.resolve_parameters(needing, None, assignments), plan)
+        for assignments in ([], ["simulation_seed=1"], ["simulation_seed=1"])
+    ]
+    assert requests[0].key != requests[1].key == requests[2].key
+    assert requests[0].data is None
+    execution.ensure_data(requests, plan)
+    expected = [("sleep", 0), ("rest", 0), ("sleep", 1), ("rest", 1)]
+    assert [(name, recipe["seed"]) for name, recipe in simulator] == expected
+    assert all((recipe["scale"], recipe["preset"]) == ("small", "realistic") for _, recipe in simulator)
+
+
+def test_a_run_refuses_what_a_folder_lacks_and_a_build_simulates_it(needing, simulator, tmp_path):
+    root = tmp_path / "mine" / "ds003768"
+    root.mkdir(parents=True)
+    (root / "state").write_text("1")
+    given, roots = str(tmp_path / "mine"), {"sleep": root}
     with pytest.raises(RequestError, match="needs the rest dataset"):
-        execution.prepare(chapter, chapter.defaults, plan)
+        execution.prepare(needing, needing.defaults, execution.DataPlan(given, roots, simulate_missing=False))
+    plan = execution.DataPlan(given, roots, simulate_missing=True)
+    request = execution.prepare(needing, needing.defaults, plan)
+    assert request.simulated == ("rest",)
+    execution.ensure_data([request], plan)
+    assert (Path(request.data) / "sleep").resolve() == root
+    assert (Path(request.data) / "rest").resolve() == tmp_path / "simulated" / "rest"
+    execution.ensure_data([request], plan)
+    (root / "state").write_text("2")
+    assert execution.prepare(needing, needing.defaults, plan).key != request.key
+
+
+def test_what_an_interruption_left_and_the_oldest_executions_are_removed(project):
+    chapter = chapters.find("fixtures/first")
+    folder = execution.build_dir() / "executed" / chapter.name
+    for age in range(execution.KEPT + 3):
+        (folder / f"key{age:02}").mkdir(parents=True)
+        os.utime(folder / f"key{age:02}", (1e9 - age, 1e9 - age))
+    (folder / ".part-x").mkdir()
+    used = execution.prepare(chapter, chapter.defaults)
+    used.folder.mkdir()
+    os.utime(used.folder, (1, 1))
+    execution.prune([chapter], [used])
+    left = {path.name for path in folder.iterdir()}
+    assert used.folder.name in left
+    assert ".part-x" not in left
+    assert "key00" in left
+    assert f"key{execution.KEPT + 2:02}" not in left
+    assert len(left) == execution.KEPT
 
 
 def test_a_folder_that_is_not_there_is_a_wrong_request(tmp_path):
@@ -323,6 +403,21 @@ def test_nothing_is_done_twice_and_an_edit_executes_its_importers_only(built):
         assert edited(built, "build", "--json", "b.json").returncode == 0
         found = statuses(built)
         assert {name: found[name] for name in expected} == expected, module
+
+
+@pytest.mark.slow
+def test_a_second_build_waits_for_the_first(built):
+    from filelock import FileLock
+
+    with FileLock(built / "book" / "_build" / ".lock"):
+        variables = environment(built) | {"PYTHONPATH": str(built / "lib")}
+        command = [sys.executable, "-m", "eegfmri", "build"]
+        second = subprocess.Popen(command, cwd=built, env=variables, stdout=subprocess.PIPE, text=True)
+        assert second.stdout.readline() == "waiting for another build to finish\n"
+        assert second.poll() is None
+    said, _ = second.communicate(timeout=120)
+    assert second.returncode == 0
+    assert "book" in said
 
 
 @pytest.mark.slow

@@ -108,3 +108,45 @@ def test_a_failing_run_names_the_cell_and_leaves_with_1(project):
     assert "fixtures/second failed in code cell 3 (`# A cell that can fail.`" in done.stderr
     assert "ValueError: the planted failure" in done.stderr
     assert not (project / "failed").exists()
+
+
+@pytest.fixture
+def labels(tmp_path):
+    """Write a label table of one run, with the extra column of one subject, and no signals."""
+    folder = tmp_path / "ds003768" / "sourcedata"
+    folder.mkdir(parents=True)
+    rows = [f"1\ttask-rest_run-1\t{30 * i}\t{'W' if i < 12 else '1'}" for i in range(20)]
+    head = "subject\tsession\tepoch_start_time_sec\t30-sec_epoch_sleep_stage"
+    (folder / "sub-01-sleep-stage.tsv").write_text("\r\n".join([head, *rows, ""]))
+    return folder.parent
+
+
+def test_data_check_reports_every_recording(project, labels):
+    done = eegfmri(project, "data", "check", str(labels), "--json", "check.json")
+    assert done.returncode == 0, done.stderr
+    assert "sub-01 task-rest_run-1" in done.stdout
+    assert "repaired: " in done.stdout
+    assert "12 W, 8 N1" in done.stdout
+    document = json.loads((project / "check.json").read_text(encoding="utf-8"))
+    assert (document["schema"], document["dataset"]) == (1, "sleep")
+    [recording] = document["recordings"]
+    assert recording["stages"]["W"] == 12
+    assert recording["status"] == "missing"
+    assert len(recording["repaired"]) >= 1
+
+
+def test_data_list_says_where_each_dataset_is(project, labels):
+    done = eegfmri(project, "data", "list", "--data", str(labels.parent))
+    assert done.returncode == 0, done.stderr
+    rows = {line.split()[0]: line for line in done.stdout.strip().split("\n")[1:]}
+    assert list(rows) == ["sleep", "oddball", "rest"]
+    assert str(labels) in rows["sleep"]
+    assert "CC0" in rows["sleep"]
+    assert "not here" in rows["oddball"]
+
+
+def test_a_folder_without_a_dataset_is_a_wrong_request(project, tmp_path):
+    for words in (["run", "fixtures/first", "--data", str(tmp_path)], ["data", "check", str(tmp_path)]):
+        done = eegfmri(project, *words)
+        assert done.returncode == 2
+        assert len(done.stderr.strip().split("\n")) == 1

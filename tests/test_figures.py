@@ -57,6 +57,19 @@ def test_one_simulated_set_is_enough_to_say_so(shown, make):
     assert page.figure["data-simulated"] == "true"
 
 
+def test_a_formula_is_declared_and_bears_no_label(shown):
+    figures.show(live(), "A curve.", recorded=False)
+    page = BeautifulSoup(shown[0], "html.parser")
+    assert page.figure["data-recorded"] == "false"
+    box = '<div class="eegfmri-data eegfmri-simulated"><strong>Simulated recordings.</strong></div>'
+    scripts = '<script src="plotly.min.js"></script>'
+    assert problems(scripts + box + shown[0]) == []
+    figures.show(live(), "A curve.")
+    assert len(problems(scripts + box + shown[1])) == 1
+    with pytest.raises(RequestError):
+        figures.show(live(), "A curve.", SIMULATED, recorded=False)
+
+
 def test_alternative_text_is_the_caption_unless_given(shown):
     figures.show(static(), "A line.")
     figures.show(static(), "A line.", alt="It rises.")

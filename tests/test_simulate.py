@@ -369,6 +369,7 @@ ENSURE = (
 )
 
 
+@pytest.mark.slow
 def test_two_processes_make_a_dataset_once(tmp_path):
     environment = small_project(tmp_path)
     processes = [
@@ -386,6 +387,7 @@ def test_two_processes_make_a_dataset_once(tmp_path):
     assert document.stat().st_mtime_ns == written
 
 
+@pytest.mark.slow
 def test_a_killed_simulation_leaves_nothing_under_the_final_name(tmp_path):
     environment = small_project(tmp_path)
     folder = tmp_path / "data" / "simulated"

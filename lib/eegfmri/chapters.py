@@ -142,18 +142,7 @@ class Chapter:
             except SyntaxError as error:
                 line = cell.line + (error.lineno or 1) - 1
                 raise EegFmriError(f"{self.path}:{line} is not valid Python: {error.msg}.") from None
-        return frozenset(_closure(found))
-
-
-def _closure(modules: set[str]) -> set[str]:
-    """Return what the modules import, and those that they import by a name in a string (a register of readers)."""
-    known, closure = cache._modules(), set()
-    while (grown := cache.import_closure(closure | modules)) != closure:
-        closure = grown
-        for name in grown:
-            named = re.findall(rf"[\"']({cache.PACKAGE}(?:\.\w+)+)[\"']", known[name].read_text(encoding="utf-8"))
-            modules |= {other for other in named if other in known}
-    return closure
+        return frozenset(cache.import_closure(found))
 
 
 def discover() -> dict[str, Chapter]:
@@ -190,9 +179,7 @@ def find(name: str, chapters: Mapping[str, Chapter] | None = None) -> Chapter:
     name = name.removesuffix(".md").strip("/")
     if name in chapters:
         return chapters[name]
-    raise RequestError(
-        f"There is no chapter {name!r}{_nearest(name, chapters)}; `eegfmri chapters` lists all {len(chapters)}."
-    )
+    raise RequestError(f"There is no chapter {name!r}{_nearest(name, chapters)} `eegfmri chapters` lists them.")
 
 
 def pages() -> list[str]:
@@ -400,10 +387,8 @@ def resolve_parameters(
         if name == RESERVED:
             raise RequestError("The parameter data is filled by the option --data DIR.")
         if name not in chapter.parameters:
-            raise RequestError(
-                f"{chapter.name} has no parameter {name!r}{_nearest(name, chapter.parameters)}"
-                f"{'' if chapter.parameters else '; it has none'}."
-            )
+            near = _nearest(name, chapter.parameters) if chapter.parameters else ": it has none."
+            raise RequestError(f"{chapter.name} has no parameter {name!r}{near}")
         parameter = chapter.parameters[name]
         try:
             values[name] = parameter.parse(text)
@@ -424,7 +409,7 @@ def profile_parameters(chapter: Chapter, profile: str | None) -> dict[str, objec
     path = project.book_dir() / "profiles.yml"
     profiles = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.is_file() else {}
     if profile not in profiles:
-        raise RequestError(f"There is no profile {profile!r}{_nearest(profile, [DEFAULT_PROFILE, *profiles])}.")
+        raise RequestError(f"There is no profile {profile!r}{_nearest(profile, [DEFAULT_PROFILE, *profiles])}")
     entries = profiles[profile] or {}
     common = {name: value for name, value in (entries.get("*") or {}).items() if name in chapter.parameters}
     values = common | (entries.get(chapter.name) or {})
@@ -454,8 +439,9 @@ def _existing(name: str, value: object, folder: Path) -> object:
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:
+    """Return the end of a sentence about an unknown name: the nearest known one."""
     near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.0)
-    return f": did you mean {near[0]!r}?" if near else ""
+    return f": did you mean {near[0]!r}?" if near else "."
 
 
 def listing(chapters: Mapping[str, Chapter] | None = None) -> list[dict]:

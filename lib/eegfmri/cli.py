@@ -450,8 +450,10 @@ class _Reporter:
             self.running[about["request"].chapter.name] = f"cell {about['done'] + 1}/{about['total']}"
         elif event == "data":
             self.console.print(
-                f"simulating {about['dataset']} ({about['preset']}, {about['scale']}, seed {about['seed']})"
+                f"simulated recordings: {about['dataset']} ({about['preset']}, {about['scale']}, seed {about['seed']})"
             )
+        elif event == "wait":
+            self.console.print("waiting for another build to finish")
         elif event == "render":
             self.running = {}
             self.console.print("rendering")
@@ -538,13 +540,15 @@ def verify_command(
         ),
     ] = None,
     json_file: JsonOption = None,
-) -> None:
-    """Compare the published claims with our results."""
+) -> int:
+    """Compare the published claims with our results; with recordings, the chapters are executed in full first."""
     from eegfmri import claims, runner
 
+    failed = []
     if data is not None:
         with _Reporter(_console()) as report:
-            runner.build(profile="full", data=data, listen=report, render_book=False)
+            _, outcomes = runner.build(profile="full", data=data, listen=report, render_book=False)
+        failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     document = claims.verify(paper=paper, imported=import_files or [])
     _print_frame(claims.table(document))
     counts: dict[str, int] = {}
@@ -554,6 +558,9 @@ def verify_command(
         f"{len(document['claims'])} claims: " + ", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items()))
     )
     _write(json_file, document)
+    for outcome in failed:
+        typer.echo(_sentence(outcome.error), err=True)
+    return 1 if failed else 0
 
 
 @app.command("bench")
@@ -568,7 +575,7 @@ def bench_command(
     import pandas as pd
 
     _print_frame(pd.DataFrame(rows))
-    _write(json_file, {"schema": 1, "benchmarks": rows})
+    _write(json_file, {"schema": 1, "machine": bench.machine(), "benchmarks": rows})
 
 
 def _print_frame(frame) -> None:

@@ -4,6 +4,8 @@ A pipeline starts by picking a feature that was computed window by window (`Wind
 comes after it and is fitted inside the fold.
 """
 
+import warnings
+
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -132,7 +134,10 @@ class _EqualPriorLda(LinearDiscriminantAnalysis):
     def fit(self, X, y):
         self.priors = np.full(len(np.unique(y)), 1 / len(np.unique(y)))
         try:
-            return super().fit(X, y)
+            with warnings.catch_warnings():
+                # Within one subject a fold may hold a single window of a stage; it adds nothing to the covariance.
+                warnings.filterwarnings("ignore", message="Only one sample available")
+                return super().fit(X, y)
         finally:
             self.priors = None
 

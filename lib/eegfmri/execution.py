@@ -239,7 +239,7 @@ class Outcome:
         }
 
 
-#: Called with an event (``start``, ``cell``, ``end``, ``data``, ``render``) and what it is about.
+#: Called with an event (``start``, ``cell``, ``end``, ``data``, ``wait``, ``render``) and what it is about.
 Listener = Callable[..., None]
 
 

@@ -274,7 +274,9 @@ def _jupyter_book(stage: Path, strict: bool) -> None:
         for line in output.split("\n")
         if re.search(r"\b(WARNING|ERROR|CRITICAL|Error|Exception)\b", line)
     ]
-    shown = "; ".join(dict.fromkeys(complaints[:8])) or output.strip()[-600:]
+    complaints = [re.sub(r" See https?://\S+ for more information\.", "", complaint) for complaint in complaints]
+    complaints = list(dict.fromkeys(complaints))
+    shown = "; ".join(complaints[:8]) or output.strip()[-600:]
     more = f" (and {len(complaints) - 8} more)" if len(complaints) > 8 else ""
     stands = " The previous book stands." if strict and (html_dir() / "index.html").is_file() else ""
     raise EegFmriError(f"Jupyter Book failed: {shown}{more}. The whole log is {log}.{stands}")

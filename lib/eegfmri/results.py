@@ -145,6 +145,9 @@ def latest() -> list[dict]:
     paths = [*(root / "book" / "_build" / "results").rglob("*.json"), *(root / "runs").glob("*/results.json")]
     newest: dict[str, tuple[int, Path, dict]] = {}
     for path in paths:
+        # What an interrupted copy left is no result.
+        if path.name.startswith("."):
+            continue
         document = read_json(path)
         if document.get("schema") != SCHEMA:
             continue

@@ -1,7 +1,8 @@
 """What ``eegfmri run`` and ``eegfmri build`` do: one chapter with its page and results, or the whole book."""
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from eegfmri import cache, project
@@ -130,8 +131,6 @@ def build(
     RenderError
         If rendering fails; the previous book stands.
     """
-    from filelock import FileLock
-
     from eegfmri import render
 
     if jobs is not None and jobs < 1:
@@ -142,7 +141,7 @@ def build(
     jobs = default_jobs(chapters.values()) if jobs is None else jobs
     threads = max(1, cores() // jobs)
     build_dir().mkdir(parents=True, exist_ok=True)
-    with FileLock(build_dir() / ".lock"):
+    with _alone(listen):
         outcomes: list[Outcome] = []
         # Pages about results come last, so that they see those of this build.
         for last in (False, True):
@@ -168,6 +167,23 @@ def build(
             raise RenderError(str(error), document) from error
         document["html"] = str(page) if page.is_file() else None
     return document, outcomes
+
+
+@contextmanager
+def _alone(listen: Listener) -> Iterator[None]:
+    """Hold the lock of the build folder; say so when another build has it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(build_dir() / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        listen("wait")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class RenderError(EegFmriError):

@@ -105,7 +105,7 @@ def plotly_template():
     )
 
 
-def show(figure, caption: str, *recording_sets, alt: str | None = None) -> None:
+def show(figure, caption: str, *recording_sets, alt: str | None = None, recorded: bool = True) -> None:
     """Show a figure with its caption in the page.
 
     Parameters
@@ -120,19 +120,23 @@ def show(figure, caption: str, *recording_sets, alt: str | None = None) -> None:
         The recordings that the figure is made from; anything with an attribute ``simulated`` will do.
     alt : str or None
         Description for those who do not see the figure; the caption if None.
+    recorded : bool
+        False for a formula or a drawing, which shows no recordings and so bears no label on a page from simulated ones.
 
     Raises
     ------
     RequestError
-        If the figure is empty or of another kind.
+        If the figure is empty or of another kind, or recordings are given with ``recorded=False``.
     """
+    if recording_sets and not recorded:
+        raise RequestError("A figure was shown with recordings and with recorded=False: leave one of the two out.")
     simulated = any(recordings.simulated for recordings in recording_sets)
     text = f"{SIMULATED_PREFIX} {caption}" if simulated else caption
-    html = figure_html(figure, text, alt=alt, simulated=simulated)
+    html = figure_html(figure, text, alt=alt, simulated=simulated, recorded=recorded)
     emit({"text/html": html, "text/plain": text}, {"figure": {"simulated": simulated}})
 
 
-def figure_html(figure, caption: str, *, alt: str | None = None, simulated: bool = False) -> str:
+def figure_html(figure, caption: str, *, alt: str | None = None, simulated: bool = False, recorded: bool = True) -> str:
     """Return the ``<figure>`` element that `show` displays, with ``caption`` as it is given."""
     global _shown
     _shown += 1
@@ -140,7 +144,7 @@ def figure_html(figure, caption: str, *, alt: str | None = None, simulated: bool
         kind, body = "live", _live(figure, alt or caption)
     else:
         kind, body = "static", _static(figure, alt or caption)
-    label = ' data-simulated="true"' if simulated else ""
+    label = ' data-simulated="true"' if simulated else "" if recorded else ' data-recorded="false"'
     lead, rest = (SIMULATED_PREFIX, caption.removeprefix(SIMULATED_PREFIX)) if simulated else ("", caption)
     lead = f'<strong class="eegfmri-simulated-mark">{escape(lead)}</strong>' if lead else ""
     return (

@@ -121,7 +121,7 @@ def stage_spectra(frequencies: np.ndarray, density: Mapping[str, np.ndarray], ba
     return figure
 
 
-def slice_viewer(maps: Mapping[str, np.ndarray], zooms: Sequence[float], units: Mapping[str, str]):
+def slice_viewer(maps: Mapping[str, np.ndarray], zooms: Sequence[float], unit: str):
     """Let the reader move through axial slices of one or several maps on one grid.
 
     Parameters
@@ -130,8 +130,8 @@ def slice_viewer(maps: Mapping[str, np.ndarray], zooms: Sequence[float], units: 
         Name to volume of shape (x, y, z); buttons choose among them, a slider moves along z.
     zooms : sequence of float
         Size of a voxel in mm.
-    units : mapping of str to str
-        Unit of each map, for the colour bar.
+    unit : str
+        Unit of the maps, for the colour bar.
 
     Returns
     -------
@@ -152,8 +152,8 @@ def slice_viewer(maps: Mapping[str, np.ndarray], zooms: Sequence[float], units: 
                 zmax=high,
                 colorscale="gray" if number == 0 else "Viridis",
                 visible=number == 0 and z == start,
-                colorbar={"title": {"text": units[name]}, "thickness": 12},
-                hovertemplate="voxel (%{x}, %{y}, " + str(z) + "): %{z:.0f} " + units[name] + "<extra></extra>",
+                colorbar={"title": {"text": unit}, "thickness": 12},
+                hovertemplate="voxel (%{x}, %{y}, " + str(z) + "): %{z:.0f} " + unit + "<extra></extra>",
                 name=name,
             )
 
@@ -243,7 +243,7 @@ def run_overview(
     spectrogram: tuple[np.ndarray, np.ndarray, np.ndarray],
     stages: tuple[np.ndarray, Sequence[str | None]],
     power: tuple[np.ndarray, np.ndarray, str],
-    regions: tuple[np.ndarray, np.ndarray, Sequence[str]],
+    regions: tuple[np.ndarray, np.ndarray],
     chosen: tuple[np.ndarray, str],
 ):
     """Draw one run from all sides on one time axis; zooming in one panel zooms all.
@@ -256,7 +256,7 @@ def run_overview(
         Onset of each 30-s epoch in s, and its stage (None where doubtful).
     power : (times, power, name)
         Band power over time, in units of its mean, and its name.
-    regions : (times, bold, names)
+    regions : (times, bold)
         Regional BOLD in percent, shape (n_regions, n_volumes), rows in the order to draw.
     chosen : (bold, name)
         Mean BOLD of some regions in percent, shape (n_volumes,), and what they are.
@@ -297,11 +297,10 @@ def run_overview(
         x=power[0].astype(np.float32), y=power[1].astype(np.float32), line={"color": PALETTE[1], "width": 1.4},
         showlegend=False, hovertemplate="%{x:.0f} s: %{y:.2f}<extra></extra>", row=3, col=1,
     )  # fmt: skip
-    volume_times, bold, region_names = regions
+    volume_times, bold = regions
     limit = float(np.percentile(np.abs(bold), 98))
     figure.add_heatmap(
         x=volume_times, y=np.arange(len(bold)), z=bold.astype(np.float32), zmin=-limit, zmax=limit, colorscale="RdBu_r",
-        customdata=np.repeat(np.array(region_names)[:, None], bold.shape[1], axis=1) if bold.size < 20_000 else None,
         colorbar={"title": {"text": "%"}, "len": 0.28, "y": 0.16, "yanchor": "bottom", "thickness": 10},
         hovertemplate="%{x:.0f} s, row %{y}: %{z:.2f} %<extra></extra>", row=4, col=1,
     )  # fmt: skip
@@ -353,7 +352,7 @@ def response_curve(times: np.ndarray, response: np.ndarray, cause: tuple[np.ndar
     return figure
 
 
-def lag_curve(
+def lag_curves(
     lags: np.ndarray,
     mean: np.ndarray,
     interval: tuple[np.ndarray, np.ndarray],
