@@ -37,7 +37,7 @@ def test_each_modality_learns_and_repeats_to_the_bit(windows, fold, modality):
 def test_each_modality_learns_what_is_there(windows, fold, modality):
     train, test = windows[fold.train], windows[fold.test]
     longer = SMALL | {"n_training_epochs": 40, "patience": 40, "learning_rate": 1e-2}
-    fitted = GraphFusionClassifier(modality, **longer).fit(train, train.y)
+    fitted = GraphFusionClassifier(modality, "none", **longer).fit(train, train.y)
     # Stages differ by one standard deviation a step on both modalities: far above a third is within easy reach.
     assert np.mean(fitted.predict(test) == test.y) > 0.6
 
