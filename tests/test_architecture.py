@@ -17,8 +17,8 @@ ROOMS = (
     ("atlas", "datasets"),
     ("eeg", "bold"),
     ("windows",),
-    ("models",),
     ("graphs", "metrics", "saliency"),
+    ("models",),
     ("protocols",),
     ("estimators",),
     ("results",),
@@ -54,6 +54,7 @@ def test_the_closure_of_a_module_is_what_it_reaches(tmp_path):
     assert "eegfmri.errors" in cache.import_closure(["eegfmri.windows"])
     assert "eegfmri.cli" not in cache.import_closure(["eegfmri.windows"])
     assert "eegfmri.figures" not in cache.import_closure(["eegfmri.protocols"])
+    assert "eegfmri.datasets.sleep" in cache.import_closure(["eegfmri.datasets"]), "readers are imported by name"
     source = "def f():\n    from eegfmri.datasets import sleep\n    import eegfmri.metrics as m\n"
     assert cache.imported_modules(source) == {
         "eegfmri",

@@ -50,13 +50,11 @@ def run(name: str | None = None) -> list[dict]:
 
 def machine() -> dict:
     """Describe the machine that a benchmark ran on."""
-    import psutil
-
     return {
         "system": platform.system(),
         "processor": platform.machine(),
         "cores": os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "python": platform.python_version(),
         **cache.versions("numpy", "scipy", "torch"),
     }
@@ -129,15 +127,15 @@ def windows() -> list[dict]:
 
 
 def private_memory() -> int:
-    """Bytes of this process that belong to no file (RssAnon on Linux; elsewhere the whole resident set)."""
+    """Bytes of this process that belong to no file (RssAnon on Linux; elsewhere the largest resident set so far)."""
     status = Path("/proc/self/status")
     if status.is_file():
         for line in status.read_text().splitlines():
             if line.startswith("RssAnon:"):
                 return int(line.split()[1]) * 1024
-    import psutil
+    import resource
 
-    return psutil.Process().memory_info().rss
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _rate(read: Callable, indices) -> float:

@@ -128,7 +128,7 @@ def imported_modules(source: str, package: str | None = None) -> set[str]:
     Parameters
     ----------
     source : str
-        Python source; imports inside functions count.
+        Python source; imports inside functions count, and so do modules whose full name stands in a string.
     package : str or None
         Name of the package that relative imports refer to.
 
@@ -148,6 +148,8 @@ def imported_modules(source: str, package: str | None = None) -> set[str]:
                 stem = stem[: len(stem) - node.level + 1]
                 base = ".".join([*stem, base] if base else stem)
             names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in known:
+            names = [node.value]  # imported by name, as a register of readers does
         else:
             continue
         for name in names:

@@ -142,18 +142,7 @@ class Chapter:
             except SyntaxError as error:
                 line = cell.line + (error.lineno or 1) - 1
                 raise EegFmriError(f"{self.path}:{line} is not valid Python: {error.msg}.") from None
-        return frozenset(_closure(found))
-
-
-def _closure(modules: set[str]) -> set[str]:
-    """Return what the modules import, and those that they import by a name in a string (a register of readers)."""
-    known, closure = cache._modules(), set()
-    while (grown := cache.import_closure(closure | modules)) != closure:
-        closure = grown
-        for name in grown:
-            named = re.findall(rf"[\"']({cache.PACKAGE}(?:\.\w+)+)[\"']", known[name].read_text(encoding="utf-8"))
-            modules |= {other for other in named if other in known}
-    return closure
+        return frozenset(cache.import_closure(found))
 
 
 def discover() -> dict[str, Chapter]:

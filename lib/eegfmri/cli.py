@@ -183,25 +183,31 @@ def data_check(
         console.print(f"{document['dataset']}{', simulated' if document.get('simulated') else ''}: {folder}")
         for note in document.get("notes", ()):
             console.print(f"  note: {note}")
-        stages = list(next(iter(document["recordings"]), {"stages": {}})["stages"])
+        # Scored epochs where there are any, events of a task elsewhere.
+        scored = any(row["epochs"] for row in document["recordings"])
+        counted = "stages" if scored else "events"
+        kinds = list(dict.fromkeys(kind for row in document["recordings"] for kind in row[counted]))
+        columns = (*kinds, "used") if scored else (*kinds, "volumes")
         table = Table(box=None, pad_edge=False)
-        for column in ("recording", "status", *stages, "used"):
-            table.add_column(column, justify="right" if column in (*stages, "used") else "left", no_wrap=True)
+        for column in ("recording", "status", *columns):
+            table.add_column(column, justify="right" if column in columns else "left", no_wrap=True)
         for row in document["recordings"]:
-            counted = (str(row["stages"].get(stage, "")) for stage in stages)
+            cells = (str(row[counted].get(kind, "")) for kind in kinds)
+            last = row["epochs_used"] if scored else row["n_volumes"]
             table.add_row(
-                f"sub-{row['subject']} {row['run']}", row["status"], *counted, str(row.get("epochs_used", ""))
+                f"sub-{row['subject']} {row['run']}", row["status"], *cells, "" if last is None else str(last)
             )
         console.print(table)
         _remarks(console, document["recordings"])
         counts: dict[str, int] = {}
         for row in document["recordings"]:
             counts[row["status"]] = counts.get(row["status"], 0) + 1
-        totals = {stage: sum(row["stages"].get(stage, 0) for row in document["recordings"]) for stage in stages}
+        totals = {kind: sum(row[counted].get(kind, 0) for row in document["recordings"]) for kind in kinds}
         console.print(
             f"{len(document['recordings'])} recordings: "
             + ", ".join(f"{number} {status}" for status, number in counts.items())
-            + (f"; epochs: {', '.join(f'{number} {stage}' for stage, number in totals.items())}" if totals else "")
+            + (f"; {'epochs' if scored else 'events'}: " if totals else "")
+            + ", ".join(f"{number} {kind}" for kind, number in totals.items())
         )
     _write(json_file, documents[0] if len(documents) == 1 else {"schema": 1, "datasets": documents})
 
@@ -227,6 +233,135 @@ def _remarks(console, recordings: list[dict]) -> None:
 
 #: Problems shown on the terminal.
 SHOWN = 10
+
+
+#: A download larger than this (bytes) is confirmed first.
+LARGE = 1e9
+
+
+@data_app.command("get")
+def data_get(
+    dataset: Annotated[str, typer.Argument(help="sleep, oddball or rest.")],
+    subjects: Annotated[
+        list[str] | None, typer.Option("--subjects", metavar="NAMES", help="Only these people: 01,02; repeatable.")
+    ] = None,
+    runs: Annotated[
+        list[str] | None,
+        typer.Option("--runs", metavar="NAMES", help="Only runs that begin so: task-sleep,task-rest_run-1 (sleep)."),
+    ] = None,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Label tables and sidecars only, no signals (sleep).")
+    ] = False,
+    extras: Annotated[
+        bool, typer.Option("--extras", help="Also eye tracking, field maps and processed images (sleep).")
+    ] = False,
+    dest: Annotated[
+        Path | None, typer.Option("--dest", metavar="DIR", help="Where datasets lie side by side; data if left out.")
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", metavar="N", help="Files fetched at once.")] = 4,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare checksums of files that are there already.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a large download.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be fetched, and what it is for.")
+    ] = False,
+) -> None:
+    """Fetch a dataset, or a useful part of it, resumably; what is there already is not fetched again."""
+    from eegfmri.recordings import DATASETS
+
+    _choice("dataset", dataset, DATASETS)
+    if jobs < 1:
+        raise RequestError(f"--jobs must be 1 or more, not {jobs}.")
+    if dest is not None and dest.exists() and not dest.is_dir():
+        raise RequestError(f"--dest: {dest} is not a folder.")
+    from eegfmri.datasets import download
+
+    console = _console()
+    plan = download.make_plan(
+        dataset, dest, subjects=_words(subjects), runs=_words(runs), labels=labels, extras=extras, verify=verify
+    )
+    size = download.size_text(plan.n_bytes)
+    console.print(
+        f"{TERMS[dataset][0]} ({TERMS[dataset][1]}): {len(plan.files)} files asked for, {len(plan.files) - len(plan.missing)} are there, "
+        f"{len(plan.missing)} to fetch ({size}) into {_short(plan.root)}"
+    )
+    if dry_run:
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False)
+        for column in ("enough for", "files", "size", "command"):
+            table.add_column(column, justify="right" if column in ("files", "size") else "left", overflow="fold")
+        for part in download.subsets(dataset):
+            known = "" if part.n_bytes is None else download.size_text(part.n_bytes)
+            table.add_row(part.purpose, str(part.n_files), known, part.command)
+        console.print(table)
+        return
+    if not plan.missing:
+        return
+    download.require_space(plan)
+    if not yes and (plan.n_bytes is None or plan.n_bytes > LARGE):
+        if not sys.stdin.isatty():
+            raise RequestError(
+                f"This would fetch {size}: say --yes, or see with --dry-run what smaller parts there are."
+            )
+        typer.confirm("Fetch it?", abort=True)
+    report = _download(console, download, plan, jobs)
+    speed = report["bytes"] / max(report["seconds"], 1e-9) / 1e6
+    console.print(
+        f"{report['files']} files, {download.size_text(report['bytes'])}, {report['seconds']:.0f} s, {speed:.1f} MB/s"
+    )
+    if report["faults"]:
+        console.print(
+            "mended on the way: " + ", ".join(f"{number} {kind}" for kind, number in report["faults"].items())
+        )
+    if report["recorded"]:
+        console.print(
+            f"No checksum is published for {', '.join(report['recorded'])}: the first one is recorded in {download.RECORD} there."
+        )
+    if report["absent"]:
+        console.print(f"Not to be had, and needed by nothing here: {', '.join(report['absent'])}")
+    console.print(f"See what is there: eegfmri data check {_short(plan.root)}")
+
+
+def _words(options: list[str] | None) -> list[str] | None:
+    """Split options given as ``a,b`` or repeated."""
+    return [word for option in options for word in option.split(",") if word] if options else None
+
+
+def _download(console, download, plan, jobs: int) -> dict:
+    """Fetch under a bar for the whole and one for each file under way; off a terminal, a line per file that is done."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        whole = progress.add_task(f"{len(plan.missing)} files", total=plan.n_bytes)
+        bars: dict[str, int] = {}
+        arrived = []
+
+        def listen(event, file, value):
+            if event == "start":
+                bars[file.name] = progress.add_task(file.name.rpartition("/")[2], total=file.n_bytes, completed=value)
+            elif event == "bytes":
+                progress.advance(bars[file.name], value)
+                progress.advance(whole, value)
+            elif event in ("done", "failed") and file.name in bars:
+                progress.remove_task(bars.pop(file.name))
+            if event == "done":
+                arrived.append(file.name)
+                progress.update(whole, description=f"{len(arrived)} of {len(plan.missing)} files")
+            if event == "done" and not console.is_terminal:
+                console.print(f"{file.name} ({value / 1e6:.1f} MB)")
+            elif event == "retry":
+                progress.console.print(f"{file.name}: {value}; again")
+
+        return download.fetch(plan, jobs, download.Transfer(listen=listen))
 
 
 @data_app.command("simulate")
@@ -315,7 +450,7 @@ class _Reporter:
             self.running[about["request"].chapter.name] = f"cell {about['done'] + 1}/{about['total']}"
         elif event == "data":
             self.console.print(
-                f"simulating {about['dataset']} ({about['preset']}, {about['scale']}, seed {about['seed']})"
+                f"simulated recordings: {about['dataset']} ({about['preset']}, {about['scale']}, seed {about['seed']})"
             )
         elif event == "wait":
             self.console.print("waiting for another build to finish")
@@ -440,7 +575,7 @@ def bench_command(
     import pandas as pd
 
     _print_frame(pd.DataFrame(rows))
-    _write(json_file, {"schema": 1, "benchmarks": rows})
+    _write(json_file, {"schema": 1, "machine": bench.machine(), "benchmarks": rows})
 
 
 def _print_frame(frame) -> None:

@@ -154,7 +154,7 @@ def bootstrap_mean(values, seed: int = 0) -> Interval:
     """
     values = np.asarray(values, dtype=float)
     values = values[np.isfinite(values)]
-    return _bootstrap(lambda drawn: values[drawn].mean(axis=-1), len(values), seed)
+    return bootstrap(lambda drawn: values[drawn].mean(axis=-1), len(values), seed)
 
 
 def bootstrap_pooled(score: str, y_true, y_pred, groups, seed: int = 0) -> Interval:
@@ -178,11 +178,26 @@ def bootstrap_pooled(score: str, y_true, y_pred, groups, seed: int = 0) -> Inter
     n_classes = len(confusion(y_true, y_pred))
     subjects = [groups == subject for subject in dict.fromkeys(groups.tolist())]
     counts = np.array([confusion(y_true[own], y_pred[own], n_classes) for own in subjects])
-    return _bootstrap(lambda drawn: SCORES[score](counts[drawn].sum(axis=-3)), len(counts), seed)
+    return bootstrap(lambda drawn: SCORES[score](counts[drawn].sum(axis=-3)), len(counts), seed)
 
 
-def _bootstrap(statistic: Callable, n_subjects: int, seed: int) -> Interval:
-    """Percentile bootstrap of a statistic of drawn subjects: an integer array whose last axis counts the draws."""
+def bootstrap(statistic: Callable, n_subjects: int, seed: int = 0) -> Interval:
+    """Percentile bootstrap over subjects of any statistic.
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes an integer array of drawn subjects, shape (..., n_subjects), and returns one number per draw, shape (...).
+    n_subjects : int
+        Number of subjects.
+    seed : int, default=0
+        Of the resampling.
+
+    Returns
+    -------
+    Interval
+        95 %; limits NaN with fewer than two subjects.
+    """
     from scipy import stats
 
     everyone = np.arange(n_subjects)

@@ -330,12 +330,13 @@ def evaluate(
         windows.digest,
         asdict(protocol),
         type(protocol).__name__,
-        cache.code_digest("eegfmri.protocols", "eegfmri.estimators"),
         cache.versions("numpy", "scipy", "scikit-learn"),
     )
     tasks = []
     for method, estimator in methods.items():
-        key = cache.digest(common, method, parameter_text(estimator))
+        key = cache.digest(
+            common, method, parameter_text(estimator), cache.code_digest(__name__, *_modules_of(estimator))
+        )
         tasks += [
             (method, estimator, fold, folder / f"{protocol.name}-{method}-{key}" / f"{fold.name}.json")
             for fold in folds
@@ -410,6 +411,13 @@ def parameter_text(estimator) -> str:
         for name, value in sorted(estimator.get_params(deep=True).items())
     }
     return f"{type(estimator).__qualname__}:{json.dumps(parameters, sort_keys=True, default=_described)}"
+
+
+def _modules_of(estimator) -> set[str]:
+    """Return the modules that define an estimator and whatever its parameters hold."""
+    return {
+        getattr(value, "__module__", type(value).__module__) for value in (estimator, *estimator.get_params().values())
+    }
 
 
 def _described(value: object) -> str:

@@ -66,6 +66,12 @@ class Recording(ABC):
         (certain and covered by signal). Empty for datasets without scoring.
     simulated : bool
         Whether the recording was written by the simulator.
+    events : pandas.DataFrame
+        One row per event of a task: ``onset`` (s from the first volume), ``duration`` (s), ``trial_type``,
+        ``response_time`` (s, missing without a response) and ``used`` (False for trials that the dataset's authors left
+        out). Empty for datasets without a task.
+    t1_file : pathlib.Path or None
+        Anatomical image of the subject, where there is one.
     """
 
     dataset: str
@@ -85,6 +91,8 @@ class Recording(ABC):
     volume_shape: tuple[int, int, int] | None = None
     epochs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=EPOCH_COLUMNS), repr=False)
     simulated: bool = False
+    events: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=EVENT_COLUMNS), repr=False)
+    t1_file: Path | None = None
 
     @property
     def name(self) -> str:
@@ -108,6 +116,11 @@ class Recording(ABC):
         counts = Counter(row.stage if row.certainty == "certain" else row.certainty for row in self.epochs.itertuples())
         return {name: counts.get(name, 0) for name in (*STAGES, "uncertain", "unscorable")}
 
+    def event_counts(self) -> dict[str, int]:
+        """Count the events that are used, per type, in order of the types' names."""
+        counts = Counter(self.events.loc[self.events["used"].astype(bool), "trial_type"])
+        return {name: counts[name] for name in sorted(counts)}
+
     def summary(self) -> dict:
         """Describe the recording for ``eegfmri data check --json``."""
         return {
@@ -119,6 +132,7 @@ class Recording(ABC):
             "stages": self.stage_counts(),
             "epochs": len(self.epochs),
             "epochs_used": int(self.epochs["used"].sum()) if self.usable else 0,
+            "events": self.event_counts(),
             "sfreq": self.sfreq,
             "n_channels": len(self.ch_names) or None,
             "lead_in_seconds": None if self.first_sample is None else self.first_sample / self.sfreq,
@@ -179,6 +193,9 @@ class Recording(ABC):
 
 #: Columns of `Recording.epochs`.
 EPOCH_COLUMNS = ("onset", "duration", "label", "stage", "certainty", "used")
+
+#: Columns of `Recording.events`.
+EVENT_COLUMNS = ("onset", "duration", "trial_type", "response_time", "used")
 
 
 @dataclass(frozen=True)
@@ -270,7 +287,7 @@ class RecordingSet:
         """Identify the state of the data: the simulator's digest, or sizes and times of the real files."""
         if self.simulation is not None:
             return self.simulation["digest"]
-        tables = [recording.epochs.to_csv(index=False) for recording in self.recordings]
+        tables = [table.to_csv(index=False) for r in self.recordings for table in (r.epochs, r.events)]
         stamps = [file_stamp(path)[1:] for recording in self.recordings for path in recording.files() if path.exists()]
         return digest([recording.summary() for recording in self.recordings], tables, stamps)
 

@@ -1,13 +1,10 @@
 """The datasets: readers of their real layouts, one module each, and the simulator that writes the same layouts."""
 
-import importlib
+from functools import partial
 from pathlib import Path
 
 from eegfmri.errors import RequestError
 from eegfmri.recordings import DATASETS, RecordingSet
-
-#: Modules that read a dataset: each has ``is_root(folder)`` and ``read(root)``.
-READERS = {"sleep": "eegfmri.datasets.sleep"}
 
 
 def reader(dataset: str):
@@ -26,13 +23,14 @@ def reader(dataset: str):
     Raises
     ------
     RequestError
-        If there is no such dataset, or no reader for it.
+        If there is no such dataset.
     """
     if dataset not in DATASETS:
         raise RequestError(f"There is no dataset {dataset!r}: choose one of {', '.join(DATASETS)}.")
-    if dataset not in READERS:
-        raise RequestError(f"The dataset {dataset!r} cannot be read yet: readers exist for {', '.join(READERS)}.")
-    return importlib.import_module(READERS[dataset])
+    # Named as imports, so that a chapter's key depends on the readers' code.
+    from eegfmri.datasets import oddball, rest, sleep
+
+    return {"sleep": sleep, "oddball": oddball, "rest": rest}[dataset]
 
 
 def recognise(folder: str | Path) -> list[tuple[str, Path]]:
@@ -49,13 +47,13 @@ def recognise(folder: str | Path) -> list[tuple[str, Path]]:
         Name and top folder of each dataset found.
     """
     folder = Path(folder)
-    found = [(name, folder) for name in READERS if reader(name).is_root(folder)]
+    found = [(name, folder) for name in DATASETS if reader(name).is_root(folder)]
     if found or not folder.is_dir():
         return found
     return [
         (name, inner)
         for inner in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-        for name in READERS
+        for name in DATASETS
         if reader(name).is_root(inner)
     ]
 
@@ -94,7 +92,8 @@ def resolve(data: str | Path | None) -> dict[str, Path]:
         roots[name] = root.resolve()
     if not roots:
         raise RequestError(
-            f"No dataset was recognised in {folder}: expected the layout of ds003768 (sourcedata/sub-XX-sleep-stage.tsv)."
+            f"No dataset was recognised in {folder}: expected the layout of ds003768 (sourcedata/sub-XX-sleep-stage.tsv), of the "
+            "legacy ds000116 (sub001/EEG/task001_run001/*.mat) or of OSF 94c5t (EEG1/32/export/*.vhdr, fMRI/32/*.nii.gz)."
         )
     return roots
 
@@ -106,6 +105,7 @@ def open_recordings(
     preset: str = "realistic",
     scale: str = "small",
     simulation_seed: int = 0,
+    source: str | None = None,
 ) -> RecordingSet:
     """Open one dataset: yours where it is given, simulated recordings otherwise.
 
@@ -118,6 +118,9 @@ def open_recordings(
     preset, scale, simulation_seed
         Which simulated recordings, see `eegfmri.datasets.simulate.ensure`.
 
+    source : str or None
+        Which of a dataset's two forms of EEG: ``reref`` or ``noGA`` of oddball, ``export`` or ``raw`` of rest; None the first.
+
     Returns
     -------
     RecordingSet
@@ -126,9 +129,12 @@ def open_recordings(
     Raises
     ------
     RequestError
-        If ``data`` lacks the dataset.
+        If ``data`` lacks the dataset, or the dataset such a source.
     """
-    read = reader(dataset).read
+    module = reader(dataset)
+    if source is not None and not hasattr(module, "SOURCES"):
+        raise RequestError(f"The {dataset} dataset has one form of EEG only: leave out source={source!r}.")
+    read = module.read if source is None else partial(module.read, source=source)
     if data is None:
         from eegfmri.datasets import simulate
 

@@ -6,7 +6,6 @@ What can be mended without guessing is mended and said; what would need a guess 
 """
 
 import re
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,16 @@ import numpy as np
 import pandas as pd
 
 from eegfmri.cache import read_json
+from eegfmri.datasets.formats import (
+    header_overrides,
+    image_header,
+    name_channels,
+    not_downloaded,
+    note_partial_sample,
+    read_brainvision,
+    simulation,
+    status,
+)
 from eegfmri.errors import DataError, RequestError
 from eegfmri.recordings import EPOCH_COLUMNS, EPOCH_SECONDS, Recording, RecordingSet
 
@@ -48,9 +57,6 @@ EEG_CHANNELS = (
 #: Channels that are not on the scalp, with their MNE types.
 OTHER_CHANNELS = {"EOG": "eog", "ECG": "ecg"}
 
-#: More missing scalp channels than this cannot be interpolated with any confidence.
-MAX_MISSING_CHANNELS = 3
-
 #: Rules that leave 23 of the 33 people: one paper reports 23 folds and does not say which. Each takes the counts of
 #: certain epochs (``W``, ``N1``, ``N2``), those in sleep runs (``sleep_W`` …) and the number of sleep runs.
 SELECTIONS = {
@@ -64,7 +70,6 @@ SELECTIONS = {
     ),
 }
 
-SIMULATION_FILE = "simulated.json"
 _LABEL_FILE = re.compile(r"sub-(?P<subject>\w+)-sleep-stage\.tsv$")
 _RUN_FILE = re.compile(r"sub-(?P<subject>\w+?)_(?P<run>task-(?:rest|sleep)_run-\d+)_(?:eeg\.vhdr|bold\.nii(?:\.gz)?)$")
 _LABEL = re.compile(
@@ -116,16 +121,16 @@ def read(root: str | Path) -> RecordingSet:
         raise DataError(
             f"{root} holds nothing of the sleep dataset: expected sourcedata/sub-XX-sleep-stage.tsv or sub-XX/eeg/*.vhdr."
         )
-    simulation = _simulation(root)
+    simulated_by = simulation(root)
     recordings = []
     for subject in sorted({*tables, *(subject for subject, _ in signals)}):
         labels = read_labels(tables[subject]) if subject in tables else Labels({})
         runs = {*labels.runs, *(run for owner, run in signals if owner == subject)}
         for run in sorted(runs, key=_run_order):
             recordings.append(
-                _open_run(root, subject, run, labels, signals.get((subject, run), {}), simulation is not None)
+                _open_run(root, subject, run, labels, signals.get((subject, run), {}), simulated_by is not None)
             )
-    return RecordingSet("sleep", root, tuple(recordings), _sidecar_notes(root, recordings), simulation)
+    return RecordingSet("sleep", root, tuple(recordings), _sidecar_notes(root, recordings), simulated_by)
 
 
 def select_subjects(recordings: RecordingSet, rule: str = "six_of_each") -> tuple[str, ...]:
@@ -173,16 +178,16 @@ class SleepRecording(Recording):
     def raw(self):
         """Open the EEG lazily from the first volume trigger on: 30 scalp channels in volts, EOG and ECG typed so."""
         self.require_signals()
-        raw = _read_brainvision(self.eeg_file, self.overrides)
-        _canonical(raw)
+        raw = read_brainvision(self.eeg_file, self.overrides)
+        name_channels(raw, EEG_CHANNELS, OTHER_CHANNELS)
         raw.crop(tmin=self.first_sample / self.sfreq)
         return raw
 
     def raw_uncut(self):
         """Open the EEG lazily as the recorder wrote it, lead-in and tail included."""
         self.require_signals()
-        raw = _read_brainvision(self.eeg_file, self.overrides)
-        _canonical(raw)
+        raw = read_brainvision(self.eeg_file, self.overrides)
+        name_channels(raw, EEG_CHANNELS, OTHER_CHANNELS)
         return raw
 
     def files(self) -> list[Path]:
@@ -341,7 +346,7 @@ def _open_run(root, subject, run, labels, signals, simulated) -> SleepRecording:
             missing.append(
                 f"no {kind.upper()} file ({expected.replace('XX', subject).replace('*', f'sub-{subject}_{run}')})"
             )
-        elif reason := _not_downloaded(path):
+        elif reason := not_downloaded(path):
             missing.append(reason)
     if run not in labels.runs and run not in labels.problems:
         missing.append(f"no stage labels (sourcedata/sub-{subject}-sleep-stage.tsv)")
@@ -354,12 +359,11 @@ def _open_run(root, subject, run, labels, signals, simulated) -> SleepRecording:
         except DataError as error:
             problems.append(str(error))
             refused = True
-    status = "missing" if missing else "refused" if refused else "repaired" if repaired else "ok"
     return SleepRecording(
         dataset="sleep",
         subject=subject,
         run=run,
-        status=status,
+        status=status(repaired, bool(missing), refused),
         repaired=tuple(repaired),
         problems=tuple(problems),
         eeg_file=signals.get("eeg"),
@@ -370,23 +374,14 @@ def _open_run(root, subject, run, labels, signals, simulated) -> SleepRecording:
     )
 
 
-def _not_downloaded(path: Path) -> str | None:
-    """Say why a file that the tree names is not there: a dangling link or the text of a git-annex pointer."""
-    if not path.exists():
-        return f"{path.name} is a link to a file that was not downloaded"
-    if path.stat().st_size < 400 and b"/annex/objects/" in path.read_bytes()[:400]:
-        return f"{path.name} is a git-annex pointer, not data: fetch it with `git annex get`"
-    return None
-
-
 def _signal_facts(root, subject, run, header: Path, image: Path, repaired: list[str]) -> dict:
     """Read what headers, markers and sizes say; append to ``repaired`` what was mended, raise on what is a guess."""
-    overrides = _header_overrides(header, repaired)
-    raw = _read_brainvision(header, overrides)
+    overrides = header_overrides(header, repaired)
+    raw = read_brainvision(header, overrides)
     sfreq = float(raw.info["sfreq"])
     data_file = Path(overrides.get("data_fname", raw.filenames[0]))
-    _note_partial_sample(data_file, header, len(raw.ch_names), repaired)
-    _note_channels(_canonical(raw), header, repaired)
+    note_partial_sample(data_file, header, len(raw.ch_names), repaired)
+    name_channels(raw, EEG_CHANNELS, OTHER_CHANNELS, header, repaired)
 
     t_r, n_volumes, shape = _image_facts(root, subject, run, image)
     onsets = np.array([a["onset"] for a in raw.annotations if _TRIGGER.search(a["description"])])
@@ -433,107 +428,13 @@ def _signal_facts(root, subject, run, header: Path, image: Path, repaired: list[
     }
 
 
-def _header_overrides(header: Path, repaired: list[str]) -> dict:
-    """Find signal and marker file by the header's own stem where it names files that are not there."""
-    text = header.read_text(encoding="utf-8", errors="replace")
-    overrides = {}
-    for key, name, suffix in (("data_fname", "DataFile", ".eeg"), ("marker_fname", "MarkerFile", ".vmrk")):
-        match = re.search(rf"^{name}\s*=\s*(.+?)\s*$", text, flags=re.MULTILINE)
-        named = match[1].replace("$b", header.stem) if match else ""
-        if named and (header.parent / named).is_file():
-            continue
-        own = header.with_suffix(suffix)
-        if not own.is_file() or _not_downloaded(own):
-            raise DataError(
-                f"{header.name} names {named!r}, and neither that file nor {own.name} is there; fetch {own.name}."
-            )
-        overrides[key] = str(own)
-        repaired.append(f"{header.name} names {named!r}, which does not exist; {own.name} was read.")
-    return overrides
-
-
-def _read_brainvision(header: Path, overrides: dict):
-    import mne
-
-    try:
-        return mne.io.read_raw_brainvision(
-            header, eog=("EOG",), overrides=overrides or None, preload=False, verbose="error"
-        )
-    except (ValueError, RuntimeError, KeyError, OSError) as error:
-        raise DataError(f"{header} cannot be read as BrainVision: {error}; fetch the file again.") from error
-
-
-def _canonical(raw) -> dict[str, str]:
-    """Give channels their canonical names and types in place; return what was renamed."""
-    names = {name.lower(): name for name in (*EEG_CHANNELS, *OTHER_CHANNELS)}
-    renamed = {}
-    for name in raw.ch_names:
-        canonical = names.get(name.strip().lower(), name)
-        if canonical != name and canonical not in raw.ch_names:
-            renamed[name] = canonical
-    raw.rename_channels(renamed, verbose="error")
-    types = {name: OTHER_CHANNELS.get(name, "misc") for name in raw.ch_names if name not in EEG_CHANNELS}
-    raw.set_channel_types(types, on_unit_change="ignore", verbose="error")
-    return renamed | {"": ",".join(raw.ch_names)}
-
-
-def _note_channels(renamed: dict[str, str], header: Path, repaired: list[str]) -> None:
-    present = renamed.pop("").split(",")
-    if renamed:
-        pairs = ", ".join(f"{old!r} as {new}" for old, new in renamed.items())
-        repaired.append(f"{header.name}: channel names were read as meant ({pairs}).")
-    absent = [name for name in EEG_CHANNELS if name not in present]
-    if len(absent) > MAX_MISSING_CHANNELS:
-        raise DataError(
-            f"{header.name} lacks {len(absent)} of {len(EEG_CHANNELS)} scalp channels ({', '.join(absent)}): too many to interpolate; "
-            "check that the header belongs to this dataset."
-        )
-    if absent:
-        repaired.append(
-            f"{header.name} lacks channel {', '.join(absent)}; it is interpolated from its neighbours when used."
-        )
-    lacking = [name for name in OTHER_CHANNELS if name not in present]
-    if lacking:
-        repaired.append(f"{header.name} lacks {', '.join(lacking)}; steps that need it are left out.")
-
-
-def _note_partial_sample(data_file: Path, header: Path, n_channels: int, repaired: list[str]) -> None:
-    text = header.read_text(encoding="utf-8", errors="replace")
-    width = 2 if "INT_16" in text else 4
-    surplus = data_file.stat().st_size % (width * n_channels)
-    if surplus:
-        repaired.append(
-            f"{data_file.name} ends {surplus} bytes into a sample of {width * n_channels}: the transfer broke off; "
-            "the partial sample is ignored."
-        )
-
-
 def _image_facts(root: Path, subject: str, run: str, image: Path) -> tuple[float, int, tuple[int, int, int]]:
     """Return repetition time in s, number of volumes and matrix, from header, sidecar and file size."""
-    import nibabel
-
-    try:
-        proxy = nibabel.load(image)
-    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError) as error:
-        raise DataError(f"{image} cannot be read as NIfTI: {error}; fetch the file again.") from error
-    header, shape = proxy.header, proxy.shape
-    if len(shape) != 4:
-        raise DataError(
-            f"{image} has shape {shape}, expected four dimensions (x, y, z, volumes); fetch the file again."
-        )
-    expected = proxy.dataobj.offset + int(np.prod(shape, dtype=np.int64)) * header.get_data_dtype().itemsize
-    found = _uncompressed_size(image)
-    if found % 2**32 != expected % 2**32:
-        raise DataError(
-            f"{image} is truncated or damaged ({found} bytes of data where {expected} are due); fetch it again."
-        )
+    shape, t_r, _ = image_header(image)
     stem = image.name.removesuffix(".gz").removesuffix(".nii")
     sidecar = next(
         (p for p in (image.parent / f"{stem}.json", root / f"{run.split('_')[0]}_bold.json") if p.is_file()), None
     )
-    t_r = float(header.get_zooms()[3])
-    if header.get_xyzt_units()[1] == "msec":
-        t_r /= 1000
     if sidecar is not None:
         stated = read_json(sidecar).get("RepetitionTime")
         if stated is not None and abs(stated - t_r) > 1e-3:
@@ -546,18 +447,7 @@ def _image_facts(root: Path, subject: str, run: str, image: Path) -> tuple[float
         raise DataError(
             f"{image.name} says a repetition time of {t_r:g} s and no sidecar says another; add RepetitionTime to {stem}.json."
         )
-    return t_r, int(shape[3]), tuple(int(n) for n in shape[:3])
-
-
-def _uncompressed_size(image: Path) -> int:
-    """Return the size in bytes (modulo 2**32 for gzip, whose trailer holds no more) without decompressing."""
-    if image.suffix != ".gz":
-        return image.stat().st_size
-    with image.open("rb") as stream:
-        if stream.read(2) != b"\x1f\x8b":
-            raise DataError(f"{image} is not gzip although its name says so; fetch the file again.")
-        stream.seek(-4, 2)
-        return struct.unpack("<I", stream.read(4))[0]
+    return t_r, shape[3], shape[:3]
 
 
 def _cap(epochs: pd.DataFrame, facts: dict, repaired: list[str]) -> pd.DataFrame:
@@ -587,11 +477,3 @@ def _sidecar_notes(root: Path, recordings: Iterable[Recording]) -> tuple[str, ..
                 found = ", ".join(f"{rate:g}" for rate in sorted(rates))
                 notes.append(f"{sidecar.name} says {stated:g} Hz, the headers {found} Hz; the headers are believed.")
     return tuple(notes)
-
-
-def _simulation(root: Path) -> dict | None:
-    path = root / SIMULATION_FILE
-    if not path.is_file():
-        return None
-    written = read_json(path)
-    return {key: written[key] for key in ("preset", "scale", "seed", "digest")}

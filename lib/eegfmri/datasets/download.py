@@ -1,0 +1,621 @@
+"""Getting the datasets from where their authors put them: what to fetch, how much it is, and what it is enough for.
+
+ds003768 comes file by file from OpenNeuro's public bucket, checked against the manifest in ``data/manifests``. ds000116 comes
+as OpenfMRI's tarballs and NODDI as archives from OSF; for these no checksum is published with the dataset, so what arrives
+first is recorded in ``downloads.json`` beside the data, and anything that comes later must agree with it.
+
+The addresses are parameters: ``EEGFMRI_OPENNEURO_URL``, ``EEGFMRI_OPENFMRI_URL`` and ``EEGFMRI_OSF_URL`` name mirrors.
+"""
+
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import quote
+
+from eegfmri import project
+from eegfmri.cache import read_json, write_json
+from eegfmri.datasets.archives import move_into, unpacked
+from eegfmri.datasets.transfer import RemoteFile, Stopped, Transfer, fetch_file, file_md5, remote_size, require_safe
+from eegfmri.errors import DataError, EegFmriError, RequestError
+
+#: Where each dataset lies, and the environment variable that names another place.
+SOURCES = {
+    "sleep": ("EEGFMRI_OPENNEURO_URL", "https://s3.amazonaws.com/openneuro.org/ds003768"),
+    "oddball": ("EEGFMRI_OPENFMRI_URL", "https://openfmri.s3.amazonaws.com/tarballs"),
+    "rest": ("EEGFMRI_OSF_URL", "https://api.osf.io/v2/nodes/94c5t/files/osfstorage/"),
+}
+
+#: Folder of each dataset under the destination.
+FOLDERS = {"sleep": "ds003768", "oddball": "ds000116", "rest": "noddi"}
+
+#: The people of `oddball`, by number; the metadata tarball has the slice order and the electrode positions.
+ODDBALL_SUBJECTS = tuple(f"{number:03d}" for number in range(1, 18))
+
+#: The archives of `rest`.
+REST_ARCHIVES = ("EEG1.zip", "EEG2.zip", "fMRI.zip")
+
+#: The 23 people whom `sleep.select_subjects` chooses by default on the published label tables.
+_CHOSEN = "01 04 06 07 09 10 12 13 14 15 17 19 22 23 24 25 27 28 29 30 31 32 33"
+SLEEP_23 = tuple(_CHOSEN.split())
+
+#: Archives whose absence is said and does not count as a failure: no reader needs them.
+OPTIONAL = ("ds116_metadata.tgz",)
+
+#: Bytes of the disk that a download leaves free.
+RESERVE = 1_000_000_000
+
+#: An archive and what is in it lie side by side until it is unpacked; the contents are hardly compressible.
+UNPACKED_FACTOR = 2.3
+
+RECORD = "downloads.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a request means: which files, which of them are there, and how much is lacking.
+
+    Attributes
+    ----------
+    dataset : str
+        ``sleep``, ``oddball`` or ``rest``.
+    root : pathlib.Path
+        The dataset's folder.
+    files : tuple of RemoteFile
+        All that were asked for.
+    missing : tuple of RemoteFile
+        Those that are not there, or not in their right size.
+    n_bytes : int or None
+        Bytes still to come; None if the server does not tell.
+    n_bytes_disk : int or None
+        Bytes that they take on the disk while they are unpacked.
+    """
+
+    dataset: str
+    root: Path
+    files: tuple[RemoteFile, ...]
+    missing: tuple[RemoteFile, ...]
+    n_bytes: int | None
+    n_bytes_disk: int | None
+
+
+@dataclass(frozen=True)
+class Subset:
+    """A part of a dataset that is enough for something.
+
+    Attributes
+    ----------
+    purpose : str
+        What it is enough for.
+    command : str
+        The command that fetches it.
+    n_files : int
+        Number of files or archives.
+    n_bytes : int or None
+        Their size, where it is known without asking a server.
+    """
+
+    purpose: str
+    command: str
+    n_files: int
+    n_bytes: int | None
+
+
+@lru_cache(maxsize=4)
+def _manifest(path: Path) -> tuple[RemoteFile, ...]:
+    rows = []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    body = [line for line in lines if line and not line.startswith("#")]
+    if not body or body[0].split("\t") != ["path", "bytes", "md5"]:
+        raise DataError(f"{path}: the columns are not path, bytes, md5; restore the file from the project.")
+    for line in body[1:]:
+        name, size, md5 = line.split("\t")
+        rows.append(RemoteFile(name, "", int(size), md5))
+    return tuple(rows)
+
+
+def manifest() -> tuple[RemoteFile, ...]:
+    """Return every file of ds003768 with size and MD5, from ``data/manifests/sleep.tsv``; addresses are left empty."""
+    return _manifest(project.data_dir() / "manifests" / "sleep.tsv")
+
+
+def sleep_files(
+    subjects: Iterable[str] | None = None, runs: Iterable[str] | None = None, labels: bool = False, extras: bool = False
+) -> tuple[RemoteFile, ...]:
+    """Choose files of ds003768.
+
+    Parameters
+    ----------
+    subjects : iterable of str or None
+        People, as ``"01"``.
+    runs : iterable of str or None
+        Beginnings of run names (``"task-sleep"``, ``"task-rest_run-1"``).
+    labels : bool, default=False
+        Tables and sidecars at the top only: no signals.
+    extras : bool, default=False
+        Also eye tracking, field maps and the images that the authors processed, two thirds of the whole.
+
+    Returns
+    -------
+    tuple of RemoteFile
+        In the manifest's order; text files at the top always belong to it.
+
+    Raises
+    ------
+    RequestError
+        If there is no such person, or no such run of theirs.
+    """
+    subjects = None if subjects is None else tuple(subjects)
+    runs = None if runs is None else tuple(runs)
+    known = sorted({m[1] for file in manifest() if (m := re.match(r"sub-(\d\d)/", file.name))})
+    for subject in subjects or ():
+        if subject not in known:
+            raise RequestError(f"--subjects: ds003768 has no subject {subject!r}; there are {known[0]} to {known[-1]}.")
+    chosen, found_run = [], False
+    for file in manifest():
+        if file.name.startswith("."):
+            continue
+        owner = re.search(r"(?:^|/)sub-(\d\d)", file.name, flags=re.IGNORECASE)
+        if owner and subjects is not None and owner[1] not in subjects:
+            continue
+        is_signal = file.name.startswith("sub-")
+        is_extra = file.name.startswith("sourcedata/") and not file.name.endswith("-sleep-stage.tsv")
+        if (is_signal and labels) or (is_extra and (labels or not extras)):
+            continue
+        run = re.search(r"task-\w+_run-\d+", file.name)
+        if run and runs is not None:
+            if not run[0].startswith(runs):
+                continue
+            found_run = True
+        chosen.append(file)
+    if runs is not None and not found_run:
+        raise RequestError(
+            f"--runs: nobody chosen has a run that begins with {', '.join(runs)}; runs are called task-rest_run-1, task-sleep_run-1 "
+            "and so on."
+        )
+    return tuple(chosen)
+
+
+def subsets(dataset: str) -> tuple[Subset, ...]:
+    """List useful parts of a dataset, the smallest first, each with what it is enough for.
+
+    Parameters
+    ----------
+    dataset : str
+        ``sleep``, ``oddball`` or ``rest``.
+
+    Returns
+    -------
+    tuple of Subset
+        With sizes for `sleep`, whose manifest has them; the other servers have to be asked.
+    """
+    get = f"eegfmri data get {dataset}"
+    if dataset == "sleep":
+        parts = [
+            (
+                "stage counts, hypnograms and the choice of the 23 people (The three datasets)",
+                "--labels",
+                {"labels": True},
+            ),
+            (
+                "one run through every step, with its real traces (A simultaneous recording, preprocessing)",
+                "--subjects 01 --runs task-rest_run-1",
+                {"subjects": ("01",), "runs": ("task-rest_run-1",)},
+            ),
+            ("one person's whole night", "--subjects 01", {"subjects": ("01",)}),
+            (
+                "every published score and figure of graph_fusion: 23 people, each held out once",
+                f"--subjects {','.join(SLEEP_23)}",
+                {"subjects": SLEEP_23},
+            ),
+            ("everyone's EEG, BOLD and T1", "", {}),
+            ("all of it: eye tracking, field maps and processed images too", "--extras", {"extras": True}),
+        ]
+        result = []
+        for purpose, options, choice in parts:
+            files = sleep_files(**choice)
+            result.append(Subset(purpose, f"{get} {options}".strip(), len(files), sum(file.n_bytes for file in files)))
+        return tuple(result)
+    if dataset == "oddball":
+        sixteen = [subject for subject in ODDBALL_SUBJECTS if subject != "004"]
+        return (
+            Subset("one person's six runs, with the task's events", f"{get} --subjects 001", 2, None),
+            Subset(
+                "every published score and figure of synthesis: 16 people, without the fourth",
+                f"{get} --subjects {','.join(sixteen)}",
+                len(sixteen) + 1,
+                None,
+            ),
+            Subset("everyone", get, len(ODDBALL_SUBJECTS) + 1, None),
+        )
+    return (
+        Subset(
+            "every published score and figure of transformer_cnn; the archives hold everyone",
+            get,
+            len(REST_ARCHIVES),
+            None,
+        ),
+    )
+
+
+def make_plan(
+    dataset: str,
+    dest: str | Path | None = None,
+    *,
+    subjects: Iterable[str] | None = None,
+    runs: Iterable[str] | None = None,
+    labels: bool = False,
+    extras: bool = False,
+    verify: bool = False,
+    base_url: str | None = None,
+    transfer: Transfer | None = None,
+) -> Plan:
+    """Work out what a request means, asking the servers for sizes where no manifest has them.
+
+    Parameters
+    ----------
+    dataset : str
+        ``sleep``, ``oddball`` or ``rest``.
+    dest : str, pathlib.Path or None
+        Where datasets lie side by side; the project's ``data`` folder if None.
+    subjects, runs : iterable of str or None
+        Parts of the dataset; ``"1"``, ``"01"`` and ``"sub-01"`` mean the same person.
+    labels, extras : bool, default=False
+        See `sleep_files`; of `sleep` only.
+    verify : bool, default=False
+        Compare the checksums of files that are there, not only their sizes.
+    base_url : str or None
+        Another place to fetch from.
+    transfer : Transfer or None
+        How to talk to servers.
+
+    Returns
+    -------
+    Plan
+        What is wanted and what of it is lacking.
+
+    Raises
+    ------
+    RequestError
+        If there is no such dataset, person or run, or the dataset cannot be had in such parts.
+    DataError
+        If a server's listing lacks an archive.
+    """
+    if dataset not in SOURCES:
+        raise RequestError(f"There is no dataset {dataset!r}: choose one of {', '.join(SOURCES)}.")
+    transfer = transfer or Transfer()
+    variable, address = SOURCES[dataset]
+    base = (base_url or os.environ.get(variable) or address).rstrip("/")
+    require_safe(base)
+    root = Path(dest if dest is not None else project.data_dir()) / FOLDERS[dataset]
+    subjects = None if subjects is None else tuple(_subject(dataset, name) for name in subjects)
+    if dataset != "sleep" and (labels or extras):
+        raise RequestError(f"--labels and --extras are parts of sleep; {dataset} comes in archives.")
+    if dataset != "sleep" and runs is not None:
+        raise RequestError(f"--runs: {dataset} comes in archives that hold all runs of a person; leave it out.")
+    if dataset == "sleep":
+        chosen = sleep_files(subjects, runs, labels, extras)
+        files = tuple(replace(file, url=f"{base}/{quote(file.name)}") for file in chosen)
+        missing = tuple(file for file in files if not _is_there(root, file, verify))
+        n_bytes = sum(file.n_bytes - _part_size(root / file.name) for file in missing)
+        return Plan(dataset, root, files, missing, n_bytes, n_bytes)
+    if dataset == "oddball":
+        for subject in subjects or ():
+            if subject not in ODDBALL_SUBJECTS:
+                raise RequestError(f"--subjects: ds000116 has no subject {subject!r}; there are 001 to 017.")
+        names = [f"ds116_sub{subject}.tgz" for subject in subjects or ODDBALL_SUBJECTS] + ["ds116_metadata.tgz"]
+        files = tuple(RemoteFile(name, f"{base}/{name}") for name in names)
+    else:
+        if subjects is not None:
+            raise RequestError(
+                "--subjects: the archives of rest hold everyone and cannot be had in parts; leave it out."
+            )
+        files = None
+    record = _record(root)
+    wanted = [file.name for file in files] if files else list(REST_ARCHIVES)
+    lacking = [name for name in wanted if not _is_unpacked(root, name, record)]
+    if files is None:
+        listed = _osf_listing(f"{base}/", transfer) if lacking else {}
+        absent = [name for name in lacking if name.lower() not in listed]
+        if absent:
+            raise DataError(
+                f"OSF lists no {', '.join(absent)} at {base}; look at https://osf.io/94c5t for where they went."
+            )
+        files = tuple(listed.get(name.lower(), RemoteFile(name, "")) for name in wanted)
+    files = tuple(_with_record(file, record) for file in files)
+    sized, asking = [], True
+    for file in files:
+        if asking and file.name in lacking and file.n_bytes is None:
+            file = replace(file, n_bytes=remote_size(file.url, transfer))
+            # The sum is unknown already; a host out of reach is not asked for each of its files.
+            asking = file.n_bytes is not None
+        sized.append(file)
+    missing = tuple(file for file in sized if file.name in lacking)
+    sizes = [file.n_bytes for file in missing]
+    n_bytes = None if None in sizes else sum(sizes) - sum(_part_size(_downloads(root) / file.name) for file in missing)
+    return Plan(
+        dataset, root, tuple(sized), missing, n_bytes, None if n_bytes is None else round(n_bytes * UNPACKED_FACTOR)
+    )
+
+
+def size_text(n_bytes: int | None) -> str:
+    """Write a size in GB, small ones in MB."""
+    if n_bytes is None:
+        return "unknown size"
+    return f"{n_bytes / 1e9:.3g} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.2g} MB"
+
+
+def require_space(plan: Plan) -> None:
+    """Raise `EegFmriError` if what is lacking does not fit, naming sizes and the smallest useful part."""
+    place = next(path for path in (plan.root, *plan.root.resolve().parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    needed = (plan.n_bytes_disk or 0) + RESERVE * bool(plan.missing)
+    if needed > free:
+        smallest = subsets(plan.dataset)[0]
+        size = f" ({size_text(smallest.n_bytes)})" if smallest.n_bytes is not None else ""
+        raise EegFmriError(
+            f"{plan.root} needs {needed / 1e9:.1f} GB, 1 GB of reserve included, and {free / 1e9:.1f} GB are free; the smallest useful "
+            f"part is `{smallest.command}`{size}, or name another place with --dest."
+        )
+
+
+def fetch(plan: Plan, n_jobs: int = 4, transfer: Transfer | None = None) -> dict:
+    """Fetch what a plan lacks, several files at once.
+
+    Parameters
+    ----------
+    plan : Plan
+        From `make_plan`.
+    n_jobs : int, default=4
+        Files at once.
+    transfer : Transfer or None
+        Listener, pauses and counts.
+
+    Returns
+    -------
+    dict
+        ``files``, ``bytes``, ``seconds``, ``faults`` (how often each kind was met), ``recorded`` (archives whose
+        checksum was taken from what arrived, since none is published) and ``absent`` (what could be done without).
+
+    Raises
+    ------
+    RequestError
+        If another download into the same folder is running.
+    EegFmriError
+        If the disk is too small, or files could not be had; what arrived whole stays.
+    """
+    from filelock import FileLock, Timeout
+
+    transfer = transfer or Transfer()
+    require_space(plan)
+    begun = time.monotonic()
+    done: dict[str, dict] = {}
+    failed: dict[str, EegFmriError] = {}
+    absent: list[str] = []
+    if plan.missing:
+        _downloads(plan.root).mkdir(parents=True, exist_ok=True)
+    lock = FileLock(_downloads(plan.root) / "lock")
+    recording = threading.Lock()
+    try:
+        with lock.acquire(timeout=0) if plan.missing else nullcontext():
+            for file, outcome in _outcomes(plan, n_jobs, transfer, recording):
+                if not isinstance(outcome, EegFmriError):
+                    done[file.name] = outcome
+                elif file.name in OPTIONAL and isinstance(outcome, DataError):
+                    absent.append(file.name)
+                else:
+                    failed[file.name] = outcome
+                    transfer.listen("failed", file, outcome)
+    except Timeout:
+        raise RequestError(f"Another download into {plan.root} is running: wait for it, or end it.") from None
+    if failed:
+        first = next(iter(failed.values()))
+        sentence = str(first) if str(first).endswith(".") else f"{first}."
+        more = f" {len(failed) - 1} more failed." if len(failed) > 1 else ""
+        stay = f"{len(done)} of {len(plan.missing)} files arrived and stay; the same command fetches the rest."
+        raise type(first)(f"{sentence}{more} {stay}")
+    if not any(_downloads(plan.root).glob("*.part")) and _downloads(plan.root).is_dir():
+        shutil.rmtree(_downloads(plan.root), ignore_errors=True)
+    return {
+        "files": len(done),
+        "bytes": sum(about["bytes"] for about in done.values()),
+        "seconds": time.monotonic() - begun,
+        "faults": dict(sorted(transfer.faults.items())),
+        "recorded": sorted(name for name, about in done.items() if about.get("checksum") == "recorded"),
+        "absent": absent,
+    }
+
+
+def _outcomes(
+    plan: Plan, n_jobs: int, transfer: Transfer, recording: threading.Lock
+) -> Iterator[tuple[RemoteFile, dict | EegFmriError]]:
+    """Fetch the missing files in threads; yield each with what is known of it, or with what went wrong."""
+    pool = ThreadPoolExecutor(n_jobs)
+    jobs = {pool.submit(_one, plan, file, transfer, recording): file for file in plan.missing}
+    try:
+        for job in as_completed(jobs):
+            try:
+                outcome = job.result()
+            except Stopped:
+                raise
+            except EegFmriError as error:
+                outcome = error
+            except OSError as error:
+                outcome = EegFmriError(f"{jobs[job].name} could not be written: {error.strerror or error}.")
+            yield jobs[job], outcome
+    except BaseException:
+        # Ctrl-C as well: the threads notice, and leave their parts for the next time.
+        transfer.stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _one(plan: Plan, file: RemoteFile, transfer: Transfer, recording: threading.Lock) -> dict:
+    """Fetch one file to its final name, or one archive and unpack it."""
+    if transfer.stop.is_set():
+        raise Stopped("The download was interrupted; the same command goes on from there.")
+    if plan.dataset == "sleep":
+        return fetch_file(file, plan.root / file.name, transfer)
+    archive = _downloads(plan.root) / file.name
+    if archive.is_file():
+        # Whole, but not unpacked when the last attempt ended.
+        about = {"bytes": archive.stat().st_size, "md5": file_md5(archive)}
+        if file.md5 and about["md5"] != file.md5:
+            archive.unlink()
+    if not archive.is_file():
+        about = fetch_file(file, archive, transfer)
+    about["checksum"] = "published" if file.md5 and not _record(plan.root).get(file.name) else "recorded"
+    try:
+        with unpacked(archive, archive.with_name(f"{archive.name}.unpacking")) as folder:
+            inner = _contents(plan, file, folder)
+            tops = sorted(path.name for path in inner.iterdir())
+            with recording:
+                _require_free(plan.root, tops, file)
+                # First what is going to be there, then the move, then that it is complete: a crash between leaves a record
+                # that says so, and the next attempt replaces exactly these entries.
+                entry = {"url": file.url, **about, "unpacked": tops}
+                _write_record(plan.root, file.name, {**entry, "complete": False})
+                move_into(inner, plan.root, tops)
+                _write_record(plan.root, file.name, {**entry, "complete": True})
+    except DataError:
+        transfer.fault("bad archive")
+        aside = archive.with_name(f"{archive.name}.wrong")
+        if archive.is_file():
+            os.replace(archive, aside)
+        raise
+    archive.unlink()
+    return about
+
+
+def _contents(plan: Plan, file: RemoteFile, folder: Path) -> Path:
+    """Find in an unpacked archive the folder whose entries belong into the dataset's folder; refuse one without data."""
+    if plan.dataset == "rest":
+        stem = file.name.removesuffix(".zip")
+        if (folder / stem).is_dir():
+            return folder
+        # Zipped from inside: the people's folders stand at the top.
+        if any(re.fullmatch(r"\d\d", path.name) for path in folder.iterdir()):
+            wrapped = folder / "wrapped" / stem
+            entries = list(folder.iterdir())
+            wrapped.mkdir(parents=True)
+            for path in entries:
+                os.replace(path, wrapped / path.name)
+            return wrapped.parent
+        raise DataError(
+            f"{file.name} holds neither {stem}/ nor folders of people: it is not the archive that was expected."
+        )
+    subject = re.search(r"sub\d{3}", file.name)
+    if subject and not any(path.is_dir() for place in (folder, *folder.iterdir()) for path in place.glob(subject[0])):
+        raise DataError(f"{file.name} holds no folder {subject[0]}: it is not the archive that was expected.")
+    return folder
+
+
+def _require_free(root: Path, tops: list[str], file: RemoteFile) -> None:
+    """Refuse to replace what was not put there by this download."""
+    record = _record(root)
+    ours = set(record.get(file.name, {}).get("unpacked", ()))
+    taken = [name for name in tops if (root / name).exists() and name not in ours]
+    if taken:
+        raise EegFmriError(
+            f"{root / taken[0]} is in the way of what {file.name} holds, and was not put there by this command: move it away."
+        )
+
+
+def _subject(dataset: str, name: str) -> str:
+    """Write a person's number as the dataset does."""
+    digits = name.strip().lower().removeprefix("sub").lstrip("-")
+    return f"{int(digits):0{3 if dataset == 'oddball' else 2}d}" if digits.isdigit() else name
+
+
+def _is_there(root: Path, file: RemoteFile, verify: bool) -> bool:
+    path = root / file.name
+    if not path.is_file() or path.stat().st_size != file.n_bytes:
+        return False
+    return not verify or file_md5(path) == file.md5
+
+
+def _part_size(path: Path) -> int:
+    part = path.with_name(path.name + ".part")
+    return part.stat().st_size if part.is_file() else 0
+
+
+def _downloads(root: Path) -> Path:
+    return root / ".downloads"
+
+
+def _record(root: Path) -> dict:
+    path = root / RECORD
+    return read_json(path)["files"] if path.is_file() else {}
+
+
+def _write_record(root: Path, name: str, entry: dict) -> None:
+    files = {**_record(root), name: entry}
+    about = (
+        "Archives that were fetched. No checksum is published with them: MD5 and size are those of the first arrival."
+    )
+    write_json(root / RECORD, {"schema": 1, "about": about, "files": dict(sorted(files.items()))})
+
+
+def _with_record(file: RemoteFile, record: dict) -> RemoteFile:
+    """Hold a file to what arrived first, where nothing is published."""
+    known = record.get(file.name)
+    if known is None or file.md5:
+        return file
+    return replace(file, md5=known["md5"], n_bytes=file.n_bytes or known["bytes"])
+
+
+def _is_unpacked(root: Path, name: str, record: dict) -> bool:
+    if name in record:
+        return record[name]["complete"] and all((root / top).exists() for top in record[name]["unpacked"])
+    # Unpacked by hand, before this command was used.
+    stem = name.removesuffix(".zip").removesuffix(".tgz")
+    places = [root / stem, *([root / stem.removeprefix("ds116_")] if "sub" in stem else [])]
+    return any(place.is_dir() and any(place.iterdir()) for place in places)
+
+
+def _osf_listing(url: str, transfer: Transfer, depth: int = 3) -> dict[str, RemoteFile]:
+    """Ask OSF for the files of a project, folders and further pages included, by lower-case name."""
+    import requests
+
+    found: dict[str, RemoteFile] = {}
+    pages = 0
+    while url and pages < 50:
+        require_safe(url)
+        for attempt in range(4):
+            try:
+                answer = transfer.session.get(url, timeout=(15, 60))
+                answer.raise_for_status()
+                page = answer.json()
+                break
+            except (requests.RequestException, ValueError) as error:
+                transfer.fault("busy")
+                if attempt == 3:
+                    raise EegFmriError(
+                        f"The list of files at {url} could not be read ({error}); run the command again later."
+                    ) from None
+                transfer.wait(transfer.pause * 2**attempt)
+        for entry in page.get("data", ()):
+            about = entry.get("attributes", {})
+            if about.get("kind") == "folder":
+                inner = entry.get("relationships", {}).get("files", {}).get("links", {}).get("related", {}).get("href")
+                if inner and depth:
+                    found = {**_osf_listing(inner, transfer, depth - 1), **found}
+                continue
+            link = entry.get("links", {}).get("download")
+            if link and about.get("name"):
+                md5 = ((about.get("extra") or {}).get("hashes") or {}).get("md5")
+                canonical = next(
+                    (name for name in REST_ARCHIVES if name.lower() == about["name"].lower()), about["name"]
+                )
+                found[about["name"].lower()] = RemoteFile(canonical, link, about.get("size"), md5)
+        url = (page.get("links") or {}).get("next")
+        pages += 1
+    return found

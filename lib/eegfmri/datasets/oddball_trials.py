@@ -1,0 +1,354 @@
+"""Trials of the oddball dataset: what was shown when, how it was answered, and which trials its authors kept.
+
+Three witnesses: the tables of the legacy tree, the marker rows of the EEG, and the malformed event tables of OpenNeuro's
+version. All three end as the same events: `eegfmri.recordings.EVENT_COLUMNS`.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from eegfmri.errors import DataError
+from eegfmri.recordings import EVENT_COLUMNS
+
+#: Stimuli shown in every run.
+N_STIMULI = 125
+
+#: Seconds that a stimulus lasts.
+STIMULUS_SECONDS = 0.2
+
+#: Levels of the stimulus row; between stimuli it returns to 0 or to the level of a running task.
+LEVELS = {
+    25: "task on",
+    125: "auditory standard",
+    150: "auditory target",
+    225: "visual standard",
+    250: "visual target",
+}
+
+#: Level of the response row while the button is down.
+RESPONSE_LEVEL = 100
+
+#: What the tasks of the legacy tree are.
+TASKS = {"task001": "auditory", "task002": "visual"}
+
+#: A run with a smaller share of targets than this went wrong: one in five stimuli is a target.
+MIN_TARGET_SHARE = 0.08
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """The trials of a run: events, what was mended, what is doubtful."""
+
+    events: pd.DataFrame
+    repaired: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    counts: dict = field(default_factory=dict)
+
+
+def read_bids_events(path: str | Path) -> Behaviour:
+    """Read one of the malformed ``events.tsv`` of OpenNeuro's ds000116.
+
+    The tables mix four kinds of row. A stimulus that was answered rightly and whose EEG is clean has a row named ``…
+    stimulus presentation``; a target has a second one at the same onset, whose duration is the reaction time. A trial that
+    the authors left out has an onset but no name. The last one to three rows are shifted by three columns: onset,
+    response and stimulus stand under ``Response``, ``Stimulus`` and ``response_time``; most repeat a named row that lacks
+    just those, the others are trials of their own.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        Table with the columns onset, duration, trial_type, Response, Stimulus, response_time.
+
+    Returns
+    -------
+    Behaviour
+        ``events`` has every stimulus shown, ``used`` for the named ones; ``counts`` says how many rows were
+        ``stimuli``, ``targets``, ``reaction_times``, ``excluded``, ``shifted``, ``repeated`` (shifted rows that repeat a
+        stimulus) and ``unnamed`` (stimulus rows without a response); ``problems`` flags a run gone wrong.
+
+    Raises
+    ------
+    DataError
+        If the columns are others, or a row is of none of these kinds, naming file and line.
+    """
+    path = Path(path)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    columns = ["onset", "duration", "trial_type", "Response", "Stimulus", "response_time"]
+    if not lines or lines[0].split("\t") != columns:
+        raise DataError(f"{path}, line 1: the columns are not {', '.join(columns)}; fetch the file again.")
+    task = next((name for name in ("auditory", "visual") if name in path.name), None)
+    stimuli: dict[float, dict] = {}
+    reactions: dict[float, float] = {}
+    counts = dict.fromkeys(("stimuli", "targets", "reaction_times", "excluded", "shifted", "repeated", "unnamed"), 0)
+    shifted = []
+    problems = []
+    for number, line in enumerate(lines[1:], start=2):
+        cells = line.split("\t")
+        if len(cells) != len(columns):
+            raise DataError(
+                f"{path}, line {number}: {len(cells)} columns where {len(columns)} are due; fetch the file again."
+            )
+        row = dict(zip(columns, cells, strict=True))
+        onset = _number(row["onset"])
+        if onset is None:
+            at = _number(row["Response"])
+            if at is None or row["Stimulus"] not in ("0", "1") or row["response_time"] not in ("standard", "target"):
+                raise DataError(
+                    f"{path}, line {number}: {line!r} is neither a trial nor a shifted one; correct the row."
+                )
+            shifted.append((at, row["response_time"]))
+            continue
+        kind = row["trial_type"]
+        if match := re.fullmatch(r"(auditory|visual) (standard|oddball) stimulus presentation", kind):
+            task = match[1]
+            if onset in stimuli:
+                problems.append(f"{path.name}, line {number}: a second stimulus at {onset:g} s; the first is kept.")
+                continue
+            stimuli[onset] = {
+                "duration": _number(row["duration"]) or STIMULUS_SECONDS,
+                "stimulus": "target" if match[2] == "oddball" else "standard",
+                "used": True,
+            }
+            counts["stimuli"] += 1
+            counts["targets"] += match[2] == "oddball"
+            counts["unnamed"] += row["Response"] == "n/a"
+        elif kind.startswith("behavioral response time following"):
+            reactions[onset] = float(row["duration"])
+            counts["reaction_times"] += 1
+        elif kind == "n/a" and row["Stimulus"] in ("standard", "target", "n/a"):
+            stimulus = None if row["Stimulus"] == "n/a" else row["Stimulus"]
+            stimuli[onset] = {"duration": STIMULUS_SECONDS, "stimulus": stimulus, "used": False}
+            counts["excluded"] += 1
+        else:
+            raise DataError(f"{path}, line {number}: trial type {kind!r} is unknown; correct the row.")
+    for at, stimulus in shifted:
+        counts["shifted"] += 1
+        if at in stimuli:
+            counts["repeated"] += 1
+        else:
+            stimuli[at] = {"duration": STIMULUS_SECONDS, "stimulus": stimulus, "used": False}
+    events = _events(
+        (onset, about["duration"], task, about["stimulus"], reactions.get(onset), about["used"])
+        for onset, about in stimuli.items()
+    )
+    repaired = []
+    if shifted:
+        repaired.append(
+            f"{path.name}: {counts['shifted']} rows are shifted by three columns; {counts['repeated']} repeat a stimulus, "
+            f"{counts['shifted'] - counts['repeated']} are trials that were left out."
+        )
+    return Behaviour(events, tuple(repaired), (*problems, *_doubts(events, path.name)), counts)
+
+
+def read_behaviour(folder: str | Path, run: str) -> Behaviour:
+    """Read a run's trials from the legacy tree.
+
+    Parameters
+    ----------
+    folder : str or pathlib.Path
+        The subject's folder.
+    run : str
+        ``task001_run001`` and so on.
+
+    Returns
+    -------
+    Behaviour
+        Every stimulus of ``behav/…/behavdata.txt``, ``used`` for those that ``model/model001/onsets/…/cond001.txt``
+        (targets) and ``cond002.txt`` (standards) name: answered rightly, and clean. Without the table those two are all
+        there is; without either the events are empty and a problem says so.
+
+    Raises
+    ------
+    DataError
+        If a table cannot be understood, naming file and line.
+    """
+    folder = Path(folder)
+    task = TASKS.get(run.split("_")[0])
+    repaired: list[str] = []
+    onsets = folder / "model" / "model001" / "onsets" / run
+    clean = {
+        stimulus: _read_onsets(onsets / f"{name}.txt")
+        for name, stimulus in (("cond001", "target"), ("cond002", "standard"))
+        if (onsets / f"{name}.txt").is_file()
+    }
+    table = folder / "behav" / run / "behavdata.txt"
+    if table.is_file():
+        trials = _read_trials(table, repaired)
+        rows = []
+        for onset, answered, stimulus, reaction in trials:
+            named = [kind for kind, times in clean.items() if len(times) and np.abs(times - onset).min() < 0.05]
+            if clean:
+                stimulus, used = stimulus or (named[0] if named else None), bool(named)
+            else:
+                used = stimulus is not None and answered is not None and bool(answered) == (stimulus == "target")
+            rows.append((onset, STIMULUS_SECONDS, task, stimulus, reaction, used))
+    elif clean:
+        repaired.append(f"{run} has no behavdata.txt; the clean trials of its model files are all that is known.")
+        rows = [(t, STIMULUS_SECONDS, task, kind, None, True) for kind, times in clean.items() for t in times]
+    else:
+        return Behaviour(
+            pd.DataFrame(columns=EVENT_COLUMNS),
+            problems=(f"{run} has no trials (behav/{run}/behavdata.txt); the EEG's stimulus row may still hold them.",),
+        )
+    events = _events(rows)
+    return Behaviour(events, tuple(repaired), _doubts(events, run))
+
+
+def _read_trials(path: Path, repaired: list[str]) -> list[tuple]:
+    """Return onset, response (0, 1, None), stimulus and reaction time (None without one) of each row."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    names = lines[0].split() if lines else []
+    has_header = bool(names) and _number(names[0]) is None
+    if not has_header:
+        by_count = {2: ["TrialOnset", "RT"], 3: ["TrialOnset", "Response", "Stimulus"]}
+        names = by_count.get(len(names), ["TrialOnset", "Response", "Stimulus", "RT"])
+    columns = {name.lower(): place for place, name in enumerate(names)}
+    if "trialonset" not in columns:
+        raise DataError(f"{path}, line 1: no column TrialOnset among {', '.join(names)}; fetch the file again.")
+    trials = []
+    for number, line in enumerate(lines[int(has_header) :], start=1 + int(has_header)):
+        cells = line.split()
+        if not cells:
+            continue
+
+        def cell(name: str, cells: list[str] = cells) -> str | None:
+            place = columns.get(name)
+            return None if place is None or place >= len(cells) else cells[place]
+
+        onset = _number(cell("trialonset"))
+        if onset is None or len(cells) > len(names):
+            repaired.append(
+                f"{path.name} of {path.parent.name}, line {number}: {line.strip()!r} is no trial; left out."
+            )
+            continue
+        stimulus = (cell("stimulus") or "").lower()
+        reaction = _number(cell("rt"))
+        trials.append(
+            (
+                onset,
+                _number(cell("response")),
+                stimulus if stimulus in ("standard", "target") else None,
+                reaction if reaction is not None and reaction > 0 else None,
+            )
+        )
+    return trials
+
+
+def _read_onsets(path: Path) -> np.ndarray:
+    """Return the onsets (s) of a three-column file: onset, duration, weight."""
+    onsets = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        if line.strip():
+            onset = _number(line.split()[0])
+            if onset is None:
+                raise DataError(f"{path}, line {number}: {line.strip()!r} does not start with a time in s; correct it.")
+            onsets.append(onset)
+    return np.array(onsets)
+
+
+def _number(text: str | None) -> float | None:
+    """Return a finite number, or None for what stands for a missing one."""
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        return None
+    return value if np.isfinite(value) else None
+
+
+def _events(rows: Iterable[tuple]) -> pd.DataFrame:
+    """Make `Recording.events` of (onset, duration, task, stimulus, reaction time, used), in order of time."""
+    table = pd.DataFrame(
+        [
+            (
+                onset,
+                duration,
+                f"{task} {stimulus}" if task and stimulus else None,
+                reaction,
+                used and stimulus is not None,
+            )
+            for onset, duration, task, stimulus, reaction, used in rows
+        ],
+        columns=EVENT_COLUMNS,
+    )
+    types = {"onset": float, "duration": float, "response_time": float, "used": bool}
+    return table.astype(types).sort_values("onset", ignore_index=True)
+
+
+def _doubts(events: pd.DataFrame, name: str) -> tuple[str, ...]:
+    """Say what shows that a run went wrong: too few targets, stimuli on top of each other."""
+    doubts = []
+    used = events[events["used"]]
+    targets = int(used["trial_type"].str.endswith("target").sum())
+    if len(events) and targets < MIN_TARGET_SHARE * len(events):
+        doubts.append(f"{name} has {targets} usable targets among {len(events)} stimuli, where one in five is due.")
+    gap = events["onset"].diff().min()
+    if gap < STIMULUS_SECONDS:
+        doubts.append(
+            f"{name} has two stimuli {1000 * gap:.0f} ms apart, though one lasts {1000 * STIMULUS_SECONDS:.0f} ms."
+        )
+    return tuple(doubts)
+
+
+def decode_events(stimulus: np.ndarray, response: np.ndarray, sfreq: float) -> pd.DataFrame:
+    """Decode the marker rows of a run.
+
+    Parameters
+    ----------
+    stimulus, response : numpy.ndarray
+        Levels over time, shape (n_times,): 25 task on, 125 and 150 auditory standard and target, 225 and 250 visual
+        standard and target, 0 nothing; 100 button down.
+    sfreq : float
+        Samples per second.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of `Recording.events`. A level counts when two samples in a row have it, so that a ramp from 0 to 150 is
+        not taken for a standard on its way.
+
+    Raises
+    ------
+    DataError
+        If more than one sample in a hundred lies near none of the levels.
+    """
+    stimulus = np.asarray(stimulus, dtype=float)
+    known = np.array([0, *LEVELS])
+    nearest = known[np.abs(stimulus[:, None] - known).argmin(axis=1)]
+    # Half of the smallest step between levels.
+    strange = np.abs(stimulus - nearest) > 12.5
+    if strange.mean() > 0.01:
+        raise DataError(
+            f"{strange.mean():.0%} of the stimulus row lies near none of the levels 0, {', '.join(map(str, LEVELS))}: "
+            "it is not the stimulus row of this dataset."
+        )
+    nearest[strange] = -1
+    onsets, levels, lengths = _stretches(nearest)
+    presses, down, _ = _stretches(np.where(np.asarray(response, dtype=float) > RESPONSE_LEVEL / 2, 1, 0))
+    presses = presses[down == 1]
+    rows, running = [], False
+    shown = [(on, level, length) for on, level, length in zip(onsets, levels, lengths, strict=True) if level > 0]
+    for on, level, length in shown:
+        if level == 25:
+            if not running:
+                rows.append((on / sfreq, 0.0, LEVELS[level], np.nan, True))
+            running = True
+            continue
+        following = min((other for other, kind, _ in shown if other > on and kind > 25), default=len(stimulus))
+        answers = presses[(presses > on) & (presses < following)]
+        answer = (answers[0] - on) / sfreq if len(answers) else np.nan
+        rows.append((on / sfreq, length / sfreq, LEVELS[level], answer, True))
+    return pd.DataFrame(rows, columns=EVENT_COLUMNS)
+
+
+def _stretches(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return start, level and length of every stretch of at least two equal samples."""
+    edges = np.flatnonzero(np.diff(levels)) + 1
+    starts = np.concatenate([[0], edges])
+    lengths = np.diff(np.concatenate([starts, [len(levels)]]))
+    steady = lengths > 1
+    return starts[steady], levels[starts[steady]], lengths[steady]
