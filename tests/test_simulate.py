@@ -298,7 +298,7 @@ def test_the_default_quirks_stand_in_the_files(realistic):
 
 
 def test_the_other_quirks_can_be_planted(tmp_path):
-    root = simulator.simulate("sleep", tmp_path / "odd", scale="tiny", quirks=OTHER_QUIRKS)
+    root = simulator.simulate("sleep", tmp_path / "odd", scale="tiny", n_subjects=10, quirks=OTHER_QUIRKS["sleep"])
     planted = {e["quirk"]: e for e in json.loads((root / "simulated.json").read_text())["quirks"]}
 
     def eeg(quirk, suffix):
@@ -408,12 +408,12 @@ def test_a_killed_simulation_leaves_nothing_under_the_final_name(tmp_path):
 
 
 def test_a_failed_simulation_cleans_up(tmp_path, monkeypatch):
-    from eegfmri.datasets import simulate_sleep
+    from eegfmri.datasets import simulate_people
 
     def full(*_args, **_kwargs):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(simulate_sleep, "_write_image", full)
+    monkeypatch.setattr(simulate_people, "write_image", full)
     with pytest.raises(OSError, match="No space"):
         simulator.simulate("sleep", tmp_path / "sleep", scale="tiny", n_subjects=1, n_jobs=1)
     assert list(tmp_path.iterdir()) == []
@@ -493,7 +493,7 @@ def test_the_strong_preset_has_no_noise_and_triples_the_couplings():
 def test_a_file_at_the_scanner_rate_holds_the_same_brain(tmp_path):
     from scipy.signal import resample_poly
 
-    base = replace(SCALES["tiny"], n_subjects=1, n_sleep=0, rest_epochs=2)
+    base = replace(SCALES["sleep"]["tiny"], n_subjects=1, n_sleep=0, rest_epochs=2)
     files = {}
     for sfreq in (250.0, 5000.0):
         scale = replace(base, name=f"rate-{sfreq:g}", sfreq=sfreq)

@@ -1,12 +1,14 @@
 """Simulated recordings in the layouts of the real datasets, with the planted truth beside them.
 
 `simulate` writes a dataset, `ensure` makes it once under ``data/simulated`` and returns its folder. What is planted: sources
-(`simulate_sources`), their power over time (`simulate_activity`), the EEG (`simulate_eeg`) and the BOLD (`simulate_bold`)
-that follow from it; `simulate_sleep` writes the layout of ds003768. Parameters, with reasons and sources, stand in
-`simulate_parameters`. Whatever is random depends on the seed, the subject, the run and the purpose, and on nothing else:
-subject 3 is the same whether 4 or 40 are made, by one thread or by many.
+(`simulate_sources`), their power over time (`simulate_activity`), responses to stimuli (`simulate_stimuli`), what the body
+does (`simulate_body`), the EEG (`simulate_eeg`) with the scanner's artefacts (`simulate_artefacts`), and the BOLD
+(`simulate_bold`); `simulate_sleep`, `simulate_oddball` and `simulate_rest` write the layouts. Parameters, with reasons and
+sources, stand in `simulate_parameters`. Whatever is random depends on the seed, the subject, the run and the purpose, and on
+nothing else: subject 3 is the same whether 4 or 40 are made, by one thread or by many.
 """
 
+import importlib
 import importlib.metadata
 import os
 import shutil
@@ -22,8 +24,12 @@ from eegfmri.errors import DataError, RequestError
 
 SIMULATION_FILE = "simulated.json"
 
-#: Datasets whose layout can be written.
-SIMULATED_DATASETS = ("sleep",)
+#: Modules that write a dataset's layout.
+LAYOUTS = {
+    "sleep": "eegfmri.datasets.simulate_sleep",
+    "oddball": "eegfmri.datasets.simulate_oddball",
+    "rest": "eegfmri.datasets.simulate_rest",
+}
 
 _LIBRARIES = ("numpy", "scipy", "mne", "nilearn")
 
@@ -44,12 +50,12 @@ def simulate(
 
     Parameters
     ----------
-    dataset : {"sleep"}
+    dataset : {"sleep", "oddball", "rest"}
         Whose layout to write.
     dest : str or pathlib.Path
         Folder to make; it appears when everything is written, or not at all.
     scale : str or Scale
-        ``tiny`` (for tests), ``small`` (250 Hz, 32 x 32 x 16) or ``full`` (5000 Hz, 80 x 80 x 35).
+        ``tiny`` (for tests), ``small`` (EEG at 250 Hz, volumes of 32 x 32 x 16) or ``full`` (the real numbers).
     preset : str or Preset
         ``realistic`` or ``strong``.
     seed : int
@@ -57,9 +63,9 @@ def simulate(
     n_subjects : int or None
         People; the scale's number if None.
     labels_dir : str or pathlib.Path or None
-        Folder of real label tables: their stages are used, subject by subject, instead of drawn ones.
+        Folder of real label tables: their stages are used, subject by subject, instead of drawn ones (sleep).
     quirks : iterable of str or None
-        Which quirks of the real files to plant; `simulate_parameters.DEFAULT_QUIRKS` if None.
+        Which quirks of the real files to plant; those of the dataset in `simulate_parameters.DEFAULT_QUIRKS` if None.
     n_jobs : int or None
         Threads; as many as cores, at most 4, if None.
 
@@ -71,22 +77,25 @@ def simulate(
     Raises
     ------
     RequestError
-        If an argument is unknown or out of range, or ``dest`` exists and is not empty.
+        If an argument is unknown, out of range or of another dataset, or ``dest`` exists and is not empty.
     """
     scale, preset = _resolve(dataset, scale, preset, n_subjects)
-    quirks = _check_quirks(quirks)
+    quirks = _check_quirks(dataset, quirks)
     dest = Path(dest)
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
         raise RequestError(f"{dest} exists and is not empty: name a new folder for the simulated recordings.")
-    stages_from = _stages_from(labels_dir, seed, scale)
     if labels_dir is not None:
-        quirks = tuple(quirk for quirk in quirks if quirk != "doubtful_labels")  # real tables bring their own
+        if dataset != "sleep":
+            raise RequestError(f"labels_dir is given for the dataset {dataset!r}: only sleep has label tables.")
+        # real tables bring their own
+        quirks = tuple(quirk for quirk in quirks if quirk not in ("doubtful_labels", "rare_labels"))
+    stages_from = _stages_from(labels_dir, seed, scale) if dataset == "sleep" else {}
     dest.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".part-{dest.name}-", dir=dest.parent))
     try:
         temporary.chmod(0o755)
         digest = _digest(dataset, scale, preset, seed, labels_dir, quirks)
-        _write_sleep(temporary, scale, preset, seed, digest, stages_from, quirks, n_jobs or min(4, os.cpu_count() or 1))
+        _write(dataset, temporary, scale, preset, seed, digest, stages_from, quirks, n_jobs or min(4, os.cpu_count() or 1))
         if dest.exists():
             dest.rmdir()
         os.replace(temporary, dest)
@@ -128,7 +137,7 @@ def ensure(
 
     key = simulation_digest(dataset, scale=scale, preset=preset, seed=seed, n_subjects=n_subjects)
     folder = data_dir() / "simulated"
-    dest = folder / f"{dataset}-{get_scale(scale).name}-{key}"
+    dest = folder / f"{dataset}-{get_scale(scale, dataset).name}-{key}"
     if (dest / SIMULATION_FILE).is_file():
         return dest
     folder.mkdir(parents=True, exist_ok=True)
@@ -153,7 +162,7 @@ def simulation_digest(
     Nothing heavy is imported, so it costs milliseconds.
     """
     scale, preset = _resolve(dataset, scale, preset, n_subjects)
-    return _digest(dataset, scale, preset, seed, None, _check_quirks(None))
+    return _digest(dataset, scale, preset, seed, None, _check_quirks(dataset, None))
 
 
 def read_truth(root: str | Path) -> dict:
@@ -168,7 +177,7 @@ def read_truth(root: str | Path) -> dict:
     -------
     dict
         ``simulated.json``: ``subjects`` → subject → latency, couplings and ``runs`` → run → stages, lead-in, and the
-        arrays ``power``, ``bold`` and ``motion``, memory-mapped; ``truth`` → bands, regions, couplings.
+        arrays ``power``, ``bold``, ``motion`` and ``trials``, memory-mapped; ``truth`` → bands, regions, couplings.
 
     Raises
     ------
@@ -181,28 +190,31 @@ def read_truth(root: str | Path) -> dict:
     document = cache.read_json(root / SIMULATION_FILE)
     for subject in document["subjects"].values():
         for run in subject["runs"].values():
-            for kind in ("power", "bold", "motion"):
+            for kind in ("power", "bold", "motion", "trials"):
                 if kind in run:
                     run[kind] = cache.load_array(root / run[kind])
     return document
 
 
 def _resolve(dataset: str, scale, preset, n_subjects: int | None) -> tuple[Scale, Preset]:
-    if dataset not in SIMULATED_DATASETS:
-        raise RequestError(f"No simulator for dataset {dataset!r}: choose {', '.join(SIMULATED_DATASETS)}.")
-    scale, preset = get_scale(scale), get_preset(preset)
+    if dataset not in LAYOUTS:
+        raise RequestError(f"No simulator for dataset {dataset!r}: choose {', '.join(LAYOUTS)}.")
+    scale, preset = get_scale(scale, dataset), get_preset(preset)
     if n_subjects is not None:
-        if not 1 <= n_subjects <= 99:
-            raise RequestError(f"n_subjects is {n_subjects}: give a number from 1 to 99.")
+        # the tree of rest has 16 names and no rule for more
+        most = 16 if dataset == "rest" else 99
+        if not 1 <= n_subjects <= most:
+            raise RequestError(f"n_subjects is {n_subjects}: give a number from 1 to {most}.")
         scale = replace(scale, n_subjects=n_subjects)
     return scale, preset
 
 
-def _check_quirks(quirks: Iterable[str] | None) -> tuple[str, ...]:
-    chosen = DEFAULT_QUIRKS if quirks is None else tuple(dict.fromkeys(quirks))
+def _check_quirks(dataset: str, quirks: Iterable[str] | None) -> tuple[str, ...]:
+    chosen = DEFAULT_QUIRKS[dataset] if quirks is None else tuple(dict.fromkeys(quirks))
+    known = (*DEFAULT_QUIRKS[dataset], *OTHER_QUIRKS[dataset])
     for quirk in chosen:
-        if quirk not in (*DEFAULT_QUIRKS, *OTHER_QUIRKS):
-            raise RequestError(f"No quirk {quirk!r}: choose from {', '.join((*DEFAULT_QUIRKS, *OTHER_QUIRKS))}.")
+        if quirk not in known:
+            raise RequestError(f"No quirk {quirk!r} of {dataset}: choose from {', '.join(known)}.")
     return chosen
 
 
@@ -210,7 +222,9 @@ def _digest(dataset, scale: Scale, preset: Preset, seed: int, labels_dir, quirks
     here = Path(__file__).resolve().parent
     sources = sorted([*here.glob("simulate*.py"), here / "stage_sequences.py"])
     code = [(path.name, path.read_text(encoding="utf-8")) for path in sources]
-    if labels_dir is None:
+    if dataset != "sleep":
+        stages = None
+    elif labels_dir is None:
         from eegfmri.project import data_dir
 
         stages = (data_dir() / "sleep_stage_statistics.json").read_text(encoding="utf-8")
@@ -237,7 +251,8 @@ def _stages_from(labels_dir, seed: int, scale: Scale) -> dict:
     return {"tables": tables}
 
 
-def _write_sleep(
+def _write(
+    dataset: str,
     root: Path,
     scale: Scale,
     preset: Preset,
@@ -251,37 +266,47 @@ def _write_sleep(
     from joblib import Parallel, delayed
     from threadpoolctl import threadpool_limits
 
-    from eegfmri.datasets import simulate_sleep as sleep
+    from eegfmri.datasets import simulate_people
+
+    layout = importlib.import_module(LAYOUTS[dataset])
 
     def generator(*names: str) -> np.random.Generator:
         return np.random.default_rng([seed, zlib.crc32("/".join(names).encode())])
 
     # runs are the unit of parallel work; one BLAS thread each keeps them from crowding, and bits from depending on cores
     with threadpool_limits(1):
-        people = [sleep.make_person(i, preset, scale, generator, stages_from) for i in range(scale.n_subjects)]
-        planned = sleep.plan_quirks(people, quirks, scale)
-        sleep.write_root(root, preset, scale, seed, digest, "wrong_sidecar_rate" in quirks)
+        people = layout.make_people(preset, scale, generator, stages_from)
+        planned = layout.plan_quirks(people, quirks, scale)
+        everywhere = {entry["quirk"] for entry in planned if entry["subject"] is None}
+        layout.write_root(root, preset, scale, seed, digest, everywhere)
+        own = {
+            person.subject: {entry["quirk"]: entry["run"] for entry in planned if entry["subject"] == person.subject}
+            for person in people
+        }
+        parallel = Parallel(n_jobs=n_jobs, prefer="threads")
+        written = parallel(
+            delayed(layout.write_person)(root, preset, scale, person, generator, own[person.subject]) for person in people
+        )
         jobs = []
-        for person in people:
-            own = {entry["quirk"]: entry["run"] for entry in planned if entry["subject"] == person.subject}
-            sleep.write_labels(root, person, own)
-            for run in person.runs:
-                jobs.append((person, run, {quirk for quirk, name in own.items() if name == run.name}))
-        facts = Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(sleep.write_run)(root, preset, scale, person, run, generator, here) for person, run, here in jobs
+        for person, runs in zip(people, written, strict=True):
+            for run in runs:
+                here = {quirk for quirk, name in own[person.subject].items() if name in (run.name, None)}
+                jobs.append((person, run, here | everywhere))
+        facts = parallel(
+            delayed(layout.write_run)(root, preset, scale, person, run, generator, here) for person, run, here in jobs
         )
     runs: dict[str, dict] = {person.subject: {} for person in people}
     for (person, run, _), found in zip(jobs, facts, strict=True):
         runs[person.subject][run.name] = found
     document = {
         "schema": 1,
-        "dataset": "sleep",
+        "dataset": dataset,
         "scale": scale.name,
         "preset": preset.name,
         "seed": seed,
         "digest": digest,
         "quirks": planned,
-        "subjects": {p.subject: sleep.describe_person(p, preset, runs[p.subject]) for p in people},
-        "truth": sleep.describe_model(preset),
+        "subjects": {p.subject: simulate_people.describe_person(p, runs[p.subject]) for p in people},
+        "truth": simulate_people.describe_model(preset),
     }
     cache.write_json(root / SIMULATION_FILE, document)

@@ -117,6 +117,7 @@ def plant(
     start: float,
     stop: float,
     rng: np.random.Generator,
+    state_gain: dict[str, float] | None = None,
 ) -> Activity:
     """Plant the power of one run.
 
@@ -134,6 +135,8 @@ def plant(
         First and last time in s from the first volume.
     rng : numpy.random.Generator
         Source of chance.
+    state_gain : dict of str to float or None
+        Factor on the power of a band in this run (alpha, where eyes are open).
 
     Returns
     -------
@@ -151,7 +154,8 @@ def plant(
         fluctuation = preset.fluctuation * mixed_noise(
             regions, preset, preset.fluctuation_shares, n_samples, rng, shared
         )
-        power[band] = np.exp(log_gain + fluctuation - preset.fluctuation**2 / 2).astype(np.float32)
+        factor = (state_gain or {}).get(band, 1.0)
+        power[band] = (factor * np.exp(log_gain + fluctuation - preset.fluctuation**2 / 2)).astype(np.float32)
     spindles = _events(weights, preset.spindles_per_minute, preset.spindle_seconds, rng)
     power["sigma"] += _spread(regions, {"sensorimotor": 1, "frontal": 0.8, "parietal": 0.8, "thalamus": 1, "": 0.3}) * (
         preset.spindle_gain * spindles

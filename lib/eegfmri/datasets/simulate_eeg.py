@@ -10,11 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from eegfmri.datasets.simulate_activity import POWER_RATE, Activity, Traits
-from eegfmri.datasets.simulate_parameters import BANDS, GROUPS, Preset
+from eegfmri.datasets.simulate_artefacts import MODEL_RATE, Gradient, motion_voltage, pulse_artefact
+from eegfmri.datasets.simulate_body import Body
+from eegfmri.datasets.simulate_parameters import BANDS, GROUPS, Acquisition, Preset
 from eegfmri.datasets.simulate_sources import Head, Regions
-
-#: Rate in Hz at which brain, eyes and heart are simulated; files have a multiple of it.
-MODEL_RATE = 125.0
 
 #: Spread of a spindle's spectrum around its frequency in Hz.
 SPINDLE_WIDTH = 0.6
@@ -25,28 +24,41 @@ _MARGIN_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Slow:
-    """A run's EEG at `MODEL_RATE`, before sensors.
+    """A run's EEG at `MODEL_RATE`, before sensors and scanner.
 
     Attributes
     ----------
-    eeg : numpy.ndarray
-        Shape (n_channels, n_times): scalp channels, then EOG, then ECG, volts.
-    beats : numpy.ndarray
-        Times of heart beats in s from the first volume.
+    start : float
+        Time of the first sample in s from the first volume.
+    scalp : numpy.ndarray
+        Shape (n_channels, n_times), volts against the reference: brain, eyes, heart's field, motion in the magnet.
+    pulse : numpy.ndarray
+        Shape (n_channels, n_times), volts: pulse artefact, kept apart because exports are corrected for it.
+    blinks, gaze : numpy.ndarray
+        Shape (n_times,), volts: what a vertical and a horizontal electrooculogram see.
+    heart : numpy.ndarray
+        Shape (n_times,), volts: electrocardiogram.
     """
 
-    eeg: np.ndarray
-    beats: np.ndarray
+    start: float
+    scalp: np.ndarray
+    pulse: np.ndarray
+    blinks: np.ndarray
+    gaze: np.ndarray
+    heart: np.ndarray
 
 
 def make_eeg(
     preset: Preset,
     regions: Regions,
+    acquisition: Acquisition,
     head: Head,
     traits: Traits,
     activity: Activity,
+    body: Body,
     start: float,
     rng: np.random.Generator,
+    evoked: np.ndarray | None = None,
 ) -> Slow:
     """Make a run's EEG from its planted power.
 
@@ -54,19 +66,23 @@ def make_eeg(
     ----------
     preset : Preset
         Strengths.
-    regions, head, traits : Regions, Head, Traits
-        Sources, fields, the person.
+    regions, acquisition, head, traits : Regions, Acquisition, Head, Traits
+        Sources, whether eyes are open, fields, the person.
     activity : Activity
         Planted power; it may begin before the EEG does.
+    body : Body
+        Heart beats, breath and head motion, on the same grid as the power.
     start : float
         First time of the EEG in s from the first volume (negative: the lead-in).
     rng : numpy.random.Generator
         Source of chance.
+    evoked : numpy.ndarray or None
+        Shape (n_regions, n_times) at `MODEL_RATE` from ``start`` on: dipole moments of evoked responses, nAm.
 
     Returns
     -------
     Slow
-        Signals and heart beats.
+        Signals.
     """
     skipped = round((start - activity.start) * POWER_RATE)
     n_power = activity.stage_weights.shape[1] - skipped
@@ -80,19 +96,24 @@ def make_eeg(
         source = _carriers(preset, regions, traits, band, n_times, rng)
         source *= _upsample_linear(envelope, upsampling)
         scalp += (head.lead_field * moment).astype(np.float32) @ source
+    if evoked is not None:
+        scalp += (head.lead_field * 1e-9).astype(np.float32) @ evoked[:, :n_times].astype(np.float32)
     scalp += _background(preset, head, traits, n_times, rng)
 
     times = start + np.arange(n_times) / MODEL_RATE
-    power_times = activity.times
-    eyes = _eyes(preset, activity, times, power_times, rng)
-    scalp += np.outer(head.eye_field, 0.5 * eyes).astype(np.float32)
-    eog = eyes + 0.3 * (scalp[0] + scalp[1])
-
-    rate = np.interp(times, power_times, activity.by_stage(preset.heart_rate)) + traits.heart_rate_offset
-    beats, waves = _heart(rate, times, rng)
+    blinks, gaze = _eyes(preset, acquisition, activity, times, rng)
+    scalp += np.outer(head.eye_field, 0.5 * (blinks + gaze)).astype(np.float32)
+    waves = _heart(body.beats, times)
     scalp += np.outer(head.heart_field, preset.cardiac_field * 1e-6 * waves).astype(np.float32)
-    ecg = preset.r_peak * 1e-6 * waves
-    return Slow(np.vstack([scalp, eog, ecg]).astype(np.float32), beats)
+    scalp += motion_voltage(preset, head, body, times, rng)
+    return Slow(
+        start,
+        scalp,
+        pulse_artefact(preset, head, body.beats, times, rng),
+        blinks,
+        gaze,
+        preset.r_peak * 1e-6 * waves,
+    )
 
 
 def _carriers(
@@ -169,36 +190,32 @@ def _background(preset: Preset, head: Head, traits: Traits, n_times: int, rng: n
 
 
 def _eyes(
-    preset: Preset, activity: Activity, times: np.ndarray, power_times: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """Blinks and slow rolling movements at the EOG channel, shape (n_times,), volts."""
+    preset: Preset, acquisition: Acquisition, activity: Activity, times: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Blinks and slow rolling movements as electrodes beside the eyes see them, each of shape (n_times,), volts."""
     from scipy.signal import butter, sosfiltfilt
 
+    power_times = activity.times
     slow = sosfiltfilt(
         butter(2, (0.1, 0.5), "bandpass", fs=POWER_RATE, output="sos"), rng.standard_normal(len(power_times))
     )
     slow *= activity.by_stage(preset.slow_eye_movement) / slow.std()
-    eyes = np.interp(times, power_times, slow)
-    rate = np.interp(times, power_times, activity.by_stage(preset.blinks_per_minute)) / 60 / MODEL_RATE
+    gaze = np.interp(times, power_times, slow)
+    per_minute = dict(preset.blinks_per_minute)
+    if acquisition.eyes_open and per_minute["W"]:
+        per_minute["W"] = preset.eyes_open_blinks
+    rate = np.interp(times, power_times, activity.by_stage(per_minute)) / 60 / MODEL_RATE
     width = int(0.4 * MODEL_RATE)
-    blink = np.hanning(width) ** 2
+    shape = np.hanning(width) ** 2
+    blinks = np.zeros(len(times))
     for sample in np.flatnonzero(rng.random(len(times)) < rate):
         span = slice(sample, min(sample + width, len(times)))
-        eyes[span] += preset.blink * rng.uniform(0.7, 1.3) * blink[: span.stop - span.start]
-    return eyes * 1e-6
+        blinks[span] += preset.blink * rng.uniform(0.7, 1.3) * shape[: span.stop - span.start]
+    return blinks * 1e-6, gaze * 1e-6
 
 
-def _heart(rate: np.ndarray, times: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Beats (s) and an electrocardiogram with R peaks of 1, shape (n_times,); the rate (per minute) breathes and wanders."""
-    phase = rng.uniform(0, 2 * np.pi)
-    beats, time = [], times[0] + rng.uniform(0, 1)
-    while time < times[-1]:
-        beats.append(time)
-        now = np.interp(time, times, rate) + 3 * np.sin(2 * np.pi * 0.25 * time + phase) + rng.normal(0, 1.5)
-        time += 60 / max(now, 35.0)
-    beats = np.array(beats)
-    impulses = np.zeros(len(times))
-    np.add.at(impulses, np.clip(np.round((beats - times[0]) * MODEL_RATE).astype(int), 0, len(times) - 1), 1.0)
+def _heart(beats: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """An electrocardiogram with R peaks of 1, shape (n_times,)."""
     t = np.arange(-0.3, 0.5, 1 / MODEL_RATE)
     wave = sum(
         height * np.exp(-0.5 * ((t - at) / width) ** 2)
@@ -211,23 +228,46 @@ def _heart(rate: np.ndarray, times: np.ndarray, rng: np.random.Generator) -> tup
         )
     )
     centre = round(0.3 * MODEL_RATE)
-    course = np.convolve(impulses, wave)[centre : centre + len(times)]
-    return beats, course
+    course = np.convolve(_impulses(beats, times, np.ones(len(beats))), wave)
+    return course[centre : centre + len(times)]
 
 
-def pieces(preset: Preset, slow: Slow, sfreq: float, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Bring a run to the file's rate and add the sensors, piece by piece.
+def _impulses(at: np.ndarray, times: np.ndarray, heights: np.ndarray) -> np.ndarray:
+    """One impulse per event inside the span of ``times``."""
+    samples = np.round((at - times[0]) * MODEL_RATE).astype(int)
+    inside = (samples >= 0) & (samples < len(times))
+    impulses = np.zeros(len(times))
+    np.add.at(impulses, samples[inside], heights[inside])
+    return impulses
+
+
+def pieces(
+    preset: Preset,
+    acquisition: Acquisition,
+    slow: np.ndarray,
+    sfreq: float,
+    rng: np.random.Generator,
+    gradient: Gradient | None = None,
+    spare: int = 0,
+) -> Iterator[np.ndarray]:
+    """Bring a run to the file's rate and add the sensors and the scanner, piece by piece.
 
     Parameters
     ----------
     preset : Preset
         Sensor noise and mains.
-    slow : Slow
-        The run at `MODEL_RATE`.
+    acquisition : Acquisition
+        Frequency of the mains.
+    slow : numpy.ndarray
+        Shape (n_channels, n_times): the run at `MODEL_RATE`, volts.
     sfreq : float
         Rate of the file in Hz, a multiple of `MODEL_RATE`.
     rng : numpy.random.Generator
         Source of chance.
+    gradient : Gradient or None
+        Gradient artefact at the file's rate, for as many channels.
+    spare : int, default=0
+        Channels at the end without sensor noise and mains (levels of markers).
 
     Yields
     ------
@@ -237,26 +277,26 @@ def pieces(preset: Preset, slow: Slow, sfreq: float, rng: np.random.Generator) -
     from scipy.signal import resample_poly
 
     factor = round(sfreq / MODEL_RATE)
-    n_channels, n_slow = slow.eeg.shape
+    n_channels, n_slow = slow.shape
     size, margin = int(_PIECE_SECONDS * MODEL_RATE), int(_MARGIN_SECONDS * MODEL_RATE)
-    phases = rng.uniform(0, 2 * np.pi, (n_channels, 1))
-    hum = preset.mains * 1e-6 * rng.uniform(0.5, 1.5, (n_channels, 1))
+    noisy = n_channels - spare
+    phases = rng.uniform(0, 2 * np.pi, (noisy, 1))
+    hum = preset.mains * 1e-6 * rng.uniform(0.5, 1.5, (noisy, 1))
     for begin in range(0, n_slow, size):
         end = min(begin + size, n_slow)
         low, high = max(0, begin - margin), min(n_slow, end + margin)
-        fine = (
-            resample_poly(slow.eeg[:, low:high], factor, 1, axis=1, padtype="line")
-            if factor > 1
-            else slow.eeg[:, low:high]
-        )
+        fine = resample_poly(slow[:, low:high], factor, 1, axis=1, padtype="line") if factor > 1 else slow[:, low:high]
         piece = fine[:, (begin - low) * factor : (end - low) * factor].astype(np.float32)
         # white noise of a fixed density: a file with a higher rate holds more of it
-        noise = preset.sensor_noise * 1e-6 * np.sqrt(sfreq / 250.0)
+        noise = np.float32(preset.sensor_noise * 1e-6 * np.sqrt(sfreq / 250.0))
         if noise:
-            piece += noise * rng.standard_normal(piece.shape, dtype=np.float32)
+            piece[:noisy] += noise * rng.standard_normal((noisy, piece.shape[1]), dtype=np.float32)
         if preset.mains:
             times = (begin * factor + np.arange(piece.shape[1])) / sfreq
-            angle = 2 * np.pi * 60.0 * times
+            angle = 2 * np.pi * acquisition.mains * times
             # sin(a + b) from two rows instead of one sine per sample and channel
-            piece += (hum * np.cos(phases) * np.sin(angle) + hum * np.sin(phases) * np.cos(angle)).astype(np.float32)
+            waves = np.stack([np.sin(angle), np.cos(angle)]).astype(np.float32)
+            piece[:noisy] += np.hstack([hum * np.cos(phases), hum * np.sin(phases)]).astype(np.float32) @ waves
+        if gradient is not None:
+            gradient.add_to(piece, begin * factor)
         yield piece

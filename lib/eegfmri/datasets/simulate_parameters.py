@@ -3,7 +3,8 @@
 Two presets were fixed before any method was run on what they make, and are not tuned to anybody's score. ``realistic``
 takes values from the literature and is used for every result in the book. ``strong`` removes noise, artefacts and motion
 and couples the modalities strongly; tests use it to show that a method can learn at all. A scale says how many people and
-how large the files are, and changes nothing of the model.
+how large the files are, and changes nothing of the model but one thing: the scanner's artefacts are in the EEG only where the
+files have the recorder's own rate, since they cannot be represented at 250 Hz.
 
 Sources are BibTeX keys of the book's bibliography; an assumption that no source fixes says so in its reason.
 """
@@ -201,6 +202,121 @@ class Preset:
         "debener2008",
     )
 
+    eyes_open_alpha: float = _given(
+        0.45,
+        "Alpha power with eyes open relative to eyes closed, for the rest and oddball datasets, whose people look at a screen. "
+        "Factor assumed.",
+        "berger1929",
+        "barry2007",
+    )
+    eyes_open_blinks: float = _given(15.0, "Blinks per minute with eyes open.", "bentivoglio1997")
+
+    # what the scanner and the body do to the EEG
+    gradient_peak: float = _given(
+        3000.0, "Peak of the gradient artefact in a cap's channels, uV: the order of millivolts.", "allen2000"
+    )
+    gradient_peak_twisted: float = _given(
+        300.0,
+        "The same in bipolar pairs with twisted leads, uV; it must fit the recorder's range of 800 uV. Value assumed.",
+        "goldman2000",
+    )
+    gradient_change: float = _given(
+        0.04,
+        "Relative change of the gradient artefact's shape per mm or degree of head motion: wires move in the field. Assumed.",
+        "allen2000",
+    )
+    pulse_peak: float = _given(
+        60.0, "Peak of the pulse artefact (ballistocardiogram) over channels at 3 T, uV.", "debener2008", "allen1998"
+    )
+    pulse_delay: float = _given(0.21, "Delay of its peak after the R peak, s.", "allen1998")
+    pulse_spread: float = _given(
+        0.15, "Relative spread of its size from beat to beat. Value assumed.", "debener2008"
+    )
+    pulse_left: float = _given(
+        0.10,
+        "Share of its amplitude left in exports that were corrected for it (rest). Assumed.",
+        "debener2008",
+    )
+    motion_field: float = _given(
+        25.0,
+        "Voltage induced by a turning head, uV per degree per second over channels: the same motion that moves the image. "
+        "Value assumed.",
+        "masterton2007",
+    )
+    nods_per_minute: float = _given(0.25, "Sudden small head movements per minute. Assumed.", "masterton2007")
+    nod: float = _given(
+        0.25, "Their size: standard deviation of the excursion per axis, mm or degrees. Assumed.", "friston1996"
+    )
+    breath_motion: float = _given(
+        0.03, "Amplitude of head motion with each breath along the scanner's axis, mm. Assumed.", "birn2006"
+    )
+    breath_field: float = _given(3.0, "Amplitude of the slow sway of the EEG with each breath, uV. Assumed.")
+    breath_depth_spread: float = _given(
+        0.25, "Relative spread of the depth of breathing over tens of seconds. Value assumed.", "birn2006"
+    )
+
+    # responses to stimuli (oddball)
+    reaction_time: dict = _given(
+        {"auditory": (0.395, 0.14, 0.21), "visual": (0.392, 0.09, 0.14)},
+        "Median (s), and spread of log reaction time between people and within, as in the dataset's published tables.",
+        "walz2013",
+    )
+    missed: float = _given(0.023, "Share of trials left out by the dataset's authors, as in its tables.", "walz2013")
+    evoked_moment: dict = _given(
+        {
+            "auditory": {"temporal": -12.0},
+            "visual": {"occipital": 9.0},
+            "target": {"parietal": 11.0, "default": 7.0},
+        },
+        "Dipole moment per region at the peak of the response, nAm: an early sensory one to every stimulus (100 ms), and a "
+        "late positive one over parietal cortex to targets (P3), which gives 5 to 15 uV at Pz. Values assumed.",
+        "naatanen1987",
+        "dirusso2002",
+        "polich2007",
+    )
+    evoked_delay: dict = _given(
+        {"auditory": (0.100, 0.025), "visual": (0.110, 0.025), "target": (0.380, 0.090)},
+        "Time of the peak after the stimulus and half width (Gaussian), s.",
+        "naatanen1987",
+        "dirusso2002",
+        "polich2007",
+    )
+    late_with_reaction: float = _given(
+        0.5, "Seconds by which the late response moves per second of reaction time. Value assumed.", "kutas1977"
+    )
+    trial_spread: float = _given(
+        0.3, "Spread of the size of single responses, shared by the EEG and the BOLD response to a target. Assumed.", "polich2007"
+    )
+    desynchronisation: float = _given(
+        0.4,
+        "Share of posterior alpha power lost 0.5 s after a target; half of it after a standard. Value assumed.",
+        "pfurtscheller1999",
+    )
+    evoked_bold: dict = _given(
+        {
+            "auditory": {"temporal": 0.25},
+            "visual": {"occipital": 0.25},
+            "target": {
+                "temporal": 0.10,
+                "parietal": 0.35,
+                "frontal": 0.30,
+                "sensorimotor": 0.30,
+                "limbic": 0.15,
+                "thalamus": 0.30,
+                "default": -0.15,
+            },
+        },
+        "Peak of the BOLD response to one stimulus, percent: sensory cortex to every stimulus of its sense, an attention "
+        "network to targets, the default mode negatively. Places and signs from the source, sizes assumed.",
+        "linden1999",
+    )
+    reaction_bold: dict = _given(
+        {"frontal": 0.12, "limbic": 0.12, "parietal": 0.06},
+        "What one standard deviation of log reaction time adds to it, percent: slow answers go with more BOLD in frontal and "
+        "cingulate cortex. Sizes assumed.",
+        "yarkoni2009",
+    )
+
     # coupling and BOLD
     coupling: dict = _given(
         {
@@ -271,6 +387,9 @@ class Preset:
     breaths_per_minute: tuple[float, float] = _given(
         (15.0, 2.0), "Mean and spread between people of the breathing rate.", "birn2006"
     )
+    breath_depth_bold: float = _given(
+        0.2, "BOLD change over the whole brain with the slowly varying depth of breathing, percent.", "birn2006"
+    )
     drift: float = _given(
         1.0,
         "Standard deviation over the brain of the scanner drift by the end of a run, percent.",
@@ -319,9 +438,87 @@ STRONG = replace(
     drift=0.0,
     translation=0.0,
     rotation=0.0,
+    gradient_peak=0.0,
+    gradient_peak_twisted=0.0,
+    pulse_peak=0.0,
+    motion_field=0.0,
+    nods_per_minute=0.0,
+    breath_motion=0.0,
+    breath_field=0.0,
+    breath_depth_bold=0.0,
+    trial_spread=0.0,
+    missed=0.0,
 )
 
 PRESETS = MappingProxyType({"realistic": REALISTIC, "strong": STRONG})
+
+
+# fmt: off
+_SLEEP_CHANNELS = (
+    "Fp1", "Fp2", "F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2",
+    "F7", "F8", "T7", "T8", "P7", "P8", "Fz", "Cz", "Pz", "Oz",
+    "FC1", "FC2", "CP1", "CP2", "FC5", "FC6", "CP5", "CP6", "TP9", "TP10",
+)
+_ODDBALL_CHANNELS = (
+    "Fp1", "Fp2", "AF3", "AF4", "F7", "F3", "Fz", "F4", "F8", "FC5", "FC1", "FC2", "FC6", "T7", "C3", "Cz", "C4", "T8",
+    "CP5", "CP1", "CP2", "CP6", "P7", "P3", "Pz", "P4", "P8", "PO7", "PO3", "PO4", "PO8", "O1", "Oz", "O2", "LM", "RM",
+)
+_REST_CHANNELS = (
+    *_SLEEP_CHANNELS,
+    "POz", "AF3", "AF4", "FC3", "FC4", "CP3", "CP4", "PO3", "PO4", "F5", "F6", "C5", "C6", "P5", "P6", "AF7", "AF8",
+    "FT7", "FT8", "TP7", "TP8", "PO7", "PO8", "FT9", "FT10", "P9", "P10", "PO9", "PO10", "O9", "O10", "Fpz", "CPz",
+)
+# fmt: on
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """How a dataset was measured; facts of the dataset, the same at every scale.
+
+    Attributes
+    ----------
+    t_r : float
+        Repetition time in s.
+    field_of_view : tuple of float
+        Extent of a volume (x, y, z) in mm.
+    slice_order : {"descending", "ascending", "interleaved"}
+        Order of the slices in time; interleaved: ascending, even slices first.
+    scan_seconds : float
+        Seconds from the first slice of a volume to its last.
+    channels : tuple of str
+        Electrodes on the scalp.
+    reference : tuple of str
+        Electrodes whose mean is the reference.
+    mains : float
+        Frequency of the mains in Hz.
+    eyes_open : bool
+        Whether people look at something.
+    """
+
+    t_r: float
+    field_of_view: tuple[float, float, float]
+    slice_order: str
+    scan_seconds: float
+    channels: tuple[str, ...]
+    reference: tuple[str, ...]
+    mains: float
+    eyes_open: bool
+
+
+ACQUISITIONS = MappingProxyType(
+    {
+        "sleep": Acquisition(
+            2.1, (240.0, 240.0, 140.0), "descending", 2.02, _SLEEP_CHANNELS, ("FCz",), mains=60.0, eyes_open=False
+        ),
+        # 32 slices in 2 s without a pause; the order inside the file is said to be plain, its direction is our reading
+        "oddball": Acquisition(
+            2.0, (192.0, 192.0, 128.0), "ascending", 1.9375, _ODDBALL_CHANNELS, ("LM", "RM"), mains=60.0, eyes_open=True
+        ),
+        "rest": Acquisition(
+            2.16, (211.2, 211.2, 120.0), "interleaved", 2.088, _REST_CHANNELS, ("FCz",), mains=50.0, eyes_open=True
+        ),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -338,48 +535,133 @@ class Scale:
         Sampling rate of the EEG files in Hz, a multiple of 125.
     matrix : tuple of int
         Voxels per axis of one volume.
+    t1_matrix : tuple of int or None
+        Voxels per axis of the anatomical image; None: no anatomical image.
+    scanner_artefacts : bool
+        Whether the EEG of sleep holds gradient and pulse artefacts, as its real files do at 5000 Hz.
     n_rest, n_sleep : int
-        Runs of each kind per person.
+        Runs of each kind per person (sleep).
     rest_epochs, sleep_epochs : int
-        Scored epochs of 30 s per run.
+        Scored epochs of 30 s per run (sleep).
     lead_in : tuple of float
-        Shortest and longest EEG before the first volume, in s.
+        Shortest and longest EEG before the first volume, in s (sleep).
     tail : tuple of float
-        Shortest and longest EEG after the last, in s.
+        Shortest and longest EEG after the last, in s (sleep).
+    runs : tuple of str
+        Runs (oddball).
+    n_volumes : int
+        Volumes per run (oddball, rest).
+    raw_sfreq : float or None
+        Sampling rate of scanner-raw EEG in Hz (oddball, rest); None: not written.
+    raw_subjects : int
+        So many people have it.
     """
 
     name: str
     n_subjects: int
     sfreq: float
     matrix: tuple[int, int, int]
+    t1_matrix: tuple[int, int, int] | None = None
+    scanner_artefacts: bool = False
     n_rest: int = 1
     n_sleep: int = 1
     rest_epochs: int = 20
     sleep_epochs: int = 30
     lead_in: tuple[float, float] = (8.0, 20.0)
     tail: tuple[float, float] = (3.0, 8.0)
+    runs: tuple[str, ...] = ("task001_run001", "task002_run001")
+    n_volumes: int = 0
+    raw_sfreq: float | None = None
+    raw_subjects: int = 0
 
 
-#: Repetition time of ds003768 in s, and the extent of its volume (x, y, z) in mm.
-T_R = 2.1
-FIELD_OF_VIEW = (240.0, 240.0, 140.0)
+_ODDBALL_RUNS = tuple(f"task{task:03d}_run{run:03d}" for task in (1, 2) for run in (1, 2, 3))
 
 SCALES = MappingProxyType(
     {
-        "tiny": Scale(
-            "tiny", 3, 250.0, (20, 20, 10), rest_epochs=8, sleep_epochs=12, lead_in=(4.0, 8.0), tail=(2.0, 4.0)
-        ),
-        "small": Scale("small", 8, 250.0, (32, 32, 16)),
-        "full": Scale("full", 33, 5000.0, (80, 80, 35), n_rest=2, n_sleep=6, lead_in=(15.0, 50.0), tail=(5.0, 20.0)),
+        "sleep": {
+            "tiny": Scale(
+                "tiny", 3, 250.0, (20, 20, 10), rest_epochs=8, sleep_epochs=12, lead_in=(4.0, 8.0), tail=(2.0, 4.0)
+            ),
+            "small": Scale("small", 8, 250.0, (32, 32, 16), (80, 96, 80)),
+            "full": Scale(
+                "full", 33, 5000.0, (80, 80, 35), (176, 256, 256), True,
+                n_rest=2, n_sleep=6, lead_in=(15.0, 50.0), tail=(5.0, 20.0),
+            ),
+        },
+        "oddball": {
+            "tiny": Scale("tiny", 3, 250.0, (20, 20, 10), n_volumes=60),
+            "small": Scale("small", 8, 250.0, (32, 32, 16), (80, 96, 80), n_volumes=170),
+            "full": Scale(
+                "full", 17, 1000.0, (64, 64, 32), (176, 256, 256),
+                runs=_ODDBALL_RUNS, n_volumes=170, raw_sfreq=1000.0, raw_subjects=17,
+            ),
+        },
+        "rest": {
+            "tiny": Scale("tiny", 3, 250.0, (20, 20, 10), n_volumes=60, raw_sfreq=1000.0, raw_subjects=1),
+            "small": Scale(
+                "small", 8, 250.0, (32, 32, 16), (80, 96, 80), n_volumes=300, raw_sfreq=1000.0, raw_subjects=1
+            ),
+            "full": Scale(
+                "full", 16, 250.0, (64, 64, 30), (176, 256, 256), n_volumes=300, raw_sfreq=5000.0, raw_subjects=16
+            ),
+        },
+    }
+)  # fmt: skip
+
+
+#: Quirks of the real files that every simulated dataset of that kind has.
+DEFAULT_QUIRKS = MappingProxyType(
+    {
+        "sleep": ("subject_column", "renamed_header", "doubtful_labels", "blank_for_tab"),
+        "oddball": ("nested_folder",),
+        "rest": ("scan_start", "toggle_marker", "renamed_header"),
     }
 )
 
-
-#: Quirks of the real files that every simulated dataset has.
-DEFAULT_QUIRKS = ("subject_column", "renamed_header", "doubtful_labels", "blank_for_tab")
-
-#: Quirks planted on request only; meant for three people or more, so that each finds a run of its own.
-OTHER_QUIRKS = ("wrong_sidecar_rate", "truncated_eeg", "missing_channel", "missing_bold", "missing_eeg", "no_trigger")
+#: Quirks planted on request only; each gets a run of its own, so they need as many people as there are quirks.
+OTHER_QUIRKS = MappingProxyType(
+    {
+        "sleep": (
+            "wrong_sidecar_rate",
+            "truncated_eeg",
+            "missing_channel",
+            "odd_channel_names",
+            "rare_labels",
+            "lost_triggers",
+            "no_trigger",
+            "missing_bold",
+            "missing_eeg",
+            "annex_pointer",
+            "truncated_bold",
+            "labels_only",
+            "no_sleep_run",
+            "extra_sourcedata",
+        ),
+        "oddball": (
+            "bad_run",
+            "missing_eeg",
+            "missing_bold",
+            "missing_behaviour",
+            "only_bipolar",
+            "short_eeg",
+            "truncated_bold",
+            "wrong_image_rate",
+            "twice",
+            "bids_events",
+        ),
+        "rest": (
+            "no_marker",
+            "missing_eeg",
+            "missing_bold",
+            "truncated_eeg",
+            "truncated_bold",
+            "zero_affine",
+            "wrong_image_rate",
+            "broken_raw",
+        ),
+    }
+)
 
 
 def get_preset(preset: str | Preset) -> Preset:
@@ -391,13 +673,13 @@ def get_preset(preset: str | Preset) -> Preset:
     return PRESETS[preset]
 
 
-def get_scale(scale: str | Scale) -> Scale:
-    """Return a scale by name, or the given one; `RequestError` for an unknown name."""
+def get_scale(scale: str | Scale, dataset: str) -> Scale:
+    """Return a dataset's scale by name, or the given one; `RequestError` for an unknown name."""
     if isinstance(scale, Scale):
         return scale
-    if scale not in SCALES:
-        raise RequestError(f"No scale {scale!r} of the simulator: choose {', '.join(SCALES)}.")
-    return SCALES[scale]
+    if scale not in SCALES[dataset]:
+        raise RequestError(f"No scale {scale!r} of the simulator: choose {', '.join(SCALES[dataset])}.")
+    return SCALES[dataset][scale]
 
 
 def parameter_table(preset: str | Preset = "realistic") -> list[dict]:

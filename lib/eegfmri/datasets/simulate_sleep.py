@@ -1,84 +1,71 @@
 """Writes simulated people in the layout of ds003768, with the quirks of the real files.
 
-BrainVision triples (float microvolts rounded to 16 bits, volume triggers ``R128``, a lead-in before the scan and a tail
-after it), one NIfTI image per run, label tables with CRLF line ends, the root sidecars. The header is written here and not
-by pybv because a run is written piece by piece, and pybv wants it whole.
+BrainVision triples (16 bits, volume triggers ``R128``, a lead-in before the scan and a tail after it), one NIfTI image per
+run, an anatomical image per person, label tables with CRLF line ends, the root sidecars.
 """
 
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from eegfmri.datasets.simulate_activity import POWER_RATE, PRE_ROLL, Traits, draw_traits, plant
-from eegfmri.datasets.simulate_bold import make_volumes, slice_times, volume_means
-from eegfmri.datasets.simulate_eeg import make_eeg, pieces
-from eegfmri.datasets.simulate_parameters import BANDS, T_R, Preset, Scale
-from eegfmri.datasets.simulate_sources import (
-    EEG_CHANNELS,
-    REFERENCE,
-    Anatomy,
-    Head,
-    Regions,
-    cortical_regions,
-    make_anatomy,
-    make_head,
+from eegfmri.datasets.simulate_artefacts import make_gradient
+from eegfmri.datasets.simulate_bold import slice_times
+from eegfmri.datasets.simulate_eeg import pieces
+from eegfmri.datasets.simulate_files import cut_short, write_header, write_image, write_markers, write_signal
+from eegfmri.datasets.simulate_parameters import ACQUISITIONS, DEFAULT_QUIRKS, Preset, Scale
+from eegfmri.datasets.simulate_people import (
+    Generator,
+    Person,
+    Run,
+    make_person,
+    on_grid,
+    place_quirks,
+    plant_run,
+    power_truth,
+    save_truth,
+    scan,
 )
+from eegfmri.datasets.simulate_sources import make_t1
 from eegfmri.datasets.stage_sequences import choose_donor, donors, draw_stages, label_stage
 from eegfmri.recordings import EPOCH_SECONDS
 
-#: Microvolts per bit, as a BrainAmp MR records.
-RESOLUTION = 0.5
+ACQUISITION = ACQUISITIONS["sleep"]
 
 _LABEL_OF_STAGE = {"W": "W", "N1": "1", "N2": "2", "N3": "3"}
-_TRUTH_FOLDER = "simulated"
+
+#: Labels of the real tables that name no certain stage, besides ``W (uncertain)`` and its like.
+RARE_LABELS = ("2 or 3 (unscorable)", "unscorable", "Unscorable", "3 (unscorable)", "3 (uncertain)")
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run to simulate: ``task-rest_run-1``, its label strings and the stages behind them."""
-
-    name: str
-    labels: list[str]
-    stages: list[str]
-
-
-@dataclass(frozen=True)
-class Person:
-    """One simulated subject: its name, what is planted, its runs, and whose stage statistics it follows."""
-
-    subject: str
-    traits: Traits
-    head: Head
-    anatomy: Anatomy
-    runs: list[Run]
-    donor: str
-
-
-def make_person(index: int, preset: Preset, scale: Scale, generator, stages_from: dict) -> Person:
-    """Draw one person: traits, head, anatomy and the stages of every run.
+def make_people(preset: Preset, scale: Scale, generator: Generator, stages_from: dict) -> list[Person]:
+    """Draw everybody: traits, heads, anatomies and the stages of every run.
 
     Parameters
     ----------
-    index : int
-        Number of the person from 0.
     preset, scale : Preset, Scale
         Model and size.
     generator : callable
-        ``generator(*names)`` returns the `numpy.random.Generator` that belongs to these names alone.
+        As in `simulate_people.make_person`.
     stages_from : dict
         ``{"statistics": ..., "seed": ...}`` to draw stages, or ``{"tables": [(subject, runs), ...]}`` to take real ones.
 
     Returns
     -------
-    Person
-        Everything but signals.
+    list of Person
+        ``01`` and on.
     """
-    subject = f"{index + 1:02d}"
-    regions = cortical_regions()
+    people = []
+    for index in range(scale.n_subjects):
+        subject = f"{index + 1:02d}"
+        donor, runs = _runs(index, subject, scale, generator, stages_from)
+        people.append(make_person("sleep", subject, runs, preset, scale.matrix, generator, donor))
+    return people
+
+
+def _runs(index: int, subject: str, scale: Scale, generator: Generator, stages_from: dict) -> tuple[str, list[Run]]:
     wanted = [("rest", n + 1, scale.rest_epochs) for n in range(scale.n_rest)]
     wanted += [("sleep", n + 1, scale.sleep_epochs) for n in range(scale.n_sleep)]
     runs = []
@@ -87,22 +74,15 @@ def make_person(index: int, preset: Preset, scale: Scale, generator, stages_from
         for kind, number, n_epochs in wanted:
             if (kind, number) in tables:
                 labels = tables[kind, number][:n_epochs]
-                runs.append(Run(f"task-{kind}_run-{number}", labels, stages_behind(labels)))
-    else:
-        statistics = stages_from["statistics"]
-        donor = choose_donor(donors(statistics), index, stages_from["seed"])
-        for kind, number, n_epochs in wanted:
-            name = f"task-{kind}_run-{number}"
-            drawn = draw_stages(statistics["subjects"][donor][kind], n_epochs, generator(subject, name, "stages"))
-            runs.append(Run(name, [_LABEL_OF_STAGE[stage] for stage in drawn], drawn))
-    return Person(
-        subject,
-        draw_traits(preset, len(regions.groups), generator(subject, "traits")),
-        make_head(preset, regions, generator(subject, "head")),
-        make_anatomy(preset, regions, scale.matrix, generator(subject, "anatomy")),
-        runs,
-        donor,
-    )
+                runs.append(Run(f"task-{kind}_run-{number}", stages_behind(labels), labels))
+        return donor, runs
+    statistics = stages_from["statistics"]
+    donor = choose_donor(donors(statistics), index, stages_from["seed"])
+    for kind, number, n_epochs in wanted:
+        name = f"task-{kind}_run-{number}"
+        drawn = draw_stages(statistics["subjects"][donor][kind], n_epochs, generator(subject, name, "stages"))
+        runs.append(Run(name, drawn, [_LABEL_OF_STAGE[stage] for stage in drawn]))
+    return donor, runs
 
 
 def stages_behind(labels: Iterable[str]) -> list[str]:
@@ -115,36 +95,80 @@ def stages_behind(labels: Iterable[str]) -> list[str]:
 
 
 def plan_quirks(people: list[Person], quirks: Iterable[str], scale: Scale) -> list[dict]:
-    """Decide where each quirk goes, always the same way: ``quirk``, ``subject``, ``run`` and what was done (``what``)."""
-
-    def at(index: int, kind: str) -> tuple[str, str]:
-        person = people[index % len(people)]
-        names = [run.name for run in person.runs if kind in run.name]
-        return person.subject, (names or [person.runs[-1].name])[-1 if kind == "sleep" else 0]
-
-    last = scale.sleep_epochs
+    """Decide where each quirk goes, see `simulate_people.place_quirks`."""
+    broken = 30 * (scale.sleep_epochs - 3)
     places = {
-        "subject_column": (*at(0, "rest"), "The label table has a leading column 'subject'."),
-        "doubtful_labels": (
-            *at(1, "sleep"),
-            "Epochs 4 and 5 are marked uncertain, epoch 7 unscorable (counted from 0).",
+        "subject_column": (0, "+", "The label table of sub-01 has a leading column 'subject'."),
+        "doubtful_labels": (1, "sleep", "Epochs 4 and 5 are marked uncertain, epoch 7 unscorable (counted from 0)."),
+        "renamed_header": (2, "rest", "DataFile and MarkerFile of the header begin with 'rsub-'."),
+        "blank_for_tab": (4, "sleep", f"A blank for a tab in the row at {broken} s."),
+        "wrong_sidecar_rate": (None, "", "The root sidecars name a sampling frequency that no file has."),
+        "truncated_eeg": (5, "sleep", "The .eeg file breaks off after two thirds, inside a sample."),
+        "missing_channel": (1, "sleep", "The recording lacks channel TP10."),
+        "odd_channel_names": (0, "rest", "Channel names are in capitals, and one has a blank at its end."),
+        "rare_labels": (3, "sleep", "The first epochs bear labels of the real tables' tail: " + ", ".join(RARE_LABELS) + "."),
+        "lost_triggers": (4, "rest", "Two volume triggers inside the run are missing."),
+        "no_trigger": (3, "rest", "The marker file has no R128."),
+        "missing_bold": (6, "sleep", "The run has no image."),
+        "missing_eeg": (7, "rest", "The run has no EEG."),
+        "annex_pointer": (5, "rest", "The .eeg file is the text of a git-annex pointer."),
+        "truncated_bold": (6, "rest", "The image breaks off after two thirds."),
+        "labels_only": (8, "*", "The person has a label table and no signals."),
+        "no_sleep_run": (9, "*", "The person has rest runs only."),
+        "extra_sourcedata": (
+            None,
+            "",
+            "Folders beside the label tables, with a name that has a blank and one with a capital: to be left alone.",
         ),
-        "renamed_header": (*at(2, "rest"), "DataFile and MarkerFile of the header begin with 'rsub-'."),
-        "blank_for_tab": (*at(4, "sleep"), f"A blank for a tab in the row at {30 * (last - 3)} s."),
-        "wrong_sidecar_rate": (None, None, "The root sidecars name a sampling frequency that no file has."),
-        "truncated_eeg": (*at(5, "sleep"), "The .eeg file breaks off after two thirds, inside a sample."),
-        "missing_channel": (*at(1, "sleep"), "The recording lacks channel TP10."),
-        "missing_bold": (*at(6, "sleep"), "The run has no image."),
-        "missing_eeg": (*at(7, "rest"), "The run has no EEG."),
-        "no_trigger": (*at(3, "rest"), "The marker file has no R128."),
     }
-    return [
-        {"quirk": quirk, "subject": places[quirk][0], "run": places[quirk][1], "what": places[quirk][2]}
-        for quirk in quirks
-    ]
+    return place_quirks(people, quirks, places, DEFAULT_QUIRKS["sleep"])
 
 
-def write_run(root: Path, preset: Preset, scale: Scale, person: Person, run: Run, generator, quirks: set[str]) -> dict:
+def write_person(
+    root: Path, preset: Preset, scale: Scale, person: Person, generator: Generator, quirks: dict[str, str | None]
+) -> list[Run]:
+    """Write what belongs to a person and not to a run: label table and anatomical image.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The dataset's folder.
+    preset, scale : Preset, Scale
+        Model and size.
+    person : Person
+        Who.
+    generator : callable
+        As in `simulate_people.make_person`.
+    quirks : dict
+        The person's quirks and the run they fall into.
+
+    Returns
+    -------
+    list of Run
+        Runs whose signals are to be written.
+    """
+    runs = [run for run in person.runs if "no_sleep_run" not in quirks or "rest" in run.name]
+    _write_labels(root, person.subject, runs, quirks)
+    if "labels_only" in quirks:
+        return []
+    if scale.t1_matrix is not None:
+        data, affine = make_t1(preset, person.anatomy, scale.t1_matrix, generator(person.subject, "t1"))
+        stem = root / f"sub-{person.subject}" / "anat" / f"sub-{person.subject}_T1w"
+        write_image(stem.with_name(f"{stem.name}.nii.gz"), data, affine)
+        document = {"Modality": "MR", "MagneticFieldStrength": 3, "Manufacturer": "SIMULATED by eegfmri"}
+        stem.with_name(f"{stem.name}.json").write_text(json.dumps(document, indent="\t") + "\n", encoding="utf-8")
+    return runs
+
+
+def write_run(
+    root: Path,
+    preset: Preset,
+    scale: Scale,
+    person: Person,
+    run: Run,
+    generator: Generator,
+    quirks: set[str],
+) -> dict:
     """Simulate one run and write its EEG, its image and its truth.
 
     Parameters
@@ -156,7 +180,7 @@ def write_run(root: Path, preset: Preset, scale: Scale, person: Person, run: Run
     person, run : Person, Run
         Whose run, and which.
     generator : callable
-        As in `make_person`.
+        As in `simulate_people.make_person`.
     quirks : set of str
         Quirks of this run.
 
@@ -165,19 +189,11 @@ def write_run(root: Path, preset: Preset, scale: Scale, person: Person, run: Run
     dict
         Facts of the run for ``simulated.json``.
     """
-
-    def rng(purpose):
-        return generator(person.subject, run.name, purpose)
-
-    regions: Regions = cortical_regions()
-    step = 1 / POWER_RATE
-    bounds = rng("bounds")
-    lead_in = round(bounds.uniform(*scale.lead_in) / step) * step
-    tail = round(bounds.uniform(*scale.tail) / step) * step
+    bounds = generator(person.subject, run.name, "bounds")
+    lead_in, tail = on_grid(bounds.uniform(*scale.lead_in)), on_grid(bounds.uniform(*scale.tail))
     scored = EPOCH_SECONDS * len(run.stages)
-    n_volumes = int(scored / T_R)
-    activity = plant(preset, regions, person.traits, run.stages, -lead_in - PRE_ROLL, scored + tail, rng("power"))
-    slow = make_eeg(preset, regions, person.head, person.traits, activity, -lead_in, rng("eeg"))
+    n_volumes = int(scored / ACQUISITION.t_r)
+    planted = plant_run("sleep", preset, person, run, lead_in, scored + tail, generator)
     stem = f"sub-{person.subject}_{run.name}"
     facts = {
         "stages": run.stages,
@@ -186,81 +202,65 @@ def write_run(root: Path, preset: Preset, scale: Scale, person: Person, run: Run
         "n_volumes": n_volumes,
     }
     if "missing_eeg" not in quirks:
-        channels = [*EEG_CHANNELS, "EOG", "ECG"]
-        kept = [i for i, name in enumerate(channels) if not ("missing_channel" in quirks and name == "TP10")]
         folder = root / f"sub-{person.subject}" / "eeg"
         folder.mkdir(parents=True, exist_ok=True)
-        n_times = _write_signal(folder / f"{stem}_eeg.eeg", pieces(preset, slow, scale.sfreq, rng("sensors")), kept)
-        first = round(lead_in * scale.sfreq)
-        _write_header(folder / f"{stem}_eeg.vhdr", [channels[i] for i in kept], scale.sfreq, "renamed_header" in quirks)
-        markers = [] if "no_trigger" in quirks else _triggers(first, n_volumes, scale.sfreq)
-        markers += _buttons(run, first, scale.sfreq, rng("buttons"))
-        _write_markers(folder / f"{stem}_eeg.vmrk", sorted(markers), "renamed_header" in quirks)
-        if "truncated_eeg" in quirks:
-            n_bytes = 2 * len(kept)
-            os.truncate(folder / f"{stem}_eeg.eeg", (2 * n_times // 3) * n_bytes + n_bytes // 3)
+        _write_eeg(folder / f"{stem}_eeg", preset, scale, person, run, planted, n_volumes, generator, quirks)
+    truth = {"power": power_truth("sleep", planted, n_volumes)}
     if "missing_bold" not in quirks:
-        volumes = make_volumes(
-            preset, regions, person.traits, person.anatomy, activity, slow.beats, n_volumes, rng("bold")
-        )
-        folder = root / f"sub-{person.subject}" / "func"
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_image(folder / f"{stem}_bold.nii.gz", volumes.data, person.anatomy.affine)
+        image = root / f"sub-{person.subject}" / "func" / f"{stem}_bold.nii.gz"
+        truth |= scan("sleep", preset, person, run, planted, n_volumes, generator, image)
+        if "truncated_bold" in quirks:
+            cut_short(image, 2 / 3, 0)
         order = [other.name for other in person.runs].index(run.name)
-        _write_bold_sidecar(folder / f"{stem}_bold.json", run, scale, order)
-        truth = {"bold": volumes.coupled, "motion": volumes.motion.astype(np.float32)}
-    else:
-        truth = {}
-    truth["power"] = volume_means(activity, n_volumes)
-    (root / _TRUTH_FOLDER).mkdir(exist_ok=True)
-    for kind, array in truth.items():
-        name = f"{_TRUTH_FOLDER}/{stem}_{kind}.npy"
-        np.save(root / name, array, allow_pickle=False)
-        facts[kind] = name
-    return facts
+        _write_bold_sidecar(image.with_name(f"{stem}_bold.json"), run, scale, order)
+    return facts | save_truth(root, stem, truth)
 
 
-def _write_signal(path: Path, parts: Iterable[np.ndarray], kept: list[int]) -> int:
-    """Write multiplexed 16-bit samples piece by piece; return their number per channel."""
-    n_times = 0
-    with path.open("wb") as stream:
-        for part in parts:
-            bits = np.clip(np.round(part[kept].T * np.float32(1e6 / RESOLUTION)), -32768, 32767).astype("<i2")
-            bits.tofile(stream)
-            n_times += len(bits)
-    return n_times
-
-
-def _write_header(path: Path, channels: list[str], sfreq: float, renamed: bool) -> None:
-    stem = ("r" if renamed else "") + path.stem
-    lines = [
-        "Brain Vision Data Exchange Header File Version 1.0",
-        "; SIMULATED recording, written by eegfmri",
-        "",
-        "[Common Infos]",
-        "Codepage=UTF-8",
-        f"DataFile={stem}.eeg",
-        f"MarkerFile={stem}.vmrk",
-        "DataFormat=BINARY",
-        "; Data orientation: MULTIPLEXED=ch1,pt1, ch2,pt1 ...",
-        "DataOrientation=MULTIPLEXED",
-        f"NumberOfChannels={len(channels)}",
-        "; Sampling interval in microseconds",
-        f"SamplingInterval={1e6 / sfreq:g}",
-        "",
-        "[Binary Infos]",
-        "BinaryFormat=INT_16",
-        "",
-        "[Channel Infos]",
-        "; Ch<number>=<name>,<reference>,<resolution in unit>,<unit>",
-        *(f"Ch{i}={name},{REFERENCE},{RESOLUTION:g},µV" for i, name in enumerate(channels, start=1)),
-        "",
-    ]
-    path.write_text("\r\n".join(lines), encoding="utf-8", newline="")
+def _write_eeg(path, preset, scale, person, run, planted, n_volumes, generator, quirks) -> None:
+    slow, sfreq = planted.eeg, scale.sfreq
+    lead_in = -slow.start
+    first = round(lead_in * sfreq)
+    scalp, gradient = slow.scalp, None
+    if scale.scanner_artefacts:
+        scalp = scalp + slow.pulse
+        gradient = make_gradient(
+            preset,
+            ACQUISITION,
+            np.vstack([person.head.electrodes, person.head.electrodes[:2]]),  # the wires of EOG and ECG leave by the forehead
+            preset.gradient_peak,
+            scale.matrix[2],
+            planted.body,
+            n_volumes,
+            sfreq,
+            first,
+            generator(person.subject, run.name, "gradient"),
+        )
+    eog = slow.blinks + slow.gaze + 0.3 * (scalp[0] + scalp[1])
+    rows = np.vstack([scalp, eog, slow.heart]).astype(np.float32)
+    channels = [*ACQUISITION.channels, "EOG", "ECG"]
+    kept = [i for i, name in enumerate(channels) if not ("missing_channel" in quirks and name == "TP10")]
+    names = [channels[i] for i in kept]
+    if "odd_channel_names" in quirks:
+        names = [name.upper() for name in names[:-3]] + [f"{names[-3]} ", *names[-2:]]
+    sensors = pieces(preset, ACQUISITION, rows, sfreq, generator(person.subject, run.name, "sensors"), gradient)
+    n_times = write_signal(path.with_suffix(".eeg"), sensors, kept)
+    named = f"r{path.name}" if "renamed_header" in quirks else None
+    write_header(path.with_suffix(".vhdr"), names, ACQUISITION.reference[0], sfreq, named=named)
+    markers = [] if "no_trigger" in quirks else _triggers(first, n_volumes, sfreq)
+    if "lost_triggers" in quirks:
+        del markers[n_volumes // 3], markers[n_volumes // 2]
+    markers += _buttons(run, first, sfreq, generator(person.subject, run.name, "buttons"))
+    write_markers(path.with_suffix(".vmrk"), markers, named=named)
+    if "truncated_eeg" in quirks:
+        n_bytes = 2 * len(kept)
+        os.truncate(path.with_suffix(".eeg"), (2 * n_times // 3) * n_bytes + n_bytes // 3)
+    if "annex_pointer" in quirks:
+        size = path.with_suffix(".eeg").stat().st_size
+        path.with_suffix(".eeg").write_text(f"/annex/objects/MD5E-s{size}--{0:032x}.eeg\n", encoding="utf-8")
 
 
 def _triggers(first: int, n_volumes: int, sfreq: float) -> list[tuple[int, str, str]]:
-    return [(first + round(k * T_R * sfreq), "Response", "R128") for k in range(n_volumes)]
+    return [(first + round(k * ACQUISITION.t_r * sfreq), "Response", "R128") for k in range(n_volumes)]
 
 
 def _buttons(run: Run, first: int, sfreq: float, rng: np.random.Generator) -> list[tuple[int, str, str]]:
@@ -278,36 +278,6 @@ def _buttons(run: Run, first: int, sfreq: float, rng: np.random.Generator) -> li
     return markers
 
 
-def _write_markers(path: Path, markers: list[tuple[int, str, str]], renamed: bool) -> None:
-    lines = [
-        "Brain Vision Data Exchange Marker File, Version 1.0",
-        "; SIMULATED recording, written by eegfmri",
-        "",
-        "[Common Infos]",
-        "Codepage=UTF-8",
-        f"DataFile={'r' if renamed else ''}{path.stem}.eeg",
-        "",
-        "[Marker Infos]",
-        "; Mk<number>=<type>,<description>,<position in samples, from 1>,<size>,<channel, 0 for all>",
-        "Mk1=New Segment,,1,1,0",
-        *(f"Mk{i}={kind},{name},{sample + 1},1,0" for i, (sample, kind, name) in enumerate(markers, start=2)),
-        "",
-    ]
-    path.write_text("\r\n".join(lines), encoding="utf-8", newline="")
-
-
-def _write_image(path: Path, data: np.ndarray, affine: np.ndarray) -> None:
-    import nibabel
-
-    image = nibabel.Nifti1Image(data, affine)
-    image.header.set_zooms((*np.linalg.norm(affine[:3, :3], axis=0), T_R))
-    image.header.set_xyzt_units("mm", "sec")
-    image.header["descrip"] = b"SIMULATED by eegfmri"
-    image.set_sform(affine, code=1)
-    image.set_qform(affine, code=1)
-    nibabel.save(image, path)
-
-
 def _write_bold_sidecar(path: Path, run: Run, scale: Scale, order: int) -> None:
     seconds = 21 * 3600 + 4 * 60 + 7.0575 + order * 1007.4125
     minutes, second = divmod(seconds, 60)
@@ -321,36 +291,36 @@ def _write_bold_sidecar(path: Path, run: Run, scale: Scale, order: int) -> None:
         "AcquisitionTime": f"{int(minutes // 60) % 24}:{int(minutes % 60):02d}:{second:.6f}",
         "SliceThickness": round(140.0 / scale.matrix[2], 6),
         "EchoTime": 0.025,
-        "RepetitionTime": T_R,
+        "RepetitionTime": ACQUISITION.t_r,
         "FlipAngle": 90,
         "PhaseEncodingDirection": "j-",
-        "SliceTiming": [round(float(time), 4) for time in slice_times(scale.matrix[2])],
+        "SliceTiming": [round(float(time), 4) for time in slice_times(ACQUISITION, scale.matrix[2])],
         "TaskName": "rest" if "rest" in run.name else "sleep",
     }
     path.write_text(json.dumps(document, indent="\t") + "\n", encoding="utf-8")
 
 
-def write_labels(root: Path, person: Person, quirks: dict[str, str]) -> None:
-    """Write one label table; ``quirks`` maps the subject's quirks to the run they fall into."""
-    extra = "subject_column" in quirks
+def _write_labels(root: Path, subject: str, runs: list[Run], quirks: dict[str, str | None]) -> None:
     rows = ["session\tepoch_start_time_sec\t30-sec_epoch_sleep_stage"]
-    for run in person.runs:
+    for run in runs:
         labels = list(run.labels)
         if quirks.get("doubtful_labels") == run.name:
             for epoch, doubt in ((4, "uncertain"), (5, "uncertain"), (7, "unscorable")):
                 labels[epoch] = f"{labels[epoch]} ({doubt})"
+        if quirks.get("rare_labels") == run.name:
+            labels[: len(RARE_LABELS)] = RARE_LABELS
         for epoch, label in enumerate(labels):
             broken = quirks.get("blank_for_tab") == run.name and epoch == len(labels) - 3
             rows.append(f"{run.name}\t{30 * epoch}{' ' if broken else chr(9)}{label}")
-    if extra:
-        rows = [f"subject\t{rows[0]}", *(f"{int(person.subject)}\t{row}" for row in rows[1:])]
+    if "subject_column" in quirks:
+        rows = [f"subject\t{rows[0]}", *(f"{int(subject)}\t{row}" for row in rows[1:])]
     folder = root / "sourcedata"
     folder.mkdir(exist_ok=True)
     text = "\r\n".join(rows) + "\r\n"
-    (folder / f"sub-{person.subject}-sleep-stage.tsv").write_text(text, encoding="utf-8", newline="")
+    (folder / f"sub-{subject}-sleep-stage.tsv").write_text(text, encoding="utf-8", newline="")
 
 
-def write_root(root: Path, preset: Preset, scale: Scale, seed: int, digest: str, wrong_rate: bool) -> None:
+def write_root(root: Path, preset: Preset, scale: Scale, seed: int, digest: str, quirks: set[str]) -> None:
     """Write what stands beside the subjects: description, README, sidecars."""
     description = {
         "Name": "SIMULATED simultaneous EEG and fMRI during sleep, in the layout of ds003768",
@@ -368,13 +338,13 @@ def write_root(root: Path, preset: Preset, scale: Scale, seed: int, digest: str,
         encoding="utf-8",
     )
     # ds003768's sidecars say 250 Hz whatever the files hold
-    rate = 250 if not wrong_rate or scale.sfreq != 250 else 1000
+    rate = 250 if "wrong_sidecar_rate" not in quirks or scale.sfreq != 250 else 1000
     for task, epochs in (("rest", scale.rest_epochs), ("sleep", scale.sleep_epochs)):
         document = {
             "TaskName": task,
             "SamplingFrequency": rate,
             "PowerLineFrequency": 60,
-            "EEGReference": REFERENCE,
+            "EEGReference": ACQUISITION.reference[0],
             "EEGChannelCount": 30,
             "EOGChannelCount": 1,
             "ECGChannelCount": 1,
@@ -385,44 +355,13 @@ def write_root(root: Path, preset: Preset, scale: Scale, seed: int, digest: str,
             "SoftwareFilters": "n/a",
         }
         (root / f"task-{task}_eeg.json").write_text(json.dumps(document, indent=2), encoding="utf-8")
-
-
-def describe_person(person: Person, preset: Preset, runs: dict[str, dict]) -> dict:
-    """Return a person's planted truth for ``simulated.json``."""
-    traits = person.traits
-    return {
-        "stages_like": person.donor,
-        "latency": round(traits.latency, 4),
-        "region_latency": [round(float(value), 4) for value in traits.region_latency],
-        "coupling_factor": round(traits.coupling_factor, 4),
-        "alpha_frequency": round(traits.alpha_frequency, 4),
-        "spindle_frequency": round(traits.spindle_frequency, 4),
-        "log_power": {band: round(value, 4) for band, value in traits.log_power.items()},
-        "stage_exponent": round(traits.stage_exponent, 4),
-        "background_exponent": round(traits.background_exponent, 4),
-        "head_radius": round(person.head.radius, 5),
-        "mni_to_scanner": np.round(person.anatomy.to_scanner, 6).tolist(),
-        "runs": runs,
-    }
-
-
-def describe_model(preset: Preset) -> dict:
-    """Return what is planted alike in everybody: bands, regions, couplings."""
-    regions = cortical_regions()
-    return {
-        "bands": {band: list(limits) for band, limits in BANDS.items()},
-        "regions": [
-            {
-                "name": name,
-                "group": group,
-                "mni": [round(float(value), 1) for value in centroid],
-                "coupling": {band: preset.at("coupling", band, group) for band in BANDS},
-            }
-            for name, group, centroid in zip(regions.names, regions.groups, regions.centroids, strict=True)
-        ],
-        "arrays": {
-            "power": "n_regions x n_bands x n_volumes: mean planted power over each volume, relative to wakefulness",
-            "bold": "n_regions x n_volumes: noise-free response to planted power, percent, at the middle of each volume",
-            "motion": "n_volumes x 6: translation in mm and rotation in radians along scanner x, y, z",
-        },
-    }
+    if "extra_sourcedata" in quirks:
+        for folder, name in (
+            ("sourcedata/fMRI_processed_file_1/sub-02", "sub-02 _task-rest_run-1_bold.nii"),
+            ("sourcedata/fMRI_processed_file_1/sub-04", "Sub-04_task-sleep_run-7_bold.nii"),
+            ("sourcedata/fMRI_field_map/Sub-03/anat", "Sub-03_fieldmap.nii"),
+        ):
+            write_image(root / folder / name, np.zeros((2, 2, 2), dtype=np.int16), np.eye(4))
+        eyes = root / "sourcedata" / "EyeTracker_data" / "sub-02"
+        eyes.mkdir(parents=True)
+        (eyes / "sub-02_eyetracker.txt").write_text("SIMULATED\n", encoding="utf-8")

@@ -6,20 +6,14 @@ a partner. Each is one equivalent dipole for the EEG and one set of voxels for t
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eegfmri.datasets.simulate_parameters import FIELD_OF_VIEW, Preset
+from eegfmri.datasets.simulate_parameters import Acquisition, Preset
 
-#: Scalp channels of ds003768 in file order, and its reference.
-# fmt: off
-EEG_CHANNELS = (
-    "Fp1", "Fp2", "F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2",
-    "F7", "F8", "T7", "T8", "P7", "P8", "Fz", "Cz", "Pz", "Oz",
-    "FC1", "FC2", "CP1", "CP2", "FC5", "FC6", "CP5", "CP6", "TP9", "TP10",
-)
-# fmt: on
-REFERENCE = "FCz"
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 N_REGIONS = 100
 _THALAMUS = np.array([11.0, -18.0, 8.0])
@@ -132,7 +126,7 @@ class Head:
     radius : float
         Radius of the outer sphere in m.
     electrodes : numpy.ndarray
-        Shape (n_channels, 3), m from the sphere's centre, in `EEG_CHANNELS`' order.
+        Shape (n_channels, 3), m from the sphere's centre, in the order of the acquisition's channels.
     lead_field : numpy.ndarray
         Shape (n_channels, n_regions), volts per Am against the reference.
     eye_field, heart_field : numpy.ndarray
@@ -146,21 +140,25 @@ class Head:
     heart_field: np.ndarray
 
 
-@lru_cache(maxsize=1)
-def _template_electrodes() -> tuple[np.ndarray, np.ndarray, float]:
+#: Names of the template for electrodes that it calls otherwise.
+_TEMPLATE_NAMES = {"LM": "M1", "RM": "M2", "O9": "I1", "O10": "I2"}
+
+
+@lru_cache(maxsize=4)
+def _template_electrodes(names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, float]:
     """Electrodes of the 10-05 template in MNI space (m), and the sphere through them: centre and radius."""
     import mne
 
     montage = mne.channels.make_standard_montage("colin27_1005", head_size=None)
     positions = montage.get_positions()["ch_pos"]
-    electrodes = np.array([positions[name] for name in (*EEG_CHANNELS, REFERENCE)])
+    electrodes = np.array([positions[_TEMPLATE_NAMES.get(name, name)] for name in names])
     design = np.c_[2 * electrodes, np.ones(len(electrodes))]
     solution = np.linalg.lstsq(design, (electrodes**2).sum(axis=1), rcond=None)[0]
     centre = solution[:3]
     return electrodes, centre, float(np.sqrt(solution[3] + centre @ centre))
 
 
-def make_head(preset: Preset, regions: Regions, rng: np.random.Generator) -> Head:
+def make_head(preset: Preset, regions: Regions, acquisition: Acquisition, rng: np.random.Generator) -> Head:
     """Draw a person's head and compute its lead field in a three-shell sphere.
 
     Parameters
@@ -169,6 +167,8 @@ def make_head(preset: Preset, regions: Regions, rng: np.random.Generator) -> Hea
         Spread of head size, electrode positions and orientations.
     regions : Regions
         Where the dipoles lie.
+    acquisition : Acquisition
+        Electrodes and reference.
     rng : numpy.random.Generator
         Source of chance.
 
@@ -179,7 +179,8 @@ def make_head(preset: Preset, regions: Regions, rng: np.random.Generator) -> Hea
     """
     import mne
 
-    template, centre, template_radius = _template_electrodes()
+    names = list(dict.fromkeys((*acquisition.channels, *acquisition.reference)))
+    template, centre, template_radius = _template_electrodes(tuple(names))
     radius = float(np.clip(rng.normal(*preset.head_radius), 0.085, 0.108))
     electrodes = template - centre + rng.normal(0.0, preset.electrode_shift, template.shape)
     electrodes *= radius / np.linalg.norm(electrodes, axis=1, keepdims=True)
@@ -191,7 +192,6 @@ def make_head(preset: Preset, regions: Regions, rng: np.random.Generator) -> Hea
     normals = normals + rng.normal(0.0, preset.orientation_spread, normals.shape)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
 
-    names = [*EEG_CHANNELS, REFERENCE]
     info = mne.create_info(names, 125.0, "eeg")
     montage = mne.channels.make_dig_montage(dict(zip(names, electrodes, strict=True)), coord_frame="head")
     info.set_montage(montage, verbose="error")
@@ -207,13 +207,13 @@ def make_head(preset: Preset, regions: Regions, rng: np.random.Generator) -> Hea
     distance = np.linalg.norm(electrodes[:, None] - eyes[None], axis=2)
     eye = np.exp(-distance / 0.035).sum(axis=1)
     heart = electrodes @ np.array([-0.6, 0.2, -0.77]) / radius
-    return Head(
-        radius,
-        electrodes[:-1],
-        potential[:-1] - potential[-1],
-        eye[:-1] - eye[-1],
-        heart[:-1] - heart[-1],
-    )
+    n_channels = len(acquisition.channels)
+    reference = [names.index(name) for name in acquisition.reference]
+
+    def referenced(field):
+        return field[:n_channels] - field[reference].mean(axis=0)
+
+    return Head(radius, electrodes[:n_channels], referenced(potential), referenced(eye), referenced(heart))
 
 
 @dataclass(frozen=True)
@@ -228,20 +228,44 @@ class Anatomy:
         Shape (4, 4): MNI mm to scanner mm, the planted registration (local warps come on top).
     baseline : numpy.ndarray
         Shape (x, y, z): signal without change, in image units.
-    membership : numpy.ndarray
-        Shape (x, y, z, n_regions), float32: share of a voxel's signal that is grey matter of a region.
+    membership : scipy.sparse.csr_array
+        Shape (x · y · z, n_regions), float32: share of a voxel's signal that is grey matter of a region.
     fluid : numpy.ndarray
         Shape (x, y, z): share of cerebrospinal fluid.
     brain : numpy.ndarray
         Shape (x, y, z): share of brain tissue.
+    warp : Warp
+        Local deviations from the template.
+    sensitivity : numpy.ndarray
+        Shape (9,): weights of the receive field over linear and quadratic terms of space.
     """
 
     affine: np.ndarray
     to_scanner: np.ndarray
     baseline: np.ndarray
-    membership: np.ndarray
+    membership: "csr_array"
     fluid: np.ndarray
     brain: np.ndarray
+    warp: "Warp"
+    sensitivity: np.ndarray
+
+    def to_mni(self, world: np.ndarray) -> np.ndarray:
+        """Return where points of the scanner (shape (n, 3), mm) lie in the template, local warps included."""
+        inverse = np.linalg.inv(self.to_scanner)
+        return self.warp(world) @ inverse[:3, :3].T + inverse[:3, 3]
+
+
+@dataclass(frozen=True)
+class Warp:
+    """Smooth displacement: a sum of plane waves with vectors and amplitudes of shape (n_waves, 3) and phases (n_waves,)."""
+
+    wave_vectors: np.ndarray
+    amplitudes: np.ndarray
+    phases: np.ndarray
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """Displace points of shape (n, 3) in mm."""
+        return points + np.cos(points @ self.wave_vectors.T + self.phases) @ self.amplitudes
 
 
 @lru_cache(maxsize=1)
@@ -264,7 +288,13 @@ def _tissue_maps() -> tuple[np.ndarray, np.ndarray]:
 TISSUE_SIGNAL = np.array([1000.0, 820.0, 1250.0, 160.0])
 
 
-def make_anatomy(preset: Preset, regions: Regions, matrix: tuple[int, int, int], rng: np.random.Generator) -> Anatomy:
+def make_anatomy(
+    preset: Preset,
+    regions: Regions,
+    acquisition: Acquisition,
+    matrix: tuple[int, int, int],
+    rng: np.random.Generator,
+) -> Anatomy:
     """Place a person's brain into the scanner and take it onto the grid of the scan.
 
     Parameters
@@ -273,6 +303,8 @@ def make_anatomy(preset: Preset, regions: Regions, matrix: tuple[int, int, int],
         Spread of size, position, warp and sensitivity.
     regions : Regions
         The planted parcellation.
+    acquisition : Acquisition
+        Extent of a volume.
     matrix : tuple of int
         Voxels per axis.
     rng : numpy.random.Generator
@@ -284,6 +316,7 @@ def make_anatomy(preset: Preset, regions: Regions, matrix: tuple[int, int, int],
         Maps and affines.
     """
     from scipy.ndimage import map_coordinates
+    from scipy.sparse import coo_array
     from scipy.spatial import cKDTree
     from scipy.spatial.transform import Rotation
 
@@ -293,7 +326,7 @@ def make_anatomy(preset: Preset, regions: Regions, matrix: tuple[int, int, int],
     to_scanner[:3, :3] = turn * scale
     to_scanner[:3, 3] = rng.normal(0.0, preset.brain_shift, 3) - to_scanner[:3, :3] @ _BRAIN_CENTRE
 
-    zooms = np.array(FIELD_OF_VIEW) / np.array(matrix)
+    zooms = np.array(acquisition.field_of_view) / np.array(matrix)
     tilt = Rotation.from_euler("x", rng.normal(0.0, preset.brain_tilt), degrees=True).as_matrix()
     affine = np.eye(4)
     affine[:3, :3] = tilt @ np.diag(zooms * [-1, 1, 1])  # stored right to left, as dcm2niix leaves Siemens images
@@ -303,12 +336,13 @@ def make_anatomy(preset: Preset, regions: Regions, matrix: tuple[int, int, int],
     axes = [(np.arange(n * p) + 0.5) / p - 0.5 for n, p in zip(matrix, parts, strict=True)]
     fine = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     world = fine @ affine[:3, :3].T + affine[:3, 3]
-    wave_vectors = rng.normal(0.0, 2 * np.pi / 90, (6, 3))  # wavelengths around 90 mm
-    amplitudes = rng.normal(0.0, preset.warp / np.sqrt(3), (6, 3))
-    phases = rng.uniform(0, 2 * np.pi, 6)
-    warped = world + np.cos(world @ wave_vectors.T + phases) @ amplitudes
+    warp = Warp(
+        rng.normal(0.0, 2 * np.pi / 90, (6, 3)),  # wavelengths around 90 mm
+        rng.normal(0.0, preset.warp / np.sqrt(3), (6, 3)),
+        rng.uniform(0, 2 * np.pi, 6),
+    )
     inverse = np.linalg.inv(to_scanner)
-    mni = warped @ inverse[:3, :3].T + inverse[:3, 3]
+    mni = warp(world) @ inverse[:3, :3].T + inverse[:3, 3]
 
     maps, maps_affine = _tissue_maps()
     to_index = np.linalg.inv(maps_affine)
@@ -320,7 +354,8 @@ def make_anatomy(preset: Preset, regions: Regions, matrix: tuple[int, int, int],
     voxel = np.ravel_multi_index(tuple(np.floor(fine + 0.5).astype(int).T), matrix)
     n_voxels, n_parts = int(np.prod(matrix)), int(np.prod(parts))
 
-    bias = np.exp(preset.bias * _smooth_field(world, rng))
+    sensitivity = rng.normal(0.0, 1.0, 9)
+    bias = np.exp(preset.bias * _smooth_field(world, sensitivity))
     # signal is lost where air-filled cavities lie under the orbitofrontal cortex and the temporal lobes
     dropout = np.ones(len(mni))
     for spot, width, loss in (((0, 38, -22), 18, 0.6), ((48, -18, -32), 16, 0.4), ((-48, -18, -32), 16, 0.4)):
@@ -328,9 +363,10 @@ def make_anatomy(preset: Preset, regions: Regions, matrix: tuple[int, int, int],
     signal = tissue * TISSUE_SIGNAL[:, None] * (bias * np.clip(dropout, 0.1, 1))
     baseline = np.bincount(voxel, signal.sum(axis=0), n_voxels) / n_parts
 
-    cell = voxel[inside] * N_REGIONS + regions.labels[nearest[inside]]
-    membership = np.bincount(cell, signal[0, inside], n_voxels * N_REGIONS).reshape(n_voxels, N_REGIONS) / n_parts
-    membership /= np.maximum(baseline, 1e-6)[:, None]
+    weight = signal[0, inside] / n_parts / np.maximum(baseline[voxel[inside]], 1e-6)
+    membership = coo_array(
+        (weight.astype(np.float32), (voxel[inside], regions.labels[nearest[inside]])), shape=(n_voxels, N_REGIONS)
+    ).tocsr()
 
     def share(values):
         return (np.bincount(voxel, values, n_voxels) / n_parts).reshape(matrix)
@@ -339,17 +375,72 @@ def make_anatomy(preset: Preset, regions: Regions, matrix: tuple[int, int, int],
         affine,
         to_scanner,
         baseline.reshape(matrix),
-        membership.astype(np.float32).reshape(*matrix, N_REGIONS),
+        membership,
         share(tissue[2]),
         share(tissue[:3].sum(axis=0)),
+        warp,
+        sensitivity,
     )
 
 
-def _smooth_field(world: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A random quadratic over space, zero mean and unit variance within 80 mm of the centre."""
-    unit = world / 80.0
-    x, y, z = unit.T
-    terms = np.stack([x, y, z, x * x, y * y, z * z, x * y, x * z, y * z])
-    field = rng.normal(0.0, 1.0, len(terms)) @ terms
-    near = (unit**2).sum(axis=1) < 1
+def _smooth_field(world: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """A quadratic over space with these nine weights, zero mean and unit variance within 80 mm of the centre."""
+    x, y, z = unit = world.T / 80.0
+    field = weights @ np.stack([x, y, z, x * x, y * y, z * z, x * y, x * z, y * z])
+    near = (unit**2).sum(axis=0) < 1
     return (field - field[near].mean()) / field[near].std()
+
+
+#: Signal of grey matter, white matter, fluid and scalp in a T1-weighted image, image units.
+T1_SIGNAL = np.array([620.0, 900.0, 220.0, 750.0])
+
+#: Extent of the anatomical image (x, y, z) in mm.
+T1_FIELD_OF_VIEW = (176.0, 256.0, 256.0)
+
+
+def make_t1(preset: Preset, anatomy: Anatomy, matrix: tuple[int, int, int], rng: np.random.Generator):
+    """Take a person's T1-weighted image, the face removed; the same brain in the same scanner as the volumes.
+
+    Parameters
+    ----------
+    preset : Preset
+        Sensitivity of the coil.
+    anatomy : Anatomy
+        The person.
+    matrix : tuple of int
+        Voxels per axis.
+    rng : numpy.random.Generator
+        Source of noise.
+
+    Returns
+    -------
+    data : numpy.ndarray
+        Shape ``matrix``, int16.
+    affine : numpy.ndarray
+        Shape (4, 4): voxel indices to scanner mm.
+    """
+    from scipy.ndimage import map_coordinates
+
+    affine = np.diag([*np.array(T1_FIELD_OF_VIEW) / np.array(matrix), 1.0])
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(matrix) - 1) / 2)
+    maps, maps_affine = _tissue_maps()
+    to_index = np.linalg.inv(maps_affine)
+    data = np.empty(matrix, dtype=np.int16)
+    yz = np.stack(np.meshgrid(np.arange(matrix[1]), np.arange(matrix[2]), indexing="ij"), axis=-1).reshape(-1, 2)
+    spread = None
+    for x in range(matrix[0]):  # sagittal, one slab at a time
+        world = np.column_stack([np.full(len(yz), x), yz]) @ affine[:3, :3].T + affine[:3, 3]
+        mni = anatomy.to_mni(world)
+        index = (mni @ to_index[:3, :3].T + to_index[:3, 3]).T
+        tissue = np.stack([map_coordinates(tissue_map, index, order=1) for tissue_map in maps])
+        if spread is None:  # the receive field is scaled alike in all slabs
+            spread = 0.6 * preset.bias * anatomy.sensitivity
+        unit = world.T / 80.0
+        u, v, w = unit
+        field = spread @ np.stack([u, v, w, u * u, v * v, w * w, u * v, u * w, v * w])
+        face = (mni[:, 1] > 40 - 1.2 * (mni[:, 2] + 60)) & (mni[:, 2] < -25) & (mni[:, 1] > 20)
+        signal = np.where(face, 0.0, T1_SIGNAL @ tissue * np.exp(np.clip(field, -1, 1)))
+        noise = 12.0 * rng.standard_normal((2, len(signal)), dtype=np.float32)
+        value = np.where(face, 0.0, np.hypot(signal + noise[0], noise[1]))
+        data[x] = np.clip(np.round(value), 0, 32767).reshape(matrix[1:])
+    return data, affine

@@ -1,0 +1,340 @@
+"""Simulated people: who they are, what is planted in a run, and where the quirks of real files go.
+
+What the three layouts share. A layout module (`simulate_sleep`, `simulate_oddball`, `simulate_rest`) lists its people,
+writes each run with `plant_run` and `scan`, and has its own quirks.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from eegfmri.datasets.simulate_activity import POWER_RATE, PRE_ROLL, Activity, Traits, draw_traits, plant
+from eegfmri.datasets.simulate_artefacts import MODEL_RATE
+from eegfmri.datasets.simulate_body import Body, make_body
+from eegfmri.datasets.simulate_bold import make_volumes, volume_means
+from eegfmri.datasets.simulate_eeg import Slow, make_eeg
+from eegfmri.datasets.simulate_files import write_image
+from eegfmri.datasets.simulate_parameters import ACQUISITIONS, BANDS, Preset
+from eegfmri.datasets.simulate_sources import Anatomy, Head, cortical_regions, make_anatomy, make_head
+from eegfmri.datasets.simulate_stimuli import Stimuli, desynchronise, evoke, stimulate
+from eegfmri.errors import RequestError
+
+#: Folder of the planted arrays, beside the recordings.
+TRUTH_FOLDER = "simulated"
+
+#: Returns the generator that belongs to these names alone.
+Generator = Callable[..., np.random.Generator]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run to simulate: its name, the stage of each 30 s, and what the layout adds.
+
+    Attributes
+    ----------
+    name : str
+        As the reader calls it.
+    stages : list of str
+        One per 30 s from the first volume on.
+    labels : list of str
+        What the scorer wrote (sleep).
+    sense : str
+        Sense of the stimuli (oddball).
+    """
+
+    name: str
+    stages: list[str]
+    labels: list[str]
+    sense: str = ""
+
+
+@dataclass(frozen=True)
+class Person:
+    """One simulated subject: its name, what is planted, its runs, and whose stage statistics it follows."""
+
+    subject: str
+    traits: Traits
+    head: Head
+    anatomy: Anatomy
+    runs: list[Run]
+    donor: str = ""
+
+
+def make_person(
+    dataset: str,
+    subject: str,
+    runs: list[Run],
+    preset: Preset,
+    matrix: tuple[int, int, int],
+    generator: Generator,
+    donor: str = "",
+) -> Person:
+    """Draw one person: traits, head and anatomy.
+
+    Parameters
+    ----------
+    dataset : str
+        Says which electrodes and which field of view.
+    subject : str
+        As the reader calls it; all chance depends on it.
+    runs : list of Run
+        What the person does.
+    preset : Preset
+        Model.
+    matrix : tuple of int
+        Voxels per axis of a volume.
+    generator : callable
+        ``generator(*names)`` returns the `numpy.random.Generator` that belongs to these names alone.
+    donor : str
+        Whose stage statistics the person follows.
+
+    Returns
+    -------
+    Person
+        Everything but signals.
+    """
+    regions, acquisition = cortical_regions(), ACQUISITIONS[dataset]
+    return Person(
+        subject,
+        draw_traits(preset, len(regions.groups), generator(subject, "traits")),
+        make_head(preset, regions, acquisition, generator(subject, "head")),
+        make_anatomy(preset, regions, acquisition, matrix, generator(subject, "anatomy")),
+        runs,
+        donor,
+    )
+
+
+@dataclass(frozen=True)
+class Planted:
+    """What happens in a run before anything is recorded: power, body, stimuli, and the EEG at the model's rate."""
+
+    activity: Activity
+    body: Body
+    eeg: Slow
+    stimulated: np.ndarray | None
+
+
+def plant_run(
+    dataset: str,
+    preset: Preset,
+    person: Person,
+    run: Run,
+    lead_in: float,
+    stop: float,
+    generator: Generator,
+    stimuli: Stimuli | None = None,
+) -> Planted:
+    """Plant a run and make its EEG.
+
+    Parameters
+    ----------
+    dataset : str
+        Acquisition to follow.
+    preset : Preset
+        Model.
+    person, run : Person, Run
+        Whose run, and which.
+    lead_in : float
+        Seconds of EEG before the first volume, a multiple of the model's step.
+    stop : float
+        Last second of EEG, from the first volume.
+    generator : callable
+        As in `make_person`.
+    stimuli : Stimuli or None
+        Trials of an oddball run.
+
+    Returns
+    -------
+    Planted
+        From ``-lead_in`` on; power begins a haemodynamic response earlier.
+    """
+    regions, acquisition = cortical_regions(), ACQUISITIONS[dataset]
+
+    def rng(purpose):
+        return generator(person.subject, run.name, purpose)
+
+    state = {"alpha": preset.eyes_open_alpha} if acquisition.eyes_open else None
+    activity = plant(preset, regions, person.traits, run.stages, -lead_in - PRE_ROLL, stop, rng("power"), state)
+    evoked = stimulated = None
+    if stimuli is not None:
+        desynchronise(preset, regions, stimuli, activity)
+        stimulated = stimulate(preset, regions, stimuli, activity)
+        evoked = evoke(preset, regions, stimuli, -lead_in, int((stop + lead_in + 1) * MODEL_RATE))
+    body = make_body(preset, person.traits, activity, acquisition.t_r, rng("body"))
+    eeg = make_eeg(
+        preset, regions, acquisition, person.head, person.traits, activity, body, -lead_in, rng("eeg"), evoked
+    )
+    return Planted(activity, body, eeg, stimulated)
+
+
+def scan(
+    dataset: str,
+    preset: Preset,
+    person: Person,
+    run: Run,
+    planted: Planted,
+    n_volumes: int,
+    generator: Generator,
+    path: Path,
+    t_r: float | None = None,
+) -> dict[str, np.ndarray]:
+    """Scan a run, write its image, and return the planted arrays ``bold`` and ``motion``.
+
+    Parameters
+    ----------
+    dataset, preset, person, run, planted : str, Preset, Person, Run, Planted
+        What happens.
+    n_volumes : int
+        Volumes to acquire.
+    generator : callable
+        As in `make_person`.
+    path : pathlib.Path
+        Image to write.
+    t_r : float or None
+        Repetition time that the header states, s; the true one if None.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        Shapes (n_regions, n_volumes) and (n_volumes, 6).
+    """
+    acquisition = ACQUISITIONS[dataset]
+    volumes = make_volumes(
+        preset,
+        cortical_regions(),
+        acquisition,
+        person.traits,
+        person.anatomy,
+        planted.activity,
+        planted.body,
+        n_volumes,
+        generator(person.subject, run.name, "bold"),
+        planted.stimulated,
+    )
+    write_image(path, volumes.data, person.anatomy.affine, t_r or acquisition.t_r)
+    return {"bold": volumes.coupled, "motion": volumes.motion.astype(np.float32)}
+
+
+def power_truth(dataset: str, planted: Planted, n_volumes: int) -> np.ndarray:
+    """Mean planted power over each volume, shape (n_regions, n_bands, n_volumes)."""
+    return volume_means(planted.activity, n_volumes, ACQUISITIONS[dataset].t_r)
+
+
+def save_truth(root: Path, stem: str, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Write planted arrays; return their names inside the dataset, for ``simulated.json``."""
+    (root / TRUTH_FOLDER).mkdir(exist_ok=True)
+    names = {}
+    for kind, array in arrays.items():
+        names[kind] = f"{TRUTH_FOLDER}/{stem}_{kind}.npy"
+        np.save(root / names[kind], array, allow_pickle=False)
+    return names
+
+
+def on_grid(seconds: float) -> float:
+    """Round a time to the model's step."""
+    return round(seconds * POWER_RATE) / POWER_RATE
+
+
+def describe_person(person: Person, runs: dict[str, dict]) -> dict:
+    """Return a person's planted truth for ``simulated.json``."""
+    traits = person.traits
+    return {
+        **({"stages_like": person.donor} if person.donor else {}),
+        "latency": round(traits.latency, 4),
+        "region_latency": [round(float(value), 4) for value in traits.region_latency],
+        "coupling_factor": round(traits.coupling_factor, 4),
+        "alpha_frequency": round(traits.alpha_frequency, 4),
+        "spindle_frequency": round(traits.spindle_frequency, 4),
+        "log_power": {band: round(value, 4) for band, value in traits.log_power.items()},
+        "stage_exponent": round(traits.stage_exponent, 4),
+        "background_exponent": round(traits.background_exponent, 4),
+        "head_radius": round(person.head.radius, 5),
+        "mni_to_scanner": np.round(person.anatomy.to_scanner, 6).tolist(),
+        "runs": runs,
+    }
+
+
+def describe_model(preset: Preset) -> dict:
+    """Return what is planted alike in everybody: bands, regions, couplings."""
+    regions = cortical_regions()
+    return {
+        "bands": {band: list(limits) for band, limits in BANDS.items()},
+        "regions": [
+            {
+                "name": name,
+                "group": group,
+                "mni": [round(float(value), 1) for value in centroid],
+                "coupling": {band: preset.at("coupling", band, group) for band in BANDS},
+            }
+            for name, group, centroid in zip(regions.names, regions.groups, regions.centroids, strict=True)
+        ],
+        "arrays": {
+            "power": "n_regions x n_bands x n_volumes: mean planted power over each volume, relative to wakefulness",
+            "bold": "n_regions x n_volumes: noise-free response to planted power and to stimuli, percent, at the middle of "
+            "each volume",
+            "motion": "n_volumes x 6: translation in mm and rotation in radians along and about scanner x, y, z",
+            "trials": "n_stimuli x 5 (oddball): onset in s, target, reaction time in s, size of the response, used",
+        },
+    }
+
+
+def place_quirks(
+    people: list[Person],
+    quirks: Iterable[str],
+    places: Mapping[str, tuple[int | None, str, str]],
+    crowded: Iterable[str] = (),
+) -> list[dict]:
+    """Decide where each quirk goes, always the same way.
+
+    Parameters
+    ----------
+    people : list of Person
+        Everybody.
+    quirks : iterable of str
+        What to plant.
+    places : mapping
+        Quirk → (number of the person it would like or None for the dataset as a whole, part of the name of the run it needs
+        or ``*`` for a whole person, ``+`` for what concerns a person and leaves room for other quirks; what is done).
+    crowded : iterable of str
+        Quirks that may share a run with others, as those of every dataset do when few people are simulated.
+
+    Returns
+    -------
+    list of dict
+        ``quirk``, ``subject``, ``run`` and ``what``; run None for a whole person, subject None for the dataset.
+
+    Raises
+    ------
+    RequestError
+        If there are more quirks than runs to hold them.
+    """
+    taken: set[tuple[str, str]] = set()
+    planned = []
+    for quirk in sorted(quirks, key=lambda quirk: places[quirk][1] != "*"):  # whole people first
+        index, kind, what = places[quirk]
+        entry = {"quirk": quirk, "subject": None, "run": None, "what": what}
+        planned.append(entry)
+        if index is None:
+            continue
+        if kind == "+":
+            entry["subject"] = people[index % len(people)].subject
+            continue
+        options = []
+        for step in range(len(people)):
+            person = people[(index + step) % len(people)]
+            runs = [run.name for run in person.runs if kind == "*" or kind in run.name] or [person.runs[-1].name]
+            free = [name for name in runs if (person.subject, name) not in taken]
+            if (len(free) == len(person.runs)) if kind == "*" else free:
+                options = [(person.subject, runs if kind == "*" else free[-1:])]
+                break
+        if not options and quirk in crowded:
+            person = people[index % len(people)]
+            options = [(person.subject, [run.name for run in person.runs if kind in run.name][-1:] or [person.runs[-1].name])]
+        if not options:
+            raise RequestError(f"No run is left for the quirk {quirk!r}: simulate more people, or plant fewer quirks.")
+        subject, runs = options[0]
+        taken.update((subject, run) for run in runs)
+        entry |= {"subject": subject, "run": None if kind == "*" else runs[0]}
+    return planned
