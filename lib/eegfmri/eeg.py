@@ -17,9 +17,6 @@ from eegfmri.recordings import Recording, Stream
 #: Frequency bands in Hz, lower edge inclusive.
 BANDS = {"delta": (1.0, 4.0), "theta": (4.0, 8.0), "alpha": (8.0, 13.0), "beta": (13.0, 30.0), "gamma": (30.0, 45.0)}
 
-#: Recordings sampled at least this fast (Hz) come straight from the scanner, artefacts included.
-SCANNER_RATE = 1000.0
-
 #: Rate in Hz at which the pulse artefact is removed: it ends below 30 Hz, and at 5 kHz the same fit costs twenty times more.
 PULSE_RATE = 250.0
 
@@ -83,14 +80,14 @@ def prepare(recording: Recording, settings: EegSettings | None = None) -> Stream
         [cache.file_stamp(path) for path in recording.files() if path != recording.bold_file],
         recording.first_sample,
         asdict(settings),
-        cache.code_digest("eegfmri.eeg"),
+        cache.code_digest("eegfmri.eeg", type(recording).__module__),
         cache.versions("mne", "scipy"),
     )
     path = project.cache_dir() / "eeg" / f"{recording.name}-{key}.npy"
     names = recording.scalp_channels
     if not path.is_file():
         raw = recording.raw().load_data(verbose="error")
-        scanner = recording.sfreq >= SCANNER_RATE if settings.remove_artefacts is None else settings.remove_artefacts
+        scanner = recording.has_gradient_artefact if settings.remove_artefacts is None else settings.remove_artefacts
         if scanner:
             raw = remove_gradient_artefact(raw, recording.t_r, recording.n_volumes)
             raw = resample_raw(raw, min(raw.info["sfreq"], max(PULSE_RATE, settings.sfreq)))

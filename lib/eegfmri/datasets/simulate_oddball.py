@@ -153,7 +153,9 @@ def write_person(
     if scale.t1_matrix is not None:
         data, affine = make_t1(preset, person.anatomy, scale.t1_matrix, generator(person.subject, "t1"))
         name = "highresMPRAGE001" if person.subject == "010" else "highresSPGR001"
-        write_image(_folder(root, person.subject, "nested_folder" in quirks) / "anatomy" / f"{name}.nii.gz", data, affine)
+        write_image(
+            _folder(root, person.subject, "nested_folder" in quirks) / "anatomy" / f"{name}.nii.gz", data, affine
+        )
     return person.runs
 
 

@@ -229,9 +229,7 @@ class Preset:
         60.0, "Peak of the pulse artefact (ballistocardiogram) over channels at 3 T, uV.", "debener2008", "allen1998"
     )
     pulse_delay: float = _given(0.21, "Delay of its peak after the R peak, s.", "allen1998")
-    pulse_spread: float = _given(
-        0.15, "Relative spread of its size from beat to beat. Value assumed.", "debener2008"
-    )
+    pulse_spread: float = _given(0.15, "Relative spread of its size from beat to beat. Value assumed.", "debener2008")
     pulse_left: float = _given(
         0.10,
         "Share of its amplitude left in exports that were corrected for it (rest). Assumed.",
@@ -285,7 +283,9 @@ class Preset:
         0.5, "Seconds by which the late response moves per second of reaction time. Value assumed.", "kutas1977"
     )
     trial_spread: float = _given(
-        0.3, "Spread of the size of single responses, shared by the EEG and the BOLD response to a target. Assumed.", "polich2007"
+        0.3,
+        "Spread of the size of single responses, shared by the EEG and the BOLD response to a target. Assumed.",
+        "polich2007",
     )
     desynchronisation: float = _given(
         0.4,

@@ -331,7 +331,9 @@ def place_quirks(
                 break
         if not options and quirk in crowded:
             person = people[index % len(people)]
-            options = [(person.subject, [run.name for run in person.runs if kind in run.name][-1:] or [person.runs[-1].name])]
+            options = [
+                (person.subject, [run.name for run in person.runs if kind in run.name][-1:] or [person.runs[-1].name])
+            ]
         if not options:
             raise RequestError(f"No run is left for the quirk {quirk!r}: simulate more people, or plant fewer quirks.")
         subject, runs = options[0]

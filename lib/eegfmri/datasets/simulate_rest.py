@@ -241,7 +241,13 @@ def _write_eeg(root, preset, scale, person, run, planted, skipped, total, lead_i
     )
     named = stamp if "renamed_header" in quirks else None
     write_header(
-        path.with_suffix(".vhdr"), channels, "FCz", scale.sfreq, named=named, suffix=".dat", resolution=EXPORT_RESOLUTION
+        path.with_suffix(".vhdr"),
+        channels,
+        "FCz",
+        scale.sfreq,
+        named=named,
+        suffix=".dat",
+        resolution=EXPORT_RESOLUTION,
     )
     markers = _markers(round(lead_in * scale.sfreq), scale, scale.sfreq, quirks)
     write_markers(path.with_suffix(".vmrk"), markers, named=named, suffix=".dat")

@@ -106,7 +106,11 @@ def plan_quirks(people: list[Person], quirks: Iterable[str], scale: Scale) -> li
         "truncated_eeg": (5, "sleep", "The .eeg file breaks off after two thirds, inside a sample."),
         "missing_channel": (1, "sleep", "The recording lacks channel TP10."),
         "odd_channel_names": (0, "rest", "Channel names are in capitals, and one has a blank at its end."),
-        "rare_labels": (3, "sleep", "The first epochs bear labels of the real tables' tail: " + ", ".join(RARE_LABELS) + "."),
+        "rare_labels": (
+            3,
+            "sleep",
+            "The first epochs bear labels of the real tables' tail: " + ", ".join(RARE_LABELS) + ".",
+        ),
         "lost_triggers": (4, "rest", "Two volume triggers inside the run are missing."),
         "no_trigger": (3, "rest", "The marker file has no R128."),
         "missing_bold": (6, "sleep", "The run has no image."),
@@ -226,7 +230,9 @@ def _write_eeg(path, preset, scale, person, run, planted, n_volumes, generator, 
         gradient = make_gradient(
             preset,
             ACQUISITION,
-            np.vstack([person.head.electrodes, person.head.electrodes[:2]]),  # the wires of EOG and ECG leave by the forehead
+            np.vstack(
+                [person.head.electrodes, person.head.electrodes[:2]]
+            ),  # the wires of EOG and ECG leave by the forehead
             preset.gradient_peak,
             scale.matrix[2],
             planted.body,
