@@ -190,7 +190,7 @@ def grid_centre(image) -> np.ndarray:
     return _apply(image.affine, (np.array(image.shape[:3]) - 1)[None] / 2)[0]
 
 
-def estimate_motion(image, reference: int | None = None, sampling: float = 0.3) -> Motion:
+def estimate_motion(image, reference: int | None = None, sampling: float | None = None) -> Motion:
     """Find how the head moved from volume to volume: rigid registration of each to one of them.
 
     Parameters
@@ -199,8 +199,8 @@ def estimate_motion(image, reference: int | None = None, sampling: float = 0.3) 
         Shape (x, y, z, n_volumes).
     reference : int or None
         The volume that stays where it is; the one in the middle of the run if None.
-    sampling : float, default=0.3
-        Share of the voxels that the correlation is computed from, on a regular grid.
+    sampling : float or None
+        Share of the voxels that the correlation is computed from, on a regular grid; as many as make 60 000 if None.
 
     Returns
     -------
@@ -221,6 +221,7 @@ def estimate_motion(image, reference: int | None = None, sampling: float = 0.3) 
     reference = n_volumes // 2 if reference is None else reference
     if not -n_volumes <= reference < n_volumes:
         raise RequestError(f"There is no volume {reference} among {n_volumes}: choose another reference.")
+    sampling = min(1.0, 60_000 / np.prod(image.shape[:3])) if sampling is None else sampling
     data = np.asarray(image.dataobj, dtype=np.float32)
     zooms = np.linalg.norm(image.affine[:3, :3], axis=0)
     fixed = _itk_image(data[..., reference], zooms)

@@ -132,7 +132,7 @@ def _read_eeg(path: Path):
     except (ValueError, RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise DataError(f"{path} cannot be read as EEG ({reason}): give a format that MNE reads.") from error
-    known = {name.lower(): name for name in mne.channels.make_standard_montage("standard_1005").ch_names}
+    known = {name.lower(): name for name in mne.channels.make_standard_montage("colin27_1005").ch_names}
     renamed = {name: known.get(name.strip().strip(".").lower(), name.strip()) for name in raw.ch_names}
     raw.rename_channels(renamed, verbose="error")
     types = {}
