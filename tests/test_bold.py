@@ -234,3 +234,102 @@ def test_files_of_ones_own_are_checked(tmp_path):
     with pytest.raises(DataError, match="repetition time"):
         open_bold(timeless)
     assert open_bold(timeless, 2.1)[0].t_r == 2.1
+
+
+@pytest.fixture(scope="module")
+def real_run(request):
+    """The real run through the pipeline once: motion, registration, and what follows from them."""
+    folder = request.getfixturevalue("real_data") / "studyforrest_bold"
+    recording = open_bold(folder / "sub-02_task-oneback_run-1_bold.nii.gz")[0]
+    image = recording.image()
+    motion = registration.estimate_motion(image)
+    reference = bold.mean_volume(registration.resample(image, Grid.of(image), motion=motion))
+    way = registration.register_to_template(reference, kind="syn")
+    events = pd.read_csv(folder / "sub-02_task-oneback_run-1_events.tsv", sep="\t")
+    return recording, image, motion, reference, way, events
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_a_real_run_lies_where_the_template_does(real_run):
+    _, _, motion, reference, way, _ = real_run
+    assert motion.framewise_displacement().max() < 1  # a calm person
+    grid = GRIDS["mni_2mm"]
+    moved = np.asarray(registration.resample(reference, grid, way.to_run).dataobj)
+    mask = nibabel.Nifti1Image(registration.epi_mask(reference).astype(np.float32), reference.affine)
+    covered = np.asarray(registration.resample(mask, grid, way.to_run).dataobj) > 0.5
+    inside = bold.template_mask(grid)
+    assert 2 * (covered & inside).sum() / (covered.sum() + inside.sum()) > 0.95
+    # the outline is not enough: fluid is bright in BOLD, and must be so where the template has its ventricles
+    x = grid.points()
+    core = (np.abs(x[:, 0]) < 24) & (np.abs(x[:, 1] + 10) < 35) & (np.abs(x[:, 2] - 14) < 14)
+    shares = {name: s.ravel() for name, s in bold.tissue_shares(registration.Transform(), _image(grid)).items()}
+    fluid, white = (moved.ravel()[core & (shares[name] > 0.6)].mean() for name in ("fluid", "white"))
+    assert fluid > 1.1 * white
+
+
+def _image(grid):
+    return nibabel.Nifti1Image(np.zeros(grid.shape, np.float32), grid.affine)
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_a_real_run_gives_a_hundred_schaefer_series(real_run, nilearn_data):
+    _, image, motion, reference, way, _ = real_run
+    atlas = load_atlas("schaefer")
+    labels = registration.resample(atlas.image, Grid.of(reference), way.to_template, interpolation="nearest")
+    present, means = bold.region_means(image, labels)
+    assert present.tolist() == list(range(1, 101))
+    shares = bold.tissue_shares(way.to_template, reference)
+    table = bold.confounds(image, shares, motion, motion_regressors=24)
+    series = bold.clean(means, 2.0, table)
+    assert series.shape == (100, 156)
+    assert np.isfinite(series).all()
+    assert (series.std(axis=1) > 0.02).all()
+    # regions that mirror each other across the midline go together more than others do
+    r = np.corrcoef(series)
+    mirrored = np.linalg.norm(atlas.centres[:50, None] * [-1, 1, 1] - atlas.centres[None, 50:], axis=2).argmin(axis=1)
+    assert r[np.arange(50), 50 + mirrored].mean() > r[np.triu_indices(100, 1)].mean() + 0.2
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_faces_answer_in_ventral_temporal_cortex(real_run, nilearn_data):
+    from nilearn.glm.first_level import FirstLevelModel
+
+    recording, image, motion, _, way, events = real_run
+    grid = GRIDS["mni_3mm"]
+    mask = bold.template_mask(grid)
+    volumes = bold.smooth(bold.in_template(image, way, grid, motion, mask), 6.0)
+    model = FirstLevelModel(
+        t_r=recording.t_r,
+        mask_img=nibabel.Nifti1Image(mask.astype(np.uint8), grid.affine),
+        high_pass=0.008,
+        slice_time_ref=0.5,
+    )
+    regressors = bold.confounds(image, {}, motion, tissues=False, motion_regressors=6)
+    model.fit(volumes, events[["onset", "duration", "trial_type"]], confounds=regressors)
+
+    atlas = load_atlas("harvard_oxford_cortical")
+    labels = np.asarray(registration.resample(atlas.image, grid, interpolation="nearest").dataobj)
+    fusiform = np.isin(labels, [n for n, name in enumerate(atlas.regions, 1) if "Fusiform" in name])
+    points = grid.points().reshape(*grid.shape, 3)
+
+    others = [name for name in events["trial_type"].unique() if name != "face"]
+    faces = np.asarray(
+        model.compute_contrast(f"face - ({'+'.join(others)})/{len(others)}", output_type="z_score").dataobj
+    )
+    peak = points[np.unravel_index(np.argmax(faces), faces.shape)]
+    print(f"faces against the other categories: z = {faces.max():.1f} at {peak} mm")
+    assert faces.max() > 5
+    # two voxels of 3 mm: the atlas's border is no sharper than its subjects' anatomy
+    assert np.linalg.norm(points[fusiform] - peak, axis=1).min() < 6
+    assert peak[2] < -8
+
+    anything = np.asarray(model.compute_contrast("+".join(["face", *others]), output_type="z_score").dataobj)
+    top = points[np.unravel_index(np.argmax(anything), anything.shape)]
+    print(f"all against rest: z = {anything.max():.1f} at {top} mm; in fusiform cortex {anything[fusiform].max():.1f}")
+    # everything that is seen excites occipital cortex first; fusiform cortex answers almost as much
+    assert anything.max() > 10
+    assert anything[fusiform].max() > 10
+    assert top[1] < -50
