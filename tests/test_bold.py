@@ -4,13 +4,14 @@ import json
 
 import nibabel
 import numpy as np
+import pandas as pd
 import pytest
 
 from eegfmri import bold, registration
 from eegfmri.atlas import HARVARD_OXFORD, load_atlas
 from eegfmri.datasets.single_files import open_bold
 from eegfmri.errors import DataError, RequestError
-from eegfmri.registration import GRIDS, Motion
+from eegfmri.registration import GRIDS, Grid, Motion
 
 T_R = 2.0
 

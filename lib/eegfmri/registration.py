@@ -8,8 +8,10 @@ Rigid motion is found with SimpleITK, affine and symmetric normalisation :cite:p
 """
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -212,16 +214,15 @@ def estimate_motion(image, reference: int | None = None, sampling: float | None 
     RequestError
         If the image has no volumes, or no such reference.
     """
-    import os
-    from concurrent.futures import ThreadPoolExecutor
-
     if len(image.shape) != 4:
         raise RequestError(f"Motion is found between volumes, and the image has shape {image.shape}: give a 4-D image.")
     n_volumes = image.shape[3]
     reference = n_volumes // 2 if reference is None else reference
     if not -n_volumes <= reference < n_volumes:
         raise RequestError(f"There is no volume {reference} among {n_volumes}: choose another reference.")
-    sampling = min(1.0, 40_000 / np.prod(image.shape[:3])) if sampling is None else sampling
+    if sampling is None:
+        share = 40_000 / np.prod(image.shape[:3])
+        sampling = share if share < 0.5 else 1.0
     data = np.asarray(image.dataobj, dtype=np.float32)
     zooms = np.linalg.norm(image.affine[:3, :3], axis=0)
     fixed = _itk_image(data[..., reference], zooms)
@@ -258,10 +259,11 @@ def _rigid(fixed, moving, sampling: float) -> np.ndarray:
     method.SetMetricAsCorrelation()
     if sampling < 1:
         method.SetMetricSamplingStrategy(method.REGULAR)
-        method.SetMetricSamplingPercentage(sampling)
+        # the regular grid is jittered, by the clock unless a seed is given
+        method.SetMetricSamplingPercentage(sampling, 1)
     # the default tolerance on the gradient stops half a degree too early on an image that is almost round
     method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=0.5, minStep=1e-3, numberOfIterations=60, gradientMagnitudeTolerance=1e-7
+        learningRate=0.5, minStep=1e-3, numberOfIterations=60, gradientMagnitudeTolerance=1e-8
     )
     # a radian moves tissue by the radius at which it lies, 30 mm in the middle of its range
     method.SetOptimizerScales([30.0**2] * 3 + [1.0] * 3)
@@ -379,16 +381,20 @@ def resample(
         points = points[np.asarray(mask, dtype=bool).ravel()]
     points = transform(points) if transform is not None else points
     to_voxels = np.linalg.inv(image.affine)
-    at = _apply(to_voxels, points).T
+    points = np.ascontiguousarray(points.T)
     out = np.zeros((*grid.shape, volumes.shape[-1]), dtype=volumes.dtype)
-    for number in range(volumes.shape[-1]):
-        if motion is not None:
-            at = _apply(to_voxels @ motion.matrices[number], points).T
-        values = map_coordinates(volumes[..., number], at, order=order, output=out.dtype)
+
+    def fill(number: int) -> None:
+        matrix = to_voxels if motion is None else to_voxels @ motion.matrices[number]
+        at = matrix[:3, :3] @ points + matrix[:3, 3:]
+        values = map_coordinates(np.ascontiguousarray(volumes[..., number]), at, order=order, output=out.dtype)
         if mask is None:
             out[..., number] = values.reshape(grid.shape)
         else:
             out[mask, number] = values
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # scipy interpolates without holding the interpreter
+        list(pool.map(fill, range(volumes.shape[-1])))
     out = out[..., 0] if data.ndim == 3 else out
     made = nibabel.Nifti1Image(out, grid.affine)
     if data.ndim == 4:
