@@ -95,7 +95,9 @@ def simulate(
     try:
         temporary.chmod(0o755)
         digest = _digest(dataset, scale, preset, seed, labels_dir, quirks)
-        _write(dataset, temporary, scale, preset, seed, digest, stages_from, quirks, n_jobs or min(4, os.cpu_count() or 1))
+        _write(
+            dataset, temporary, scale, preset, seed, digest, stages_from, quirks, n_jobs or min(4, os.cpu_count() or 1)
+        )
         if dest.exists():
             dest.rmdir()
         os.replace(temporary, dest)
@@ -285,7 +287,8 @@ def _write(
         }
         parallel = Parallel(n_jobs=n_jobs, prefer="threads")
         written = parallel(
-            delayed(layout.write_person)(root, preset, scale, person, generator, own[person.subject]) for person in people
+            delayed(layout.write_person)(root, preset, scale, person, generator, own[person.subject])
+            for person in people
         )
         jobs = []
         for person, runs in zip(people, written, strict=True):

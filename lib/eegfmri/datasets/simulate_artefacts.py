@@ -195,9 +195,7 @@ def pulse_artefact(
     return (maps @ courses).astype(np.float32)
 
 
-def motion_voltage(
-    preset: Preset, head: Head, body: Body, times: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def motion_voltage(preset: Preset, head: Head, body: Body, times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Voltages of a head that turns in the magnet, and of its sway with the breath.
 
     A loop that turns sees its flux change: the voltage follows the angular velocity, not the angle.

@@ -162,7 +162,9 @@ def make_volumes(
             percent = slabs[z] @ _interpolate(regional, activity, at)
             pulse = preset.cardiac_bold * np.sin(2 * np.pi * _cycle(body.beats, at))
             breath = preset.respiratory_bold * np.interp(at, body.times, body.breath)
-            breath += preset.breath_depth_bold * (np.interp(at, body.times, body.depth) - 1) / preset.breath_depth_spread
+            breath += (
+                preset.breath_depth_bold * (np.interp(at, body.times, body.depth) - 1) / preset.breath_depth_spread
+            )
             fluid, brain = anatomy.fluid[:, :, z].reshape(-1, 1), anatomy.brain[:, :, z].reshape(-1, 1)
             percent += ((0.2 * brain + 2 * fluid) * pulse + brain * breath).astype(np.float32)
             percent += (drift_map[:, :, z].reshape(-1, 1) * drift[now]).astype(np.float32)

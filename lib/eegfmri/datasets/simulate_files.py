@@ -18,7 +18,9 @@ _MATLAB_HEADER = 128
 _MATLAB_COMPRESSED = 15
 
 
-def write_signal(path: Path, parts: Iterable[np.ndarray], kept: list[int] | None = None, resolution: float = RESOLUTION) -> int:
+def write_signal(
+    path: Path, parts: Iterable[np.ndarray], kept: list[int] | None = None, resolution: float = RESOLUTION
+) -> int:
     """Write multiplexed 16-bit samples piece by piece (volts, of the rows kept); return their number per channel."""
     n_times = 0
     with path.open("wb") as stream:

@@ -229,13 +229,16 @@ class Preset:
         60.0, "Peak of the pulse artefact (ballistocardiogram) over channels at 3 T, uV.", "debener2008", "allen1998"
     )
     pulse_delay: float = _given(0.21, "Delay of its peak after the R peak, s.", "allen1998")
-    pulse_spread: float = _given(
-        0.15, "Relative spread of its size from beat to beat. Value assumed.", "debener2008"
-    )
+    pulse_spread: float = _given(0.15, "Relative spread of its size from beat to beat. Value assumed.", "debener2008")
     pulse_left: float = _given(
         0.10,
         "Share of its amplitude left in exports that were corrected for it (rest). Assumed.",
         "debener2008",
+    )
+    bad_contact: float = _given(
+        50.0,
+        "Slow noise in the electrode pairs that the oddball dataset's README names as noisy, uV. Value assumed.",
+        "walz2013",
     )
     motion_field: float = _given(
         25.0,
@@ -285,7 +288,9 @@ class Preset:
         0.5, "Seconds by which the late response moves per second of reaction time. Value assumed.", "kutas1977"
     )
     trial_spread: float = _given(
-        0.3, "Spread of the size of single responses, shared by the EEG and the BOLD response to a target. Assumed.", "polich2007"
+        0.3,
+        "Spread of the size of single responses, shared by the EEG and the BOLD response to a target. Assumed.",
+        "polich2007",
     )
     desynchronisation: float = _given(
         0.4,
@@ -441,6 +446,7 @@ STRONG = replace(
     gradient_peak=0.0,
     gradient_peak_twisted=0.0,
     pulse_peak=0.0,
+    bad_contact=0.0,
     motion_field=0.0,
     nods_per_minute=0.0,
     breath_motion=0.0,

@@ -241,7 +241,13 @@ def _write_eeg(root, preset, scale, person, run, planted, skipped, total, lead_i
     )
     named = stamp if "renamed_header" in quirks else None
     write_header(
-        path.with_suffix(".vhdr"), channels, "FCz", scale.sfreq, named=named, suffix=".dat", resolution=EXPORT_RESOLUTION
+        path.with_suffix(".vhdr"),
+        channels,
+        "FCz",
+        scale.sfreq,
+        named=named,
+        suffix=".dat",
+        resolution=EXPORT_RESOLUTION,
     )
     markers = _markers(round(lead_in * scale.sfreq), scale, scale.sfreq, quirks)
     write_markers(path.with_suffix(".vmrk"), markers, named=named, suffix=".dat")
@@ -303,6 +309,6 @@ def _empty_affine(path: Path) -> None:
     blank = nibabel.Nifti1Image(data, np.diag([*zooms[:3], 1.0]))
     blank.header.set_zooms(zooms)
     blank.header.set_xyzt_units("mm", "sec")
-    blank.set_sform(np.diag([*zooms[:3], 1.0]), code=0)
-    blank.set_qform(np.diag([*zooms[:3], 1.0]), code=0)
+    blank.set_sform(np.diag([*zooms[:3], 1.0]), code=1)
+    blank.set_qform(np.diag([*zooms[:3], 1.0]), code=1)
     nibabel.save(blank, path)

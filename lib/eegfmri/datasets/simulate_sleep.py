@@ -106,12 +106,16 @@ def plan_quirks(people: list[Person], quirks: Iterable[str], scale: Scale) -> li
         "truncated_eeg": (5, "sleep", "The .eeg file breaks off after two thirds, inside a sample."),
         "missing_channel": (1, "sleep", "The recording lacks channel TP10."),
         "odd_channel_names": (0, "rest", "Channel names are in capitals, and one has a blank at its end."),
-        "rare_labels": (3, "sleep", "The first epochs bear labels of the real tables' tail: " + ", ".join(RARE_LABELS) + "."),
+        "rare_labels": (
+            3,
+            "sleep",
+            "The first epochs bear labels of the real tables' tail: " + ", ".join(RARE_LABELS) + ".",
+        ),
         "lost_triggers": (4, "rest", "Two volume triggers inside the run are missing."),
         "no_trigger": (3, "rest", "The marker file has no R128."),
         "missing_bold": (6, "sleep", "The run has no image."),
         "missing_eeg": (7, "rest", "The run has no EEG."),
-        "annex_pointer": (5, "rest", "The .eeg file is the text of a git-annex pointer."),
+        "annex_pointer": (5, "rest", "Header, marker and signal file are the texts of git-annex pointers."),
         "truncated_bold": (6, "rest", "The image breaks off after two thirds."),
         "labels_only": (8, "*", "The person has a label table and no signals."),
         "no_sleep_run": (9, "*", "The person has rest runs only."),
@@ -226,7 +230,9 @@ def _write_eeg(path, preset, scale, person, run, planted, n_volumes, generator, 
         gradient = make_gradient(
             preset,
             ACQUISITION,
-            np.vstack([person.head.electrodes, person.head.electrodes[:2]]),  # the wires of EOG and ECG leave by the forehead
+            np.vstack(
+                [person.head.electrodes, person.head.electrodes[:2]]
+            ),  # the wires of EOG and ECG leave by the forehead
             preset.gradient_peak,
             scale.matrix[2],
             planted.body,
@@ -255,8 +261,9 @@ def _write_eeg(path, preset, scale, person, run, planted, n_volumes, generator, 
         n_bytes = 2 * len(kept)
         os.truncate(path.with_suffix(".eeg"), (2 * n_times // 3) * n_bytes + n_bytes // 3)
     if "annex_pointer" in quirks:
-        size = path.with_suffix(".eeg").stat().st_size
-        path.with_suffix(".eeg").write_text(f"/annex/objects/MD5E-s{size}--{0:032x}.eeg\n", encoding="utf-8")
+        for suffix in (".vhdr", ".vmrk", ".eeg"):
+            file = path.with_suffix(suffix)
+            file.write_text(f"/annex/objects/MD5E-s{file.stat().st_size}--{0:032x}{suffix}\n", encoding="utf-8")
 
 
 def _triggers(first: int, n_volumes: int, sfreq: float) -> list[tuple[int, str, str]]:
