@@ -219,8 +219,8 @@ def convolved(signal: np.ndarray, t_r: float) -> np.ndarray:
     return course[..., len(kernel) :]
 
 
-def regress(series: np.ndarray, regressors: np.ndarray) -> np.ndarray:
-    """Ordinary least squares with a constant and a straight line.
+def regress(series: np.ndarray, regressors: np.ndarray, t_r: float, high_pass: float = 0.008) -> np.ndarray:
+    """Ordinary least squares with a constant and slow cosines.
 
     Parameters
     ----------
@@ -228,6 +228,10 @@ def regress(series: np.ndarray, regressors: np.ndarray) -> np.ndarray:
         Shape (n_series, n_volumes).
     regressors : numpy.ndarray
         Shape (n_regressors, n_volumes).
+    t_r : float
+        s.
+    high_pass : float, default=0.008
+        Cosines up to this frequency in Hz are fitted beside the regressors.
 
     Returns
     -------
@@ -235,7 +239,9 @@ def regress(series: np.ndarray, regressors: np.ndarray) -> np.ndarray:
         Shape (n_series, n_regressors): coefficients.
     """
     n_volumes = series.shape[-1]
-    design = np.column_stack([*regressors, np.ones(n_volumes), np.linspace(-1, 1, n_volumes)])
+    orders = np.arange(int(2 * high_pass * n_volumes * t_r) + 1)
+    slow = np.cos(np.pi * np.outer(np.arange(n_volumes) + 0.5, orders) / n_volumes)
+    design = np.column_stack([*regressors, slow])
     return np.linalg.lstsq(design, series.T, rcond=None)[0][: len(regressors)].T
 
 
