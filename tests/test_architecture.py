@@ -15,6 +15,7 @@ ROOMS = (
     ("cache",),
     ("recordings",),
     ("atlas", "datasets"),
+    ("registration",),
     ("eeg", "bold"),
     ("windows",),
     ("graphs", "metrics", "saliency"),

@@ -119,3 +119,12 @@ def test_without_recurrence_only_the_middle_epoch_counts(windows):
     torch.testing.assert_close(encoder(changed), encoder(windows[0]))
     recurrent = EegEncoder(torch.rand(C, C)).eval()
     assert not torch.allclose(recurrent(changed), recurrent(windows[0]))
+
+
+@pytest.mark.parametrize("recurrent", [True, False])
+def test_sharing_epochs_between_windows_changes_nothing(recurrent):
+    torch.manual_seed(5)
+    encoder = EegEncoder(torch.rand(C, C), EegConfig(recurrent=recurrent)).eval()
+    epochs = torch.randn(7, C, T)
+    index = torch.stack([torch.arange(i, i + 3) for i in range(5)])
+    torch.testing.assert_close(encoder(epochs, index), encoder(epochs[index]), atol=1e-5, rtol=1e-5)

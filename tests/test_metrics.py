@@ -107,3 +107,51 @@ def test_holm_never_lowers_a_p_value_and_keeps_their_order(p):
     adjusted = metrics.holm(p)
     assert (adjusted >= np.array(p) - 1e-12).all()
     assert (np.diff(adjusted[np.argsort(p, kind="stable")]) >= -1e-12).all()
+
+
+def naive_unbiased_hsic(k, m):
+    """Sums over all distinct indices, as the estimator is defined."""
+    n = len(k)
+    pairs = sum(k[i, j] * m[i, j] for i, j in itertools.permutations(range(n), 2)) / (n * (n - 1))
+    triples = sum(k[i, j] * m[i, q] for i, j, q in itertools.permutations(range(n), 3)) / (n * (n - 1) * (n - 2))
+    quads = sum(k[i, j] * m[q, r] for i, j, q, r in itertools.permutations(range(n), 4)) / (
+        n * (n - 1) * (n - 2) * (n - 3)
+    )
+    return pairs + quads - 2 * triples
+
+
+def test_debiased_alignment_is_the_sum_over_distinct_indices():
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(8, 3)), rng.normal(size=(8, 5))
+    k, m = x @ x.T, y @ y.T
+    expected = naive_unbiased_hsic(k, m) / np.sqrt(naive_unbiased_hsic(k, k) * naive_unbiased_hsic(m, m))
+    assert metrics.linear_cka(x, y) == pytest.approx(expected, rel=1e-9)
+
+
+def test_biased_alignment_is_kornbliths_formula():
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(50, 4)), rng.normal(size=(50, 6))
+    a, b = x - x.mean(0), y - y.mean(0)
+    expected = np.linalg.norm(b.T @ a) ** 2 / (np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b))
+    assert metrics.linear_cka(x, y, debiased=False) == pytest.approx(expected)
+
+
+def test_alignment_ignores_rotation_and_scale_and_is_zero_for_strangers():
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(200, 64))
+    rotation = np.linalg.qr(rng.normal(size=(64, 64)))[0]
+    assert metrics.linear_cka(x, 3 * x @ rotation + 1) == pytest.approx(1)
+    strangers = [metrics.linear_cka(rng.normal(size=(200, 64)), rng.normal(size=(200, 64))) for _ in range(20)]
+    assert abs(np.mean(strangers)) < 0.02
+    # The biased estimate is about 0.24 for independent embeddings of this size.
+    assert metrics.linear_cka(x, rng.normal(size=(200, 64)), debiased=False) > 0.2
+    assert np.isnan(metrics.linear_cka(x[:3], x[:3]))
+
+
+def test_circular_shifts_keep_slowness_and_break_simultaneity():
+    rng = np.random.default_rng(7)
+    slow = np.cumsum(rng.normal(size=(300, 2)), axis=0)
+    null = metrics.circular_shift_null(metrics.linear_cka, slow, slow + rng.normal(size=(300, 2)))
+    assert len(null) == 199
+    assert (null < metrics.linear_cka(slow, slow + rng.normal(size=(300, 2)))).all()
+    assert len(metrics.circular_shift_null(metrics.linear_cka, slow[:20], slow[:20])) == 11

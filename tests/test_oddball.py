@@ -45,6 +45,12 @@ def test_an_intact_run_is_ok(root):
     assert recording.scalp_channels[:7] == ("Fp1", "Fp2", "AF3", "AF4", "F7", "F3", "Fz")
 
 
+def test_the_gradient_artefact_is_not_removed_twice(root):
+    recording = only(root)
+    assert recording.sfreq == 1000
+    assert not recording.has_gradient_artefact
+
+
 def test_raw_is_lazy_in_volts_and_equal_to_the_file(root):
     written = eeg_array()
     raw = only(root).raw()

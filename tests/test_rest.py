@@ -275,12 +275,23 @@ def test_one_folder_for_both_archives_is_read_too(tmp_path):
     assert only(tmp_path).status == "ok"
 
 
-def test_an_affine_without_offset_is_a_problem_and_no_refusal(tmp_path):
+def test_an_image_without_a_position_is_a_problem_and_no_refusal(tmp_path):
     write_eeg(tmp_path)
-    write_images(tmp_path, offset=0.0)
+    path = write_images(tmp_path, offset=0.0)
     recording = only(tmp_path)
     assert recording.usable
-    assert "no offset along x" in recording.problems[0]
+    assert "without an offset along x" in recording.problems[0]
+    # Neither sform nor qform: nibabel makes up an affine that looks like any other.
+    image = nibabel.load(write_images(tmp_path))
+    header = image.header.copy()
+    header["sform_code"] = header["qform_code"] = 0
+    for row in ("srow_x", "srow_y", "srow_z"):
+        header[row] = 0
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), None, header), path)
+    assert nibabel.load(path).affine[0, 3] != 0
+    recording = only(tmp_path)
+    assert recording.usable
+    assert "states no position" in recording.problems[0]
 
 
 def test_a_wrong_repetition_time_is_mended_where_markers_decide_and_refused_elsewhere(tmp_path):

@@ -1,7 +1,7 @@
 """Regions of the brain in MNI152 space: published atlases where they can be had, a plain parcellation where not."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -9,7 +9,13 @@ import numpy as np
 
 from eegfmri.errors import RequestError
 
-AtlasName = Literal["offline", "schaefer"]
+AtlasName = Literal["offline", "schaefer", "harvard_oxford_cortical", "harvard_oxford_subcortical"]
+
+#: Names and sizes of the two parts of the Harvard–Oxford atlas, as nilearn fetches them.
+HARVARD_OXFORD = {
+    "harvard_oxford_cortical": ("cort-maxprob-thr25-2mm", 48),
+    "harvard_oxford_subcortical": ("sub-maxprob-thr25-2mm", 21),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,18 +43,22 @@ class Atlas:
     terms: str
 
 
-@lru_cache(maxsize=2)
-def load_atlas(name: AtlasName = "offline", n_regions: int = 100) -> Atlas:
-    """Load an atlas of cortical regions.
+def load_atlas(name: AtlasName = "offline", n_regions: int | None = None, fallback: bool = False) -> Atlas:
+    """Load an atlas of regions.
 
     Parameters
     ----------
-    name : {"offline", "schaefer"}
+    name : {"offline", "schaefer", "harvard_oxford_cortical", "harvard_oxford_subcortical"}
         ``offline`` divides the MNI152 grey-matter mask that nilearn ships into compact mirrored regions: numbers made
         with it never depend on a network, but its borders follow no function. ``schaefer`` is the functional atlas of
-        :cite:t:`schaefer2018`, seven networks, 2 mm, fetched by nilearn on first use.
-    n_regions : int, default=100
-        Number of regions, both hemispheres together; even.
+        :cite:t:`schaefer2018`, seven networks, 2 mm. The other two are the parts of the Harvard–Oxford atlas
+        :cite:p:`desikan2006`, each voxel given its most probable region above 25 %. All but the first are fetched by nilearn
+        on first use.
+    n_regions : int or None
+        Number of regions, both hemispheres together: even and 100 by default; the Harvard–Oxford atlas has 48 and 21, and
+        nothing else can be asked of it.
+    fallback : bool, default=False
+        Give the offline parcellation where the atlas cannot be fetched; the result's name says so.
 
     Returns
     -------
@@ -58,15 +68,41 @@ def load_atlas(name: AtlasName = "offline", n_regions: int = 100) -> Atlas:
     Raises
     ------
     RequestError
-        If the name is unknown, the number is odd, or the published atlas cannot be fetched.
+        If the name is unknown, the number is not to be had, or the published atlas cannot be fetched.
     """
-    if n_regions % 2 or n_regions < 2:
-        raise RequestError(f"An atlas has as many regions left as right, so n_regions must be even, not {n_regions}.")
+    if name in HARVARD_OXFORD:
+        size = HARVARD_OXFORD[name][1]
+        if n_regions not in (None, size):
+            raise RequestError(
+                f"The atlas {name} has {size} regions, so n_regions cannot be {n_regions}: leave it out."
+            )
+        n_regions = size
+    else:
+        n_regions = 100 if n_regions is None else n_regions
+        if n_regions % 2 or n_regions < 2:
+            raise RequestError(
+                f"An atlas has as many regions left as right, so n_regions must be even, not {n_regions}."
+            )
+    if name not in ("offline", "schaefer", *HARVARD_OXFORD):
+        known = ", ".join(repr(known) for known in ("offline", "schaefer", *HARVARD_OXFORD))
+        raise RequestError(f"There is no atlas {name!r}: choose one of {known}.")
+    try:
+        return _load(name, n_regions)
+    except RequestError as error:
+        if not fallback:
+            raise
+        offline = _load("offline", 100)
+        reason = str(error).partition(":")[0]
+        return replace(offline, name=f"{offline.name} (in place of {name}: {reason})")
+
+
+@lru_cache(maxsize=4)
+def _load(name: AtlasName, n_regions: int) -> Atlas:
     if name == "offline":
         return _offline(n_regions)
     if name == "schaefer":
         return _schaefer(n_regions)
-    raise RequestError(f"There is no atlas {name!r}: choose 'offline' or 'schaefer'.")
+    return _harvard_oxford(name)
 
 
 def _offline(n_regions: int) -> Atlas:
@@ -101,25 +137,60 @@ def _offline(n_regions: int) -> Atlas:
 def _schaefer(n_regions: int) -> Atlas:
     import nibabel
     from nilearn.datasets import fetch_atlas_schaefer_2018
-    from nilearn.plotting import find_parcellation_cut_coords
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            fetched = fetch_atlas_schaefer_2018(n_rois=n_regions, yeo_networks=7, resolution_mm=2, verbose=0)
-    except Exception as error:  # nilearn raises whatever its HTTP library does
-        raise RequestError(
-            f"The Schaefer atlas could not be fetched ({type(error).__name__}): connect to a network once, set NILEARN_DATA to a "
-            "folder that holds it, or use the offline parcellation."
-        ) from error
+    fetched = _fetched("Schaefer", fetch_atlas_schaefer_2018, n_rois=n_regions, yeo_networks=7, resolution_mm=2)
     image = nibabel.load(fetched.maps)
-    names = [label.decode() if isinstance(label, bytes) else str(label) for label in fetched.labels]
-    regions = tuple(name.removeprefix("7Networks_") for name in names if name != "Background")
-    centres, values = find_parcellation_cut_coords(image, return_label_names=True)
     return Atlas(
         f"Schaefer 2018, {n_regions} regions, 7 networks",
         image,
-        regions,
-        np.asarray(centres)[np.argsort(values)],
+        tuple(name.removeprefix("7Networks_") for name in _region_names(fetched.labels)),
+        _centres(image),
         "MIT licence (Schaefer et al. 2018)",
     )
+
+
+def _harvard_oxford(name: str) -> Atlas:
+    import nibabel
+    from nilearn.datasets import fetch_atlas_harvard_oxford
+
+    part, size = HARVARD_OXFORD[name]
+    fetched = _fetched("Harvard–Oxford", fetch_atlas_harvard_oxford, part)
+    maps = fetched.maps if hasattr(fetched.maps, "dataobj") else nibabel.load(fetched.maps)
+    image = nibabel.Nifti1Image(np.round(maps.get_fdata()).astype(np.int16), maps.affine)
+    return Atlas(
+        f"Harvard–Oxford {'cortical' if part.startswith('cort') else 'subcortical'} atlas, {size} regions, 25 %, 2 mm",
+        image,
+        _region_names(fetched.labels),
+        _centres(image),
+        "distributed with FSL for non-commercial use; fetched, not shipped",
+    )
+
+
+def _fetched(what: str, fetch, *args, **kwargs):
+    """Call one of nilearn's fetchers; `RequestError` if nothing comes."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return fetch(*args, verbose=0, **kwargs)
+    except Exception as error:  # nilearn raises whatever its HTTP library does
+        raise RequestError(
+            f"The {what} atlas could not be fetched ({type(error).__name__}): connect to a network once, set NILEARN_DATA to a "
+            "folder that holds it, or use the offline parcellation."
+        ) from error
+
+
+def _region_names(labels) -> tuple[str, ...]:
+    names = [label.decode() if isinstance(label, bytes) else str(label) for label in labels]
+    return tuple(name for name in names if name != "Background")
+
+
+def _centres(image) -> np.ndarray:
+    """Centre of mass of each label's voxels in mm, in label order, shape (n_regions, 3)."""
+    import nibabel
+
+    data = np.asarray(image.dataobj).astype(int)
+    voxels = np.argwhere(data > 0)
+    label = data[tuple(voxels.T)]
+    counts = np.bincount(label)[1:]
+    sums = np.stack([np.bincount(label, weights=voxels[:, axis])[1:] for axis in range(3)], axis=1)
+    return nibabel.affines.apply_affine(image.affine, sums / np.maximum(counts, 1)[:, None])

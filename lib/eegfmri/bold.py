@@ -1,21 +1,40 @@
-"""Preparing BOLD: from a run's volumes to one cleaned time series per region.
+"""Preparing BOLD: from a run's volumes to one cleaned time series per region, or to volumes in MNI152 space.
 
-Regions are defined in MNI152 space. An affine registration carries the atlas into the run's own space, so the volumes
-themselves are never interpolated.
+Each step is a function on images or arrays; `prepare` strings them together for one recording and keeps the result on disk.
+Regions are defined in MNI152 space. By default registration carries the atlas into the run's own space, so the volumes
+themselves are never interpolated; where motion is undone or volumes are wanted in MNI152 space, they are interpolated once.
+
+Drift filters, regression and scaling use the whole run, unlabelled test volumes included: they are transductive. Scaling can be
+learned from the first minutes only (``calibration_minutes``).
 """
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from eegfmri import cache, project
 from eegfmri.atlas import AtlasName, load_atlas
+from eegfmri.errors import DataError, RequestError
 from eegfmri.recordings import Recording, Stream
+from eegfmri.registration import (
+    GRIDS,
+    Grid,
+    Motion,
+    Registration,
+    Transform,
+    estimate_motion,
+    register_to_template,
+    resample,
+)
+
+SliceOrder = Literal["ascending", "descending", "interleaved", "interleaved odd first"]
+
+#: A voxel counts as a tissue where at least this share of it is.
+TISSUE_SHARE = 0.6
 
 
 @dataclass(frozen=True)
@@ -24,33 +43,57 @@ class BoldSettings:
 
     Attributes
     ----------
-    atlas : {"offline", "schaefer"}
+    atlas : {"offline", "schaefer", "harvard_oxford_cortical", "harvard_oxford_subcortical"}
         Which regions.
-    n_regions : int
-        How many.
+    n_regions : int or None
+        How many; None for the atlas's usual number.
     high_pass : float
-        Cut-off of the drift model in Hz (cosines).
+        Cut-off of the drift filter in Hz.
     tissue_regressors : bool
         Regress out the mean of white matter and of cerebrospinal fluid.
     global_signal : bool
         Regress out the mean of the brain as well.
     standardise : {"psc", "zscore"}
         Percent signal change, or unit variance, over the run: a statistic of the run's own unlabelled volumes.
+    drift : {"butterworth", "cosine"}
+        Zero-phase filter of order 5, regressors filtered alike, or cosines regressed out with the rest.
+    slice_timing : bool
+        Shift each slice to the middle of the volume; the sidecar must say when slices were acquired.
+    motion_correction : bool
+        Undo rigid motion, which interpolates the volumes once.
+    motion_regressors : {0, 6, 24}
+        Regress out motion parameters, or those with their changes and the squares of both :cite:p:`friston1996`.
+    censor_above : float or None
+        Leave out volumes whose framewise displacement exceeds this many mm; they are NaN in the result.
+    smoothing : float or None
+        Full width at half maximum of a Gaussian in mm; means over regions need none.
+    registration : {"affine", "syn"}
+        How the run is brought to the template.
+    calibration_minutes : float or None
+        Learn the scaling from so many minutes at the start; None uses the whole run.
     """
 
     atlas: AtlasName = "offline"
-    n_regions: int = 100
+    n_regions: int | None = None
     high_pass: float = 0.008
     tissue_regressors: bool = True
     global_signal: bool = False
     standardise: Literal["psc", "zscore"] = "psc"
+    drift: Literal["butterworth", "cosine"] = "butterworth"
+    slice_timing: bool = False
+    motion_correction: bool = False
+    motion_regressors: Literal[0, 6, 24] = 0
+    censor_above: float | None = None
+    smoothing: float | None = None
+    registration: Literal["affine", "syn"] = "affine"
+    calibration_minutes: float | None = None
 
 
-def prepare(recording: Recording, settings: BoldSettings | None = None) -> Stream:
+def prepare(recording: Recording, settings: BoldSettings | None = None, t1: str | Path | None = None) -> Stream:
     """Prepare one recording's regional BOLD, or find it prepared.
 
-    The steps: mean volume; affine registration of the MNI152 template to it; atlas and tissue maps carried into the
-    run's space; mean over each region's voxels; drift, white-matter and CSF regression; scaling.
+    The steps: slice times and motion, if asked for; mean volume; registration to the MNI152 template; atlas and tissue
+    maps carried into the run's space; mean over each region's voxels; drift and nuisance regression; scaling.
 
     Parameters
     ----------
@@ -58,6 +101,8 @@ def prepare(recording: Recording, settings: BoldSettings | None = None) -> Strea
         A usable recording.
     settings : BoldSettings or None
         Atlas, nuisance model and scaling.
+    t1 : str, pathlib.Path or None
+        A T1-weighted image of the same head, through which the run is registered.
 
     Returns
     -------
@@ -67,28 +112,39 @@ def prepare(recording: Recording, settings: BoldSettings | None = None) -> Strea
     Raises
     ------
     DataError
-        If the recording is not usable.
+        If the recording is not usable, or slice times are asked for and its sidecar has none.
     """
+    import nibabel
+
     settings = settings or BoldSettings()
     recording.require_signals()
     key = cache.digest(
         "bold",
         cache.file_stamp(recording.bold_file),
+        None if t1 is None else cache.file_stamp(t1),
         recording.n_volumes,
         asdict(settings),
         cache.code_digest("eegfmri.bold"),
-        cache.versions("nilearn", "dipy"),
+        cache.versions("nilearn", "dipy", "simpleitk"),
     )
     path = project.cache_dir() / "bold" / f"{recording.name}-{key}.npy"
     atlas = load_atlas(settings.atlas, settings.n_regions)
     if not path.is_file():
         image = recording.image().slicer[..., : recording.n_volumes]
-        series = regional_series(image, recording.t_r, settings)
+        series = regional_series(
+            image,
+            recording.t_r,
+            settings,
+            t1=None if t1 is None else nibabel.load(t1),
+            slice_times=read_slice_times(recording.bold_file) if settings.slice_timing else None,
+        )
         cache.save_array(path, series.astype(np.float32))
     return Stream(path, 1 / recording.t_r, atlas.regions, start=recording.t_r / 2)
 
 
-def regional_series(image, t_r: float, settings: BoldSettings) -> np.ndarray:
+def regional_series(
+    image, t_r: float, settings: BoldSettings, t1=None, slice_times: np.ndarray | None = None
+) -> np.ndarray:
     """Return one cleaned series per region of an image.
 
     Parameters
@@ -99,148 +155,483 @@ def regional_series(image, t_r: float, settings: BoldSettings) -> np.ndarray:
         Repetition time in s.
     settings : BoldSettings
         Atlas, nuisance model and scaling.
+    t1 : nibabel.Nifti1Image or None
+        The same head, T1-weighted.
+    slice_times : numpy.ndarray or None
+        Shape (z,), s; needed if the settings ask for slice-time correction.
 
     Returns
     -------
     numpy.ndarray
         Shape (n_regions, n_volumes); a region without a voxel in the run's field of view is 0 throughout.
     """
-    from nilearn.image import mean_img
-    from nilearn.maskers import NiftiLabelsMasker
-
-    reference = mean_img(image, copy_header=True)
-    to_run = register_template(reference)
+    if settings.slice_timing:
+        image = correct_slice_times(image, slice_times, t_r)
+    motion = None
+    if settings.motion_correction or settings.motion_regressors or settings.censor_above is not None:
+        motion = estimate_motion(image)
+    if settings.motion_correction:
+        image = resample(image, Grid.of(image), motion=motion)
+    reference = mean_volume(image)
+    registration = register_to_template(reference, t1, settings.registration)
     atlas = load_atlas(settings.atlas, settings.n_regions)
-    labels = carry(atlas.image, to_run, reference, interpolation="nearest")
-    masker = NiftiLabelsMasker(
-        labels,
-        t_r=t_r,
-        high_pass=settings.high_pass,
-        detrend=False,
-        standardize={"psc": "psc", "zscore": "zscore_sample"}[settings.standardise],
-        keep_masked_labels=False,
-        resampling_target=None,
-        verbose=0,
+    labels = resample(atlas.image, Grid.of(reference), registration.to_template, interpolation="nearest")
+    regressors = confounds(
+        image,
+        tissue_shares(registration.to_template, reference),
+        motion,
+        tissues=settings.tissue_regressors,
+        global_signal=settings.global_signal,
+        motion_regressors=settings.motion_regressors,
     )
-    series = masker.fit_transform(image, confounds=nuisance(image, to_run, reference, settings))
-    whole = np.zeros((settings.n_regions, len(series)))
-    present = np.unique(np.asarray(labels.dataobj).astype(int))
-    whole[present[present > 0] - 1] = series.T
+    if settings.smoothing is not None:
+        image = smooth(image, settings.smoothing)
+    present, means = region_means(image, labels)
+    cleaned = clean(
+        means,
+        t_r,
+        regressors,
+        high_pass=settings.high_pass,
+        drift=settings.drift,
+        standardise=settings.standardise,
+        keep=None if settings.censor_above is None else keep_still(motion, settings.censor_above),
+        calibration_minutes=settings.calibration_minutes,
+    )
+    whole = np.zeros((len(atlas.regions), means.shape[1]))
+    whole[present - 1] = cleaned
     return whole
 
 
-def nuisance(image, to_run: np.ndarray, reference, settings: BoldSettings) -> np.ndarray | None:
-    """Mean series of white matter, cerebrospinal fluid and (if asked) the whole brain, shape (n_volumes, n_regressors)."""
-    from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_template, load_mni152_wm_template
-    from nilearn.image import math_img
-
-    if not (settings.tissue_regressors or settings.global_signal):
-        return None
-    brain = load_mni152_brain_mask(resolution=4)
-    white = load_mni152_wm_template(resolution=4)
-    grey = load_mni152_gm_template(resolution=4)
-    fluid = math_img("(b > 0) & (g < 0.1) & (w < 0.1)", b=brain, g=grey, w=white)
-    masks = {}
-    if settings.tissue_regressors:
-        masks |= {
-            "white": math_img("(w > 0.9).astype('float32')", w=white),
-            "fluid": math_img("f.astype('float32')", f=fluid),
-        }
-    if settings.global_signal:
-        masks["brain"] = math_img("(b > 0).astype('float32')", b=brain)
-    data = np.asarray(image.dataobj, dtype=np.float32)
-    regressors = []
-    for mask in masks.values():
-        weight = np.asarray(carry(mask, to_run, reference, interpolation="continuous").dataobj)
-        inside = weight > 0.6
-        if inside.sum() >= 5:
-            regressors.append(data[inside].mean(axis=0))
-    return np.column_stack(regressors) if regressors else None
-
-
-def register_template(reference) -> np.ndarray:
-    """Find the affine map from the run's space to MNI152, by mutual information over three resolutions.
+def acquisition_times(n_slices: int, t_r: float, order: SliceOrder = "ascending") -> np.ndarray:
+    """When each slice of a volume is acquired, for evenly spaced slices.
 
     Parameters
     ----------
-    reference : nibabel.Nifti1Image
-        Mean volume of the run, 3-D.
+    n_slices : int
+        Slices along z.
+    t_r : float
+        Repetition time in s.
+    order : {"ascending", "descending", "interleaved", "interleaved odd first"}
+        From the lowest slice up, down, or every other slice first, beginning with slice 0 (or 1).
 
     Returns
     -------
     numpy.ndarray
-        4 × 4 matrix that takes a point in mm of the run's space to mm of MNI152.
+        Shape (n_slices,), s after the start of the volume.
+
+    Raises
+    ------
+    RequestError
+        If the order is unknown.
     """
-    with warnings.catch_warnings():
-        # tqdm looks for notebook widgets on import, which the book does without.
-        warnings.simplefilter("ignore")
-        from dipy.align import affine_registration
-    from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
-    from nilearn.masking import compute_epi_mask
+    slices = list(range(n_slices))
+    orders = {
+        "ascending": slices,
+        "descending": slices[::-1],
+        "interleaved": slices[::2] + slices[1::2],
+        "interleaved odd first": slices[1::2] + slices[::2],
+    }
+    if order not in orders:
+        raise RequestError(f"There is no slice order {order!r}: choose one of {', '.join(orders)}.")
+    times = np.empty(n_slices)
+    times[orders[order]] = np.arange(n_slices) * t_r / n_slices
+    return times
 
-    template = load_mni152_template(resolution=4)
-    inside = np.asarray(load_mni152_brain_mask(resolution=4).dataobj) > 0
-    fixed = np.asarray(reference.dataobj, dtype=float)
-    mask = np.asarray(compute_epi_mask(reference).dataobj) > 0
-    with _quiet("dipy"):
-        _, matrix = affine_registration(
-            moving=np.asarray(template.dataobj, dtype=float) * inside,
-            static=fixed * mask,
-            moving_affine=template.affine,
-            static_affine=reference.affine,
-            pipeline=["center_of_mass", "translation", "rigid", "affine"],
-            level_iters=[500, 100, 50],
-            sigmas=[2.0, 1.0, 0.0],
-            factors=[2, 2, 1],
-            metric="MI",
-            nbins=32,
+
+def read_slice_times(bold_file: str | Path) -> np.ndarray:
+    """Read ``SliceTiming`` of the sidecar beside an image, in s.
+
+    Parameters
+    ----------
+    bold_file : str or pathlib.Path
+        The image (``…_bold.nii.gz``).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_slices,).
+
+    Raises
+    ------
+    DataError
+        If there is no sidecar or it does not say.
+    """
+    bold_file = Path(bold_file)
+    sidecar = bold_file.with_name(bold_file.name.split(".nii")[0] + ".json")
+    facts = cache.read_json(sidecar) if sidecar.is_file() else {}
+    if "SliceTiming" not in facts:
+        raise DataError(
+            f"{sidecar} does not say when slices were acquired (SliceTiming): prepare without slice-time correction, or add it."
         )
-    return matrix
+    return np.array(facts["SliceTiming"], dtype=float)
 
 
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Keep a library's progress messages out of the page, warnings excepted."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def carry(image, to_template: np.ndarray, reference, interpolation: str):
-    """Carry an image from MNI152 into a run's space.
+def correct_slice_times(image, slice_times: np.ndarray, t_r: float, reference: float | None = None):
+    """Shift each slice's series to one moment of the volume, by cubic splines in time.
 
     Parameters
     ----------
     image : nibabel.Nifti1Image
-        In MNI152 space.
-    to_template : numpy.ndarray
-        The map that `register_template` found.
-    reference : nibabel.Nifti1Image
-        Gives grid and affine of the result.
-    interpolation : {"nearest", "continuous"}
-        ``nearest`` for labels.
+        Shape (x, y, z, n_volumes).
+    slice_times : numpy.ndarray
+        Shape (z,), s after the start of the volume.
+    t_r : float
+        Repetition time in s.
+    reference : float or None
+        The moment in s after the start of the volume; its middle, t_r / 2, if None, which is also the time that
+        `prepare` gives a volume.
 
     Returns
     -------
     nibabel.Nifti1Image
-        On the grid of ``reference``.
+        float32. Within one volume of either end a series is held at its first or last value.
+
+    Raises
+    ------
+    RequestError
+        If there is not one time per slice, or one lies outside the volume.
     """
     import nibabel
-    from nilearn.image import resample_img
+    from scipy.interpolate import make_interp_spline
 
-    moved = nibabel.Nifti1Image(np.asarray(image.dataobj), np.linalg.inv(to_template) @ image.affine)
-    with warnings.catch_warnings():
-        # A mask interpolated linearly becomes the share of each voxel that lies inside, which is what is wanted.
-        warnings.filterwarnings("ignore", message="Resampling binary images")
-        return resample_img(
-            moved,
-            target_affine=reference.affine,
-            target_shape=reference.shape[:3],
-            interpolation=interpolation,
-            force_resample=True,
-            copy_header=True,
+    n_volumes, reference = image.shape[3], t_r / 2 if reference is None else reference
+    slice_times = np.asarray(slice_times, dtype=float)
+    if slice_times.shape != (image.shape[2],) or (slice_times < 0).any() or (slice_times > t_r).any():
+        raise RequestError(
+            f"{image.shape[2]} slices need as many times between 0 and {t_r:g} s, not {slice_times.size} "
+            f"from {slice_times.min():g} to {slice_times.max():g} s."
         )
+    data = np.asarray(image.dataobj, dtype=np.float32)
+    out = np.empty_like(data)
+    volumes = np.arange(n_volumes)
+    for z, time in enumerate(slice_times):
+        series = data[:, :, z].reshape(-1, n_volumes).T
+        at = np.clip(volumes + (reference - time) / t_r, 0, n_volumes - 1)
+        shifted = make_interp_spline(volumes, series, k=3)(at)
+        out[:, :, z] = shifted.T.reshape(*data.shape[:2], n_volumes)
+    return nibabel.Nifti1Image(out, image.affine, image.header)
+
+
+def mean_volume(image):
+    """Mean over volumes, on the same grid."""
+    from nilearn.image import mean_img
+
+    return mean_img(image, copy_header=True)
+
+
+def smooth(image, fwhm: float):
+    """Smooth in space with a Gaussian of the given full width at half maximum in mm."""
+    from nilearn.image import smooth_img
+
+    return smooth_img(image, fwhm)
+
+
+def resize(image, shape: tuple[int, int, int]):
+    """Cut the same box into another number of voxels and fill it; the affine follows.
+
+    Parameters
+    ----------
+    image : nibabel.Nifti1Image
+        3-D or 4-D.
+    shape : tuple of int
+        Voxels along x, y, z.
+
+    Returns
+    -------
+    nibabel.Nifti1Image
+        The box from edge to edge is that of ``image``: 91 × 109 × 91 voxels of 2 mm as 64 × 64 × 30 have voxels of
+        2.8 × 3.4 × 6.1 mm. Where voxels grow, the mean over each is approximated by smoothing first.
+    """
+    import nibabel
+    from scipy.ndimage import gaussian_filter1d
+
+    grid = Grid.of(image)
+    target = grid.resized(shape)
+    data = np.asarray(image.dataobj, dtype=np.float32)
+    for axis in range(3):
+        factor = grid.shape[axis] / target.shape[axis]
+        if factor > 1:
+            # half the variance of the larger voxel less that of the smaller: enough against aliasing, little blur
+            data = gaussian_filter1d(data, np.sqrt((factor**2 - 1) / 12), axis=axis, mode="nearest")
+    return resample(nibabel.Nifti1Image(data, image.affine, image.header), target)
+
+
+def in_template(
+    image,
+    registration: Registration,
+    grid: str | Grid = "mni_3mm",
+    motion: Motion | None = None,
+    mask: np.ndarray | None = None,
+):
+    """Carry volumes into MNI152 space, motion undone, in one interpolation.
+
+    Parameters
+    ----------
+    image : nibabel.Nifti1Image
+        A run as it was acquired (or with slice times corrected).
+    registration : Registration
+        From `eegfmri.registration.register_to_template`.
+    grid : str or Grid
+        A key of `eegfmri.registration.GRIDS`, or a grid.
+    motion : Motion or None
+        From `eegfmri.registration.estimate_motion`.
+    mask : numpy.ndarray of bool or None
+        Fill only these voxels of the grid; `template_mask` gives the brain.
+
+    Returns
+    -------
+    nibabel.Nifti1Image
+        On the grid.
+    """
+    return resample(image, _grid(grid), registration.to_run, motion, mask=mask)
+
+
+def template_mask(grid: str | Grid = "mni_3mm") -> np.ndarray:
+    """The brain of the MNI152 template on a grid.
+
+    Parameters
+    ----------
+    grid : str or Grid
+        A key of `eegfmri.registration.GRIDS`, or a grid.
+
+    Returns
+    -------
+    numpy.ndarray of bool
+        Shape of the grid.
+    """
+    from nilearn.datasets import load_mni152_brain_mask
+
+    return np.asarray(resample(_as_float(load_mni152_brain_mask(resolution=2)), _grid(grid)).dataobj) > 0.5
+
+
+def _grid(grid: str | Grid) -> Grid:
+    if isinstance(grid, Grid):
+        return grid
+    if grid not in GRIDS:
+        raise RequestError(f"There is no grid {grid!r}: choose one of {', '.join(GRIDS)}, or give a Grid.")
+    return GRIDS[grid]
+
+
+def _as_float(image):
+    import nibabel
+
+    return nibabel.Nifti1Image(np.asarray(image.dataobj, dtype=np.float32), image.affine)
+
+
+def tissue_shares(to_template: Transform, reference) -> dict[str, np.ndarray]:
+    """How much of each of a run's voxels is white matter, cerebrospinal fluid and brain, after the template.
+
+    Parameters
+    ----------
+    to_template : Transform
+        Takes points of the run's space to MNI152.
+    reference : nibabel.Nifti1Image
+        Gives the run's grid.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        ``white``, ``fluid``, ``brain``: shares on the run's grid. Fluid is what of the brain mask is neither grey nor white.
+    """
+    from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_template, load_mni152_wm_template
+    from nilearn.image import math_img
+
+    brain = load_mni152_brain_mask(resolution=4)
+    white = load_mni152_wm_template(resolution=4)
+    grey = load_mni152_gm_template(resolution=4)
+    masks = {
+        "white": math_img("(w > 0.9).astype('float32')", w=white),
+        "fluid": math_img("((b > 0) & (g < 0.1) & (w < 0.1)).astype('float32')", b=brain, g=grey, w=white),
+        "brain": math_img("(b > 0).astype('float32')", b=brain),
+    }
+    grid = Grid.of(reference)
+    return {
+        name: np.asarray(resample(mask, grid, to_template, interpolation="cubic").dataobj)
+        for name, mask in masks.items()
+    }
+
+
+def confounds(
+    image,
+    shares: Mapping[str, np.ndarray],
+    motion: Motion | None = None,
+    *,
+    tissues: bool = True,
+    global_signal: bool = False,
+    motion_regressors: Literal[0, 6, 24] = 0,
+) -> pd.DataFrame:
+    """Series that are not the brain's doing, to be regressed out.
+
+    Parameters
+    ----------
+    image : nibabel.Nifti1Image
+        Shape (x, y, z, n_volumes).
+    shares : mapping of str to numpy.ndarray
+        From `tissue_shares`; a mean is taken over voxels with more than `TISSUE_SHARE` of a tissue, if there are five.
+    motion : Motion or None
+        Needed for motion regressors.
+    tissues, global_signal : bool
+        Which means to take: white matter and fluid; the brain.
+    motion_regressors : {0, 6, 24}
+        Parameters; or parameters, their changes, and the squares of both :cite:p:`friston1996`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per volume; possibly without columns.
+
+    Raises
+    ------
+    RequestError
+        If motion regressors are asked for and there is no motion, or another number of them.
+    """
+    wanted = [*(("white", "fluid") if tissues else ()), *(("brain",) if global_signal else ())]
+    columns = {}
+    data = np.asarray(image.dataobj, dtype=np.float32) if wanted else None
+    for name in wanted:
+        inside = shares[name] > TISSUE_SHARE
+        if inside.sum() >= 5:
+            columns[name] = data[inside].mean(axis=0)
+    if motion_regressors not in (0, 6, 24) or (motion_regressors and motion is None):
+        raise RequestError(
+            f"{motion_regressors} motion regressors of {'an unknown' if motion is None else 'a known'} motion: ask for 0, 6 or 24, "
+            "and estimate the motion first."
+        )
+    if motion_regressors:
+        moved = motion.parameters
+        sets = {"": moved}
+        if motion_regressors == 24:
+            change = np.diff(moved, axis=0, prepend=moved[:1])
+            sets |= {" change": change, " squared": moved**2, " change squared": change**2}
+        axes = ("shift x", "shift y", "shift z", "turn x", "turn y", "turn z")
+        for suffix, values in sets.items():
+            columns |= {axis + suffix: values[:, number] for number, axis in enumerate(axes)}
+    return pd.DataFrame(columns, index=range(image.shape[3]))
+
+
+def region_means(image, labels) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over each region's voxels.
+
+    Parameters
+    ----------
+    image : nibabel.Nifti1Image
+        Shape (x, y, z, n_volumes).
+    labels : nibabel.Nifti1Image
+        Integers on the same grid, 0 outside.
+
+    Returns
+    -------
+    present : numpy.ndarray of int
+        Labels that occur, in order, shape (n_present,).
+    means : numpy.ndarray
+        Shape (n_present, n_volumes).
+    """
+    from nilearn.maskers import NiftiLabelsMasker
+
+    masker = NiftiLabelsMasker(labels, keep_masked_labels=False, resampling_target=None, standardize=None, verbose=0)
+    means = np.asarray(masker.fit_transform(image)).T
+    present = np.unique(np.asarray(labels.dataobj).astype(int))
+    return present[present > 0], means
+
+
+def clean(
+    series: np.ndarray,
+    t_r: float,
+    confounds: pd.DataFrame | np.ndarray | None = None,
+    *,
+    high_pass: float | None = 0.008,
+    drift: Literal["butterworth", "cosine"] = "butterworth",
+    standardise: Literal["psc", "zscore"] | None = "psc",
+    keep: np.ndarray | None = None,
+    calibration_minutes: float | None = None,
+) -> np.ndarray:
+    """Take drift and nuisance out of series and scale them, by nilearn's ``signal.clean``.
+
+    Filter and regression are **transductive**: they see the whole run. So is the scaling, unless ``calibration_minutes`` is
+    given: then mean and deviation come from the first minutes alone.
+
+    Parameters
+    ----------
+    series : numpy.ndarray
+        Shape (n_series, n_volumes).
+    t_r : float
+        Repetition time in s.
+    confounds : pandas.DataFrame, numpy.ndarray or None
+        Shape (n_volumes, n_regressors).
+    high_pass : float or None
+        Cut-off in Hz.
+    drift : {"butterworth", "cosine"}
+        How slow drift is taken out.
+    standardise : {"psc", "zscore"} or None
+        Percent of the uncleaned mean, or unit variance; None leaves the unit.
+    keep : numpy.ndarray of bool or None
+        Shape (n_volumes,); the others are censored: nothing is learned from them and they are NaN in the result.
+    calibration_minutes : float or None
+        Learn the scaling from so many minutes at the start.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_series, n_volumes).
+
+    Raises
+    ------
+    RequestError
+        If fewer than five volumes, or none of the calibration, are left.
+    """
+    from nilearn import signal
+
+    series = np.asarray(series, dtype=float)
+    keep = np.ones(series.shape[1], dtype=bool) if keep is None else np.asarray(keep, dtype=bool)
+    n_calibration = len(keep) if calibration_minutes is None else round(60 * calibration_minutes / t_r)
+    learn_from = keep & (np.arange(len(keep)) < n_calibration)
+    if keep.sum() < 5 or learn_from.sum() < 2:
+        raise RequestError(
+            f"{keep.sum()} of {len(keep)} volumes are kept, {learn_from.sum()} of them to learn the scaling from: censor less "
+            "or calibrate longer."
+        )
+    if confounds is not None:
+        confounds = np.asarray(confounds, dtype=float)
+        confounds = confounds if confounds.shape[1] else None
+    nilearns = {"psc": "psc", "zscore": "zscore_sample", None: None}[standardise]
+    cleaned = signal.clean(
+        series.T,
+        detrend=False,
+        standardize=nilearns if calibration_minutes is None else None,
+        sample_mask=None if keep.all() else np.flatnonzero(keep),
+        confounds=confounds,
+        filter=drift if high_pass is not None else False,
+        high_pass=high_pass,
+        t_r=t_r,
+    ).T
+    if calibration_minutes is not None and standardise is not None:
+        first = learn_from[keep]
+        cleaned = cleaned - cleaned[:, first].mean(axis=1, keepdims=True)
+        size = (
+            series[:, learn_from].mean(axis=1) / 100 if standardise == "psc" else cleaned[:, first].std(axis=1, ddof=1)
+        )
+        size = np.where(np.abs(size) > 0, size, 1)
+        cleaned = cleaned / size[:, None]
+    whole = np.full(series.shape, np.nan)
+    whole[:, keep] = cleaned
+    return whole
+
+
+def keep_still(motion: Motion, threshold: float, radius: float = 50.0) -> np.ndarray:
+    """Volumes in which the head was still: framewise displacement of at most ``threshold`` mm :cite:p:`power2012`.
+
+    Parameters
+    ----------
+    motion : Motion
+        Of the run.
+    threshold : float
+        In mm.
+    radius : float, default=50.0
+        Of the sphere on which rotations are measured, mm.
+
+    Returns
+    -------
+    numpy.ndarray of bool
+        Shape (n_volumes,).
+    """
+    return motion.framewise_displacement(radius) <= threshold

@@ -269,3 +269,75 @@ def holm(p_values) -> np.ndarray:
     out = np.empty_like(p_values)
     out[order] = np.minimum(adjusted, 1.0)
     return out
+
+
+def linear_cka(x, y, debiased: bool = True) -> float:
+    """Linear centred kernel alignment of two sets of embeddings :cite:p:`kornblith2019`.
+
+    Parameters
+    ----------
+    x, y : array-like, shapes (n_windows, n_features_x), (n_windows, n_features_y)
+        Embeddings of the same windows.
+    debiased : bool, default=True
+        Use the unbiased estimate of the Hilbert–Schmidt independence criterion. The biased one is far above zero for
+        independent embeddings whenever there are not many more windows than features.
+
+    Returns
+    -------
+    float
+        1 for embeddings that are equal up to rotation and scale; around 0 for independent ones (a little below is
+        possible when debiased); NaN with fewer than four windows or a constant embedding.
+    """
+    kernels = []
+    for embedding in (x, y):
+        embedding = np.asarray(embedding, dtype=float)
+        if len(embedding) < 4:
+            return float("nan")
+        kernels.append(embedding @ embedding.T)
+    hsic = _unbiased_hsic if debiased else _biased_hsic
+    cross, own_x, own_y = hsic(*kernels), hsic(kernels[0], kernels[0]), hsic(kernels[1], kernels[1])
+    if own_x <= 1e-12 or own_y <= 1e-12:
+        return float("nan")
+    return float(cross / np.sqrt(own_x * own_y))
+
+
+def _biased_hsic(k: np.ndarray, m: np.ndarray) -> float:
+    centred = k - k.mean(axis=0) - k.mean(axis=1)[:, None] + k.mean()
+    return float((centred * m).sum()) / (len(k) - 1) ** 2
+
+
+def _unbiased_hsic(k: np.ndarray, m: np.ndarray) -> float:
+    """Estimate HSIC without the diagonals, after Song et al. 2012."""
+    n = len(k)
+    k, m = k - np.diag(np.diag(k)), m - np.diag(np.diag(m))
+    rows_k, rows_m = k.sum(axis=1), m.sum(axis=1)
+    value = (k * m).sum() + rows_k.sum() * rows_m.sum() / ((n - 1) * (n - 2)) - 2 * rows_k @ rows_m / (n - 2)
+    return float(value) / (n * (n - 3))
+
+
+def circular_shift_null(statistic: Callable, x, y, n_shifts: int = 199, seed: int = 0, margin: int = 5) -> np.ndarray:
+    """Recompute a statistic with one side moved along its own circle: slowness stays, simultaneity goes.
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes ``x`` and ``y``.
+    x, y : array-like
+        Same length, in order of time.
+    n_shifts : int, default=199
+        How many shifts to draw; every possible one is taken if there are fewer.
+    seed : int, default=0
+        Of the shifts.
+    margin : int, default=5
+        Shifts nearer to zero than this are not drawn.
+
+    Returns
+    -------
+    numpy.ndarray
+        One value per shift.
+    """
+    x, y = np.asarray(x), np.asarray(y)
+    possible = np.arange(margin, len(y) - margin + 1)
+    if len(possible) > n_shifts:
+        possible = np.random.default_rng(seed).choice(possible, n_shifts, replace=False)
+    return np.array([statistic(x, np.roll(y, shift, axis=0)) for shift in possible])

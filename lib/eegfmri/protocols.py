@@ -8,7 +8,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +198,8 @@ class Evaluation:
     folds : pandas.DataFrame
         One row per method and fold: ``state`` (hash of everything fitted), ``seconds``, ``n_train``, ``n_test``, ``cached``
         and ``fallback`` (the training windows held a single class, so it was predicted).
+    extras : mapping of (str, str) to mapping
+        By method and fold: what the estimator's ``extras`` said of the test windows.
     """
 
     protocol: str
@@ -205,6 +207,29 @@ class Evaluation:
     classes: tuple[str, ...]
     predictions: pd.DataFrame
     folds: pd.DataFrame
+    extras: Mapping[tuple[str, str], Mapping[str, list]] = field(default_factory=dict)
+
+    def extra(self, method: str, name: str) -> np.ndarray:
+        """Return something that a method said beside its classes, one row per test window, in the order of `predictions`.
+
+        Parameters
+        ----------
+        method : str
+            A method whose estimator has ``extras``.
+        name : str
+            What it said (``probabilities``, ``gate``).
+
+        Returns
+        -------
+        numpy.ndarray
+            NaN for folds that did not say it (their training windows held one class).
+        """
+        folds = self.predictions[self.predictions["method"] == method].groupby("fold", sort=False).size()
+        rows = [np.asarray(self.extras[method, fold].get(name, ()), dtype=float) for fold in folds.index]
+        shape = next((row.shape[1:] for row in rows if len(row)), ())
+        return np.concatenate(
+            [row if len(row) else np.full((count, *shape), np.nan) for row, count in zip(rows, folds, strict=True)]
+        )
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -346,7 +371,7 @@ def evaluate(
     joblib.Parallel(n_jobs=min(n_jobs, max(1, len(unfinished))), backend="loky")(
         joblib.delayed(_run_fold)(estimator, windows, fold, path) for _, estimator, fold, path in unfinished
     )
-    predictions, summaries = [], []
+    predictions, summaries, extras = [], [], {}
     for method, _, fold, path in tasks:
         written = cache.read_json(path)
         predictions.append(
@@ -362,6 +387,7 @@ def evaluate(
             )
         )
         facts = {name: written[name] for name in ("state", "seconds", "n_train", "n_test", "fallback")}
+        extras[method, fold.name] = written["extras"]
         summaries.append({"method": method, "fold": fold.name, **facts, "cached": path in done})
     return Evaluation(
         protocol.name,
@@ -369,6 +395,7 @@ def evaluate(
         windows.classes,
         pd.concat(predictions, ignore_index=True),
         pd.DataFrame(summaries),
+        extras,
     )
 
 
@@ -387,6 +414,7 @@ def _run_fold(estimator, windows: Windows, fold: Fold, path: Path) -> None:
         try:
             fitted.fit(train, train.y)
             predicted = fitted.predict(test)
+            extras = fitted.extras(test) if hasattr(fitted, "extras") else {}
         except Exception as error:
             raise EegFmriError(
                 f"Fold {fold.name} of {path.parent.name} failed: {type(error).__name__}: {error}"
@@ -400,6 +428,7 @@ def _run_fold(estimator, windows: Windows, fold: Fold, path: Path) -> None:
             "n_train": len(train),
             "n_test": len(test),
             "fallback": bool(fallback),
+            "extras": extras,
         },
     )
 

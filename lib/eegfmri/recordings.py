@@ -147,6 +147,11 @@ class Recording(ABC):
         return [path for path in (self.eeg_file, self.bold_file) if path is not None]
 
     @property
+    def has_gradient_artefact(self) -> bool:
+        """Whether the EEG comes straight from the scanner; a rate of 1000 Hz or more tells, unless a dataset says otherwise."""
+        return self.sfreq is not None and self.sfreq >= 1000
+
+    @property
     @abstractmethod
     def scalp_channels(self) -> tuple[str, ...]:
         """The scalp channels that the dataset promises, in a fixed order, present in this run or not."""

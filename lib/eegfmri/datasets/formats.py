@@ -169,7 +169,7 @@ def name_channels(
 # --- NIfTI -----------------------------------------------------------------------------------------------------------
 
 
-def image_header(image: Path) -> tuple[tuple[int, ...], float, np.ndarray]:
+def image_header(image: Path) -> tuple[tuple[int, ...], float, np.ndarray | None]:
     """Read the header of a run's image and see that its data are all there.
 
     Parameters
@@ -183,8 +183,8 @@ def image_header(image: Path) -> tuple[tuple[int, ...], float, np.ndarray]:
         (x, y, z, n_volumes).
     t_r : float
         Repetition time in s as the header says it, which need not be true.
-    affine : numpy.ndarray
-        4 x 4, from voxels to mm.
+    affine : numpy.ndarray or None
+        4 x 4, from voxels to mm; None if the header states no position, for which nibabel would put in a centred one.
 
     Raises
     ------
@@ -211,7 +211,8 @@ def image_header(image: Path) -> tuple[tuple[int, ...], float, np.ndarray]:
     t_r = float(header.get_zooms()[3])
     if header.get_xyzt_units()[1] == "msec":
         t_r /= 1000
-    return tuple(int(n) for n in shape), t_r, proxy.affine
+    stated = any(int(header[code]) > 0 for code in ("sform_code", "qform_code") if code in header)
+    return tuple(int(n) for n in shape), t_r, proxy.affine if stated else None
 
 
 def _uncompressed_size(image: Path) -> int:

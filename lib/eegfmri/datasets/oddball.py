@@ -201,6 +201,11 @@ class OddballRecording(Recording):
     source: str = "reref"
 
     @property
+    def has_gradient_artefact(self) -> bool:
+        """False: both arrays that are read had it subtracted by the authors; the pulse artefact is still there."""
+        return False
+
+    @property
     def scalp_channels(self) -> tuple[str, ...]:
         """The 34 electrodes, or the 43 bipolar pairs."""
         return SOURCES[self.source].scalp

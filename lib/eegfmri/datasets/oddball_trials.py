@@ -37,7 +37,7 @@ RESPONSE_LEVEL = 100
 TASKS = {"task001": "auditory", "task002": "visual"}
 
 #: A run with a smaller share of targets than this went wrong: one in five stimuli is a target.
-MIN_TARGET_SHARE = 0.08
+MIN_TARGET_SHARE = 0.1
 
 
 @dataclass(frozen=True)

@@ -255,11 +255,9 @@ def _signal_facts(header: Path, image: Path, source: str, repaired: list[str], p
 
     shape, stated, affine = image_header(image)
     n_volumes = shape[3]
-    if affine[0, 3] == 0:
-        problems.append(
-            f"{image.name}: the affine has no offset along x, so the header's position in space cannot be right; register the "
-            "image before you use coordinates."
-        )
+    if affine is None or affine[0, 3] == 0:
+        what = "states no position in space" if affine is None else "has an affine without an offset along x"
+        problems.append(f"{image.name} {what}: register the image before you use coordinates.")
     onsets = {
         kind: np.unique([round(a["onset"] * sfreq) for a in raw.annotations if marker.search(a["description"].strip())])
         for kind, marker in VOLUME_MARKERS.items()

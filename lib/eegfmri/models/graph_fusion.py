@@ -40,7 +40,7 @@ class EegConfig:
     n_epochs: int = 3
     conv_features: int = 8
     kernels: tuple[int, int] = (50, 9)
-    strides: tuple[int, int] = (10, 2)
+    strides: tuple[int, int] = (25, 2)
     graph_features: int = 16
     embedding: int = 32
     adjacency: str = "hybrid"
@@ -95,14 +95,22 @@ class EegEncoder(nn.Module):
             x = torch.relu(layer(x, normalised))  # (N, C, G)
         return torch.cat([x.mean(dim=1), x.amax(dim=1)], dim=-1)  # (N, 2G)
 
-    def forward(self, eeg: torch.Tensor) -> torch.Tensor:
-        """Encode windows of shape (B, S, C, T) into (B, E)."""
-        b, s, c, t = eeg.shape
+    def forward(self, eeg: torch.Tensor, index: torch.Tensor | None = None) -> torch.Tensor:
+        """Encode windows of shape (B, S, C, T) into (B, E).
+
+        Neighbouring windows share epochs. With ``index`` of shape (B, S), ``eeg`` holds each epoch once, (U, C, T), and the
+        index tells which of them make up a window.
+        """
+        if index is None:
+            b, s, c, t = eeg.shape
+            eeg, index = eeg.reshape(b * s, c, t), torch.arange(b * s, device=eeg.device).reshape(b, s)
+        middle = index.shape[1] // 2
         if self.config.recurrent:
-            x = self.epochs(eeg.reshape(b * s, c, t)).reshape(b, s, -1)  # (B, S, 2G)
-            x = self.lstm(x)[0][:, s // 2]  # (B, E)
+            x = self.epochs(eeg)[index]  # (B, S, 2G)
+            x = self.lstm(x)[0][:, middle]  # (B, E)
         else:
-            x = self.epochs(eeg[:, s // 2])  # (B, 2G)
+            used, place = index[:, middle].unique(return_inverse=True)
+            x = self.epochs(eeg[used])[place]  # (B, 2G)
         return self.dropout(torch.tanh(self.project(x)))  # (B, E)
 
 
@@ -236,14 +244,16 @@ class GraphFusion(nn.Module):
             self.fusion = GatedFusion(eeg.config.embedding, modality_dropout)
         self.classify = nn.Linear(encoder.config.embedding, n_classes)
 
-    def embed(self, eeg: torch.Tensor | None = None, bold: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    def embed(
+        self, eeg: torch.Tensor | None = None, bold: torch.Tensor | None = None, index: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
         """Return the embeddings ``eeg``, ``bold``, and, with both, ``fused`` and ``gate``; each of shape (B, E).
 
         A modality that the model has but the call lacks is missing at test: its embedding is zeros, as in training.
         """
         found = {}
         if self.eeg is not None and eeg is not None:
-            found["eeg"] = self.eeg(eeg)
+            found["eeg"] = self.eeg(eeg, index)
         if self.bold is not None and bold is not None:
             found["bold"] = self.bold(bold)
         if not found:
@@ -253,7 +263,9 @@ class GraphFusion(nn.Module):
             found["fused"], found["gate"] = self.fusion(found.get("eeg", nothing), found.get("bold", nothing))
         return found
 
-    def forward(self, eeg: torch.Tensor | None = None, bold: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self, eeg: torch.Tensor | None = None, bold: torch.Tensor | None = None, index: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Return the stages' logits, shape (B, n_classes)."""
-        found = self.embed(eeg, bold)
+        found = self.embed(eeg, bold, index)
         return self.classify(found["fused"] if self.fusion is not None else next(iter(found.values())))

@@ -1,0 +1,407 @@
+"""The networks of graph_fusion as scikit-learn estimators, trained by skorch on `eegfmri.windows.Windows`.
+
+Fitted on training windows only: the graph of functional connectivity, the scaling of BOLD, the whitening of each training
+subject's EEG, and the weights, whose training is stopped by the loss on validation subjects cut from the training ones.
+
+Transductive, and only where ``alignment="transductive"``: the EEG of a subject that was not trained on is whitened by the
+covariance of its own unlabelled windows. ``"calibration"`` uses its first minutes instead, ``"none"`` nothing.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from skorch import NeuralNet
+from torch import nn
+
+from eegfmri import graphs
+from eegfmri.eeg import whitening
+from eegfmri.errors import RequestError
+from eegfmri.models.graph_fusion import BoldConfig, BoldEncoder, EegConfig, EegEncoder, GraphFusion
+from eegfmri.protocols import InnerValidation
+from eegfmri.recordings import EPOCH_SECONDS
+from eegfmri.windows import Windows
+
+Alignment = Literal["transductive", "calibration", "none"]
+
+
+class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
+    """Sleep stages from EEG, from BOLD, or from both through a gate.
+
+    Parameters
+    ----------
+    modality : {"both", "eeg", "bold"}, default="both"
+        What the network sees.
+    alignment : {"transductive", "calibration", "none"}, default="transductive"
+        Euclidean alignment of the EEG :cite:p:`he2020`, and what of a new subject it may use.
+    calibration_minutes : float, default=5.0
+        For ``alignment="calibration"``: minutes of scored epochs from the start of the session.
+    adjacency : {"hybrid", "fixed", "learned"}, default="hybrid"
+        The electrodes' graph.
+    recurrent : bool, default=True
+        LSTM over the epochs of context.
+    modality_dropout : float, default=0.5
+        Probability of dropping the EEG embedding in training.
+    density : float, default=0.2
+        Share of edges kept in the graph of functional connectivity.
+    signs : {"keep", "fold", "drop"}, default="keep"
+        What becomes of negative correlations.
+    shared : bool, default=True
+        Regions share the weights of their temporal convolutions.
+    conv_features, graph_features, embedding : int
+        Sizes, alike for both encoders.
+    n_training_epochs : int, default=12
+        At most so many passes over the data.
+    patience : int, default=4
+        Stop after so many passes without a lower validation loss; the best weights are kept.
+    batch_size : int, default=32
+        Windows per step, in stretches of neighbours that share epochs.
+    learning_rate, weight_decay : float
+        Of AdamW.
+    validation_splits : int, default=4
+        One of so many parts of the training subjects (or of one subject's time) is for validation.
+    seed : int, default=0
+        Of weights, order, dropout.
+    """
+
+    def __init__(
+        self,
+        modality: Literal["both", "eeg", "bold"] = "both",
+        alignment: Alignment = "transductive",
+        calibration_minutes: float = 5.0,
+        adjacency: Literal["hybrid", "fixed", "learned"] = "hybrid",
+        recurrent: bool = True,
+        modality_dropout: float = 0.5,
+        density: float = 0.2,
+        signs: graphs.Signs = "keep",
+        shared: bool = True,
+        conv_features: int = 8,
+        graph_features: int = 16,
+        embedding: int = 32,
+        n_training_epochs: int = 12,
+        patience: int = 4,
+        batch_size: int = 32,
+        learning_rate: float = 3e-3,
+        weight_decay: float = 1e-3,
+        validation_splits: int = 4,
+        seed: int = 0,
+    ):
+        self.modality = modality
+        self.alignment = alignment
+        self.calibration_minutes = calibration_minutes
+        self.adjacency = adjacency
+        self.recurrent = recurrent
+        self.modality_dropout = modality_dropout
+        self.density = density
+        self.signs = signs
+        self.shared = shared
+        self.conv_features = conv_features
+        self.graph_features = graph_features
+        self.embedding = embedding
+        self.n_training_epochs = n_training_epochs
+        self.patience = patience
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.validation_splits = validation_splits
+        self.seed = seed
+
+    def fit(self, X: Windows, y: np.ndarray) -> "GraphFusionClassifier":
+        """Learn graph, scaling, whitening and weights from the training windows.
+
+        Parameters
+        ----------
+        X : Windows
+            Training windows; the EEG's length is an odd number of scored epochs.
+        y : numpy.ndarray
+            Class indices, shape (n_windows,).
+
+        Returns
+        -------
+        GraphFusionClassifier
+            Itself.
+        """
+        if self.modality not in ("both", "eeg", "bold"):
+            raise RequestError(f"modality is 'both', 'eeg' or 'bold', not {self.modality!r}.")
+        y = np.asarray(y)
+        self.classes_ = np.unique(y)
+        self._epochs_of(X)
+        train, validation = next(iter(InnerValidation(self.validation_splits).split(X)))
+        if self.modality != "eeg":
+            # Statistics come from all training windows, validation ones included: those are training subjects, too.
+            self.connectivity_ = graphs.sparsify(
+                graphs.functional_connectivity(X.bold[i] for i in range(len(X))), density=self.density, signs=self.signs
+            )
+            self.bold_mean_, self.bold_scale_ = _moments(X)
+        if self.modality != "bold":
+            self.whitening_ = {subject: self._learn_whitening(X, subject) for subject in X.subjects}
+        with _one_thread(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            self.module_ = self._train(X, y, train, validation)
+        return self
+
+    def predict(self, X: Windows) -> np.ndarray:
+        """Return class indices, shape (n_windows,)."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def predict_proba(self, X: Windows, missing: str | None = None) -> np.ndarray:
+        """Return probabilities of `classes_`, shape (n_windows, n_classes).
+
+        Parameters
+        ----------
+        X : Windows
+            Windows of any subjects; those of a new subject together, since alignment may need them.
+        missing : {"eeg", "bold"} or None
+            Withhold a modality from a network that was trained on both.
+
+        Returns
+        -------
+        numpy.ndarray
+            Rows sum to 1.
+        """
+        logits = self._outputs(X, missing)["logits"]
+        return torch.softmax(torch.from_numpy(logits), dim=1).numpy()
+
+    def extras(self, X: Windows) -> dict[str, list]:
+        """Say more about test windows than their class, for the record of a fold.
+
+        Parameters
+        ----------
+        X : Windows
+            Test windows.
+
+        Returns
+        -------
+        dict of str to list
+            ``probabilities``; for both modalities also ``gate`` (mean over the embedding), ``without_eeg``,
+            ``without_bold`` (classes with one modality missing), ``embedding_eeg``, ``embedding_bold``.
+        """
+        found = self._outputs(X)
+        said = {"probabilities": torch.softmax(torch.from_numpy(found["logits"]), dim=1).numpy()}
+        if self.modality == "both":
+            said["gate"] = found["gate"].mean(axis=1)
+            said |= {f"embedding_{name}": found[name] for name in ("eeg", "bold")}
+            for name in ("eeg", "bold"):
+                said[f"without_{name}"] = self.classes_[self.predict_proba(X, missing=name).argmax(axis=1)]
+        return {name: np.round(np.asarray(values, dtype=float), 6).tolist() for name, values in said.items()}
+
+    def _epochs_of(self, X: Windows) -> tuple[int, int]:
+        """Return epochs per window and samples per epoch."""
+        n_times = round(EPOCH_SECONDS * X.eeg.sfreq)
+        n_epochs, rest = divmod(X.eeg.shape[2], n_times)
+        if rest or n_epochs % 2 == 0:
+            raise RequestError(
+                f"Windows of {X.eeg.shape[2]} samples at {X.eeg.sfreq:g} Hz are no odd number of 30-s epochs: cut them with "
+                "epoch_windows(eeg_epochs=1, 3, …)."
+            )
+        return n_epochs, n_times
+
+    def _middle_epochs(self, X: Windows) -> np.ndarray:
+        n_epochs, n_times = self._epochs_of(X)
+        start = n_epochs // 2 * n_times
+        return X.eeg[:, :, start : start + n_times]
+
+    def _learn_whitening(self, X: Windows, subject: str) -> np.ndarray:
+        own = X[subject == X.groups]
+        if self.alignment == "none":
+            return np.eye(X.eeg.shape[1]) / self._middle_epochs(own).std()
+        if self.alignment == "calibration":
+            order = own.table["order"].to_numpy()
+            own = own[order < order.min() + round(60 * self.calibration_minutes / EPOCH_SECONDS)]
+        elif self.alignment != "transductive":
+            raise RequestError(f"alignment is 'transductive', 'calibration' or 'none', not {self.alignment!r}.")
+        return whitening(np.asarray(self._middle_epochs(own), dtype=float))
+
+    def _whitening_for(self, X: Windows) -> dict[str, np.ndarray]:
+        known = {}
+        for subject in X.subjects:
+            if subject in self.whitening_:
+                known[subject] = self.whitening_[subject]
+            elif self.alignment == "none":
+                known[subject] = np.mean(list(self.whitening_.values()), axis=0)  # the training subjects' scale
+            else:
+                known[subject] = self._learn_whitening(X, subject)
+        return known
+
+    def _batches(self, X: Windows, missing: str | None = None) -> "_Batches":
+        eeg = self.modality != "bold" and missing != "eeg"
+        bold = self.modality != "eeg" and missing != "bold"
+        return _Batches(
+            X,
+            *self._epochs_of(X),
+            self._whitening_for(X) if eeg else None,
+            (self.bold_mean_, self.bold_scale_) if bold else None,
+        )
+
+    def _build(self, X: Windows) -> GraphFusion:
+        sizes = {
+            "conv_features": self.conv_features,
+            "graph_features": self.graph_features,
+            "embedding": self.embedding,
+        }
+        eeg = bold = None
+        if self.modality != "bold":
+            scalp = torch.tensor(graphs.scalp_adjacency(X.eeg.names), dtype=torch.float32)
+            config = EegConfig(
+                n_epochs=self._epochs_of(X)[0], adjacency=self.adjacency, recurrent=self.recurrent, **sizes
+            )
+            eeg = EegEncoder(scalp, config)
+        if self.modality != "eeg":
+            connectivity = torch.tensor(self.connectivity_, dtype=torch.float32)
+            bold = BoldEncoder(connectivity, BoldConfig(shared=self.shared, **sizes))
+        return GraphFusion(len(self.classes_), eeg, bold, self.modality_dropout)
+
+    def _train(self, X: Windows, y: np.ndarray, train: np.ndarray, validation: np.ndarray) -> GraphFusion:
+        from skorch.callbacks import EarlyStopping
+        from skorch.helper import predefined_split
+
+        coded = np.searchsorted(self.classes_, y)
+        counts = np.bincount(coded[train], minlength=len(self.classes_))
+        weights = torch.tensor(counts.sum() / (len(counts) * np.maximum(counts, 1)), dtype=torch.float32)
+        sets = [_Indices(rows, coded) for rows in (train, validation)]
+        net = _Net(
+            partial(self._build, X),
+            criterion=nn.CrossEntropyLoss,
+            criterion__weight=weights,
+            optimizer=torch.optim.AdamW,
+            optimizer__lr=self.learning_rate,
+            optimizer__weight_decay=self.weight_decay,
+            max_epochs=self.n_training_epochs,
+            batch_size=self.batch_size,
+            train_split=predefined_split(sets[1]),
+            iterator_train__sampler=_Stretches(X, train, self.batch_size // 4, self.seed),
+            iterator_train__collate_fn=self._batches(X),
+            iterator_valid__collate_fn=self._batches(X),
+            callbacks=[EarlyStopping(patience=self.patience, load_best=True)],
+            verbose=0,
+        )
+        net.fit(sets[0], None)
+        return net.module_.eval()
+
+    @torch.no_grad()
+    def _outputs(self, X: Windows, missing: str | None = None) -> dict[str, np.ndarray]:
+        batches = self._batches(X, missing)
+        found: dict[str, list] = {}
+        with _one_thread():
+            for start in range(0, len(X), 4 * self.batch_size):
+                rows = range(start, min(start + 4 * self.batch_size, len(X)))
+                embeddings = self.module_.embed(**batches([(row, 0) for row in rows])[0].inputs)
+                final = embeddings["fused"] if self.module_.fusion is not None else next(iter(embeddings.values()))
+                embeddings["logits"] = self.module_.classify(final)
+                for name, values in embeddings.items():
+                    found.setdefault(name, []).append(values.numpy())
+        return {name: np.concatenate(values) for name, values in found.items()}
+
+
+class _Net(NeuralNet):
+    """skorch's network for batches in which windows share epochs."""
+
+    def infer(self, x: "_Batch", **fit_params) -> torch.Tensor:
+        """Return the logits of a batch."""
+        return self.module_(**x.inputs)
+
+
+@dataclass
+class _Batch:
+    """Inputs of so many windows; the tensors themselves may be shorter or longer, since epochs are shared."""
+
+    inputs: dict[str, torch.Tensor]
+    n_windows: int
+
+    def __len__(self) -> int:
+        return self.n_windows
+
+
+class _Indices(torch.utils.data.Dataset):
+    """Rows and classes of some windows; what they hold is read batch by batch."""
+
+    def __init__(self, rows: np.ndarray, y: np.ndarray):
+        self.rows, self.y = np.asarray(rows), np.asarray(y)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[int, int]:
+        return int(self.rows[index]), int(self.y[self.rows[index]])
+
+
+class _Batches:
+    """Read a batch: each epoch of EEG once, whitened; BOLD scaled. Called by the data loader with rows and classes."""
+
+    def __init__(
+        self, windows: Windows, n_epochs: int, n_times: int, whitening_of: dict | None, bold_moments: tuple | None
+    ):
+        self.windows, self.n_epochs, self.n_times = windows, n_epochs, n_times
+        self.whitening_of, self.bold_moments = whitening_of, bold_moments
+        self.groups = windows.groups
+
+    def __call__(self, batch: list[tuple[int, int]]) -> tuple[_Batch, torch.Tensor]:
+        rows, y = (np.array(values) for values in zip(*batch, strict=True))
+        inputs = {}
+        if self.whitening_of is not None:
+            array = self.windows.eeg
+            firsts = array.first[rows, None] + self.n_times * np.arange(self.n_epochs)
+            keys = np.stack([np.broadcast_to(array.run[rows, None], firsts.shape), firsts], axis=-1).reshape(-1, 2)
+            _, chosen, index = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+            epochs = np.empty((len(chosen), array.shape[1], self.n_times), dtype=np.float32)
+            places = np.divmod(chosen, self.n_epochs)
+            for place, (which, epoch) in enumerate(zip(*places, strict=True)):
+                epochs[place] = array[rows[which], :, epoch * self.n_times : (epoch + 1) * self.n_times]
+            whitenings = np.stack([self.whitening_of[self.groups[row]] for row in rows[places[0]]]).astype(np.float32)
+            inputs["eeg"] = torch.bmm(torch.from_numpy(whitenings), torch.from_numpy(epochs))
+            inputs["index"] = torch.from_numpy(index.reshape(len(rows), self.n_epochs))
+        if self.bold_moments is not None:
+            mean, scale = self.bold_moments
+            bold = (self.windows.bold[rows] - mean[:, None]) / scale[:, None]
+            inputs["bold"] = torch.from_numpy(bold.astype(np.float32))
+        return _Batch(inputs, len(rows)), torch.from_numpy(y)
+
+
+class _Stretches(torch.utils.data.Sampler):
+    """Visit windows in random order, a stretch of neighbours at a time, since neighbours share epochs."""
+
+    def __init__(self, windows: Windows, rows: np.ndarray, length: int, seed: int):
+        runs = windows.eeg.run[rows]
+        edges = np.flatnonzero(np.diff(runs)) + 1
+        pieces = [
+            piece
+            for run in np.split(np.arange(len(rows)), edges)
+            for piece in np.array_split(run, -(-len(run) // max(1, length)))
+        ]
+        self.pieces = [piece for piece in pieces if len(piece)]
+        self.rng = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.pieces))
+
+    def __iter__(self) -> Iterator[int]:
+        for piece in self.rng.permutation(len(self.pieces)):
+            yield from self.pieces[piece].tolist()
+
+
+def _moments(X: Windows) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each region over training windows, run by run so that memory stays small."""
+    total = squares = 0.0
+    count = 0
+    for i in range(len(X)):
+        window = X.bold[i].astype(float)
+        total, squares, count = total + window.sum(axis=1), squares + (window**2).sum(axis=1), count + window.shape[1]
+    mean = total / count
+    scale = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    return mean, np.where(scale > 0, scale, 1.0)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch use one thread, so that sums come out in the same order whatever the number of workers."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,598 @@
+"""Where things are: the head between volumes, and the way from a run through a T1 image to MNI152.
+
+A `Transform` takes points in mm of one space to points in mm of another. An image is carried by asking, for every voxel of
+the grid to be filled, where in the source it lies, and looking there: so transforms are composed as functions of points,
+however many there are, and an image is interpolated once.
+
+Rigid motion is found with SimpleITK, affine and symmetric normalisation :cite:p:`avants2008` with dipy.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+from eegfmri.errors import RequestError
+
+#: Radius in mm of the sphere on which rotations are measured as distances :cite:p:`power2012`.
+HEAD_RADIUS = 50.0
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """A warp: a point x goes to x + d(x), with d interpolated linearly from a grid and held beyond its border.
+
+    Attributes
+    ----------
+    displacement : numpy.ndarray
+        Shape (x, y, z, 3), mm.
+    affine : numpy.ndarray
+        4 × 4 matrix from voxels of the grid to mm.
+    """
+
+    displacement: np.ndarray
+    affine: np.ndarray
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """Move points, shape (n_points, 3), mm."""
+        from scipy.ndimage import map_coordinates
+
+        at = _apply(np.linalg.inv(self.affine), points).T
+        moved = [
+            map_coordinates(self.displacement[..., axis], at, order=1, mode="nearest", output=float)
+            for axis in range(3)
+        ]
+        return points + np.stack(moved, axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Transform:
+    """Matrices and warps, applied to points one after the other.
+
+    Attributes
+    ----------
+    steps : tuple of numpy.ndarray or Field
+        4 × 4 matrices in mm and fields, the first to be applied first; none is the identity.
+    """
+
+    steps: tuple = ()
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """Take points in mm, shape (n_points, 3), from the first space to the last."""
+        points = np.asarray(points, dtype=float)
+        for step in self.steps:
+            points = step(points) if isinstance(step, Field) else _apply(step, points)
+        return points
+
+    def then(self, other: "Transform") -> "Transform":
+        """Return this transform followed by another."""
+        return Transform((*self.steps, *other.steps))
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The whole as one 4 × 4 matrix; `RequestError` if it holds a warp."""
+        if any(isinstance(step, Field) for step in self.steps):
+            raise RequestError("A transform with a warp in it is no matrix: apply it to points instead.")
+        whole = np.eye(4)
+        for step in self.steps:
+            whole = step @ whole
+        return whole
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """The way between a run and MNI152, both ways.
+
+    Attributes
+    ----------
+    to_template : Transform
+        Takes points of the run's space to MNI152.
+    to_run : Transform
+        Takes points of MNI152 to the run's space.
+    """
+
+    to_template: Transform
+    to_run: Transform
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """The head's rigid motion during a run.
+
+    Attributes
+    ----------
+    matrices : numpy.ndarray
+        Shape (n_volumes, 4, 4): takes a point in mm of the reference volume to where the same tissue lies in each volume.
+    centre : numpy.ndarray
+        Point in mm about which rotations are stated, shape (3,).
+    """
+
+    matrices: np.ndarray
+    centre: np.ndarray
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """Translations along x, y, z in mm, then rotations about x, y, z in radians; shape (n_volumes, 6).
+
+        A point goes to R (x − centre) + centre + t with R = Rz Ry Rx.
+        """
+        return parameters_of(self.matrices, self.centre)
+
+    def relative_to(self, volume: int) -> "Motion":
+        """Return the same motion with another volume as reference."""
+        return Motion(self.matrices @ np.linalg.inv(self.matrices[volume]), self.centre)
+
+    def framewise_displacement(self, radius: float = HEAD_RADIUS) -> np.ndarray:
+        """Sum of absolute changes from the volume before, rotations on a sphere :cite:p:`power2012`.
+
+        Parameters
+        ----------
+        radius : float, default=HEAD_RADIUS
+            Of the sphere, mm.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (n_volumes,), mm; 0 for the first volume.
+        """
+        change = np.abs(np.diff(self.parameters, axis=0, prepend=self.parameters[:1]))
+        return change[:, :3].sum(axis=1) + radius * change[:, 3:].sum(axis=1)
+
+
+def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    return points @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def matrices_of(parameters: np.ndarray, centre: Sequence[float]) -> np.ndarray:
+    """Matrices of rigid motion from its parameters.
+
+    Parameters
+    ----------
+    parameters : numpy.ndarray
+        Shape (..., 6): translations in mm, rotations in radians about x, then y, then z.
+    centre : sequence of float
+        Point in mm about which rotations are stated.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (..., 4, 4).
+    """
+    from scipy.spatial.transform import Rotation
+
+    parameters = np.asarray(parameters, dtype=float)
+    turn = (
+        Rotation.from_euler("xyz", parameters[..., 3:].reshape(-1, 3)).as_matrix().reshape(*parameters.shape[:-1], 3, 3)
+    )
+    matrices = np.zeros((*parameters.shape[:-1], 4, 4))
+    matrices[..., :3, :3] = turn
+    matrices[..., :3, 3] = parameters[..., :3] + np.asarray(centre) - turn @ np.asarray(centre)
+    matrices[..., 3, 3] = 1
+    return matrices
+
+
+def parameters_of(matrices: np.ndarray, centre: Sequence[float]) -> np.ndarray:
+    """Parameters of rigid motion from its matrices: the inverse of `matrices_of`, shape (n_volumes, 6)."""
+    from scipy.spatial.transform import Rotation
+
+    turn = matrices[:, :3, :3]
+    shift = matrices[:, :3, 3] + turn @ np.asarray(centre) - np.asarray(centre)
+    return np.hstack([shift, Rotation.from_matrix(turn).as_euler("xyz")])
+
+
+def grid_centre(image) -> np.ndarray:
+    """Centre of an image's grid in mm, shape (3,)."""
+    return _apply(image.affine, (np.array(image.shape[:3]) - 1)[None] / 2)[0]
+
+
+def estimate_motion(image, reference: int | None = None, sampling: float | None = None) -> Motion:
+    """Find how the head moved from volume to volume: rigid registration of each to one of them.
+
+    Parameters
+    ----------
+    image : nibabel.Nifti1Image
+        Shape (x, y, z, n_volumes).
+    reference : int or None
+        The volume that stays where it is; the one in the middle of the run if None.
+    sampling : float or None
+        Share of the voxels that the correlation is computed from, on a regular grid; as many as make 60 000 if None.
+
+    Returns
+    -------
+    Motion
+        Rotations are stated about the centre of the grid.
+
+    Raises
+    ------
+    RequestError
+        If the image has no volumes, or no such reference.
+    """
+    import os
+    from concurrent.futures import ThreadPoolExecutor
+
+    if len(image.shape) != 4:
+        raise RequestError(f"Motion is found between volumes, and the image has shape {image.shape}: give a 4-D image.")
+    n_volumes = image.shape[3]
+    reference = n_volumes // 2 if reference is None else reference
+    if not -n_volumes <= reference < n_volumes:
+        raise RequestError(f"There is no volume {reference} among {n_volumes}: choose another reference.")
+    sampling = min(1.0, 60_000 / np.prod(image.shape[:3])) if sampling is None else sampling
+    data = np.asarray(image.dataobj, dtype=np.float32)
+    zooms = np.linalg.norm(image.affine[:3, :3], axis=0)
+    fixed = _itk_image(data[..., reference], zooms)
+
+    def find(number: int) -> np.ndarray:
+        return _rigid(fixed, _itk_image(data[..., number], zooms), sampling)
+
+    # each registration on one thread gives the same result however many run beside it
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        physical = np.stack(list(pool.map(find, range(n_volumes))))
+    # SimpleITK was given voxels times their size in mm; from there to the scanner's axes
+    to_world = image.affine @ np.diag([*(1 / zooms), 1.0])
+    matrices = to_world @ physical @ np.linalg.inv(to_world)
+    matrices[reference] = np.eye(4)
+    return Motion(matrices, grid_centre(image))
+
+
+def _itk_image(volume: np.ndarray, zooms: np.ndarray):
+    import SimpleITK
+
+    made = SimpleITK.GetImageFromArray(np.ascontiguousarray(volume.T))
+    made.SetSpacing([float(zoom) for zoom in zooms])
+    return made
+
+
+def _rigid(fixed, moving, sampling: float) -> np.ndarray:
+    """Matrix that takes points of ``fixed`` to the same tissue in ``moving``, both in voxels times mm."""
+    import SimpleITK
+
+    start = SimpleITK.Euler3DTransform()
+    start.SetCenter([(n - 1) / 2 * zoom for n, zoom in zip(fixed.GetSize(), fixed.GetSpacing(), strict=True)])
+    method = SimpleITK.ImageRegistrationMethod()
+    method.SetNumberOfThreads(1)
+    method.SetMetricAsCorrelation()
+    if sampling < 1:
+        method.SetMetricSamplingStrategy(method.REGULAR)
+        method.SetMetricSamplingPercentage(sampling)
+    method.SetOptimizerAsRegularStepGradientDescent(learningRate=0.5, minStep=1e-3, numberOfIterations=60)
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetShrinkFactorsPerLevel([2, 1])
+    method.SetSmoothingSigmasPerLevel([1, 0])
+    method.SetInterpolator(SimpleITK.sitkLinear)
+    method.SetInitialTransform(start, inPlace=True)
+    method.Execute(fixed, moving)
+    centre, turn = np.array(start.GetCenter()), np.array(start.GetMatrix()).reshape(3, 3)
+    matrix = np.eye(4)
+    matrix[:3, :3] = turn
+    matrix[:3, 3] = np.array(start.GetTranslation()) + centre - turn @ centre
+    return matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Voxels to be filled: how many along each axis, and where they lie.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Voxels along x, y, z.
+    affine : numpy.ndarray
+        4 × 4 matrix from voxels to mm.
+    """
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+
+    @classmethod
+    def of(cls, image) -> "Grid":
+        """The grid of an image."""
+        return cls(tuple(image.shape[:3]), np.asarray(image.affine))
+
+    def points(self) -> np.ndarray:
+        """Centres of all voxels in mm, shape (n_voxels, 3), the last axis fastest."""
+        return _apply(self.affine, np.indices(self.shape).reshape(3, -1).T.astype(float))
+
+    def resized(self, shape: tuple[int, int, int]) -> "Grid":
+        """The same box cut into another number of voxels: its edges stay, voxel sizes and the first centre follow.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Voxels along x, y, z.
+
+        Returns
+        -------
+        Grid
+            Over the same box.
+        """
+        factor = np.array(self.shape) / np.array(shape)
+        affine = self.affine.copy()
+        affine[:3, :3] = self.affine[:3, :3] * factor
+        affine[:3, 3] = _apply(self.affine, ((factor - 1) / 2)[None])[0]
+        return Grid(tuple(shape), affine)
+
+
+#: Grids in MNI152 space by name: 2 mm over the usual box of 91 × 109 × 91; the 53 × 63 × 52 of one paper, at 3 mm.
+GRIDS = {
+    "mni_2mm": Grid((91, 109, 91), np.array([[2.0, 0, 0, -90], [0, 2, 0, -126], [0, 0, 2, -72], [0, 0, 0, 1]])),
+    "mni_3mm": Grid((53, 63, 52), np.array([[3.0, 0, 0, -78], [0, 3, 0, -112], [0, 0, 3, -70], [0, 0, 0, 1]])),
+}
+
+
+def resample(
+    image,
+    grid: Grid,
+    transform: Transform | None = None,
+    motion: Motion | None = None,
+    interpolation: Literal["nearest", "linear", "cubic"] = "linear",
+    mask: np.ndarray | None = None,
+):
+    """Fill a grid from an image: all transforms composed, one interpolation.
+
+    Parameters
+    ----------
+    image : nibabel.Nifti1Image
+        3-D, or 4-D with volumes last.
+    grid : Grid
+        What to fill.
+    transform : Transform or None
+        Takes points of the grid's space to the image's; None if they are the same.
+    motion : Motion or None
+        The head's motion during a 4-D image, undone in the same step.
+    interpolation : {"nearest", "linear", "cubic"}
+        ``nearest`` for labels.
+    mask : numpy.ndarray of bool or None
+        Shape of the grid: fill only these voxels, the rest stays 0.
+
+    Returns
+    -------
+    nibabel.Nifti1Image
+        On the grid; 0 where the image does not reach. Labels keep their type, the rest is float32.
+
+    Raises
+    ------
+    RequestError
+        If the motion is of another number of volumes.
+    """
+    import nibabel
+    from scipy.ndimage import map_coordinates
+
+    order = {"nearest": 0, "linear": 1, "cubic": 3}[interpolation]
+    data = np.asarray(image.dataobj)
+    data = data if order == 0 else data.astype(np.float32, copy=False)
+    volumes = data[..., None] if data.ndim == 3 else data
+    if motion is not None and len(motion.matrices) != volumes.shape[-1]:
+        raise RequestError(
+            f"The motion has {len(motion.matrices)} volumes, the image {volumes.shape[-1]}: estimate it from this image."
+        )
+    points = grid.points()
+    if mask is not None:
+        points = points[np.asarray(mask, dtype=bool).ravel()]
+    points = transform(points) if transform is not None else points
+    to_voxels = np.linalg.inv(image.affine)
+    at = _apply(to_voxels, points).T
+    out = np.zeros((*grid.shape, volumes.shape[-1]), dtype=volumes.dtype)
+    for number in range(volumes.shape[-1]):
+        if motion is not None:
+            at = _apply(to_voxels @ motion.matrices[number], points).T
+        values = map_coordinates(volumes[..., number], at, order=order, output=out.dtype)
+        if mask is None:
+            out[..., number] = values.reshape(grid.shape)
+        else:
+            out[mask, number] = values
+    out = out[..., 0] if data.ndim == 3 else out
+    made = nibabel.Nifti1Image(out, grid.affine)
+    if data.ndim == 4:
+        made.header.set_zooms((*made.header.get_zooms()[:3], image.header.get_zooms()[3]))
+    return made
+
+
+def register_to_template(
+    reference,
+    t1=None,
+    kind: Literal["affine", "syn"] = "affine",
+    resolution: int = 4,
+    iterations: Sequence[int] = (20, 20, 10),
+) -> Registration:
+    """Find the way from a run to the MNI152 template, through a T1 image where there is one.
+
+    Without a T1, the template is brought onto the run's mean volume by an affine map. With one, run and T1 of the same head
+    are joined by a rigid map and the T1, which shows anatomy far better, is brought to the template. ``syn`` adds the
+    symmetric diffeomorphic warp :cite:p:`avants2008` that is left, by local correlation. Fluid is bright in BOLD images and dark
+    in the T1-weighted template; matched as they are, ventricles are squeezed shut while the outline fits better than before.
+    So without a T1 the warp is found against the template's tissues in the run's own contrast.
+
+    Parameters
+    ----------
+    reference : nibabel.Nifti1Image
+        Mean volume of the run, 3-D.
+    t1 : nibabel.Nifti1Image or None
+        The same head, T1-weighted, skull included or not.
+    kind : {"affine", "syn"}
+        Stop at the affine map, or go on to a warp.
+    resolution : int, default=4
+        Of the template in mm.
+    iterations : sequence of int, default=(20, 20, 10)
+        Of the warp, from the coarsest of as many resolutions to the finest.
+
+    Returns
+    -------
+    Registration
+        Both ways.
+    """
+    template = _template(resolution)
+    if t1 is None:
+        matrix = register_template(reference)
+        moving, mask = reference, epi_mask(reference)
+        first = ()
+    else:
+        brain = strip_skull(t1)
+        to_t1 = _affine(brain, _masked(reference, epi_mask(reference)), ["center_of_mass", "translation", "rigid"])
+        matrix = _affine(template, brain, ["center_of_mass", "translation", "rigid", "affine"])
+        moving, mask = brain, np.asarray(brain.dataobj) > 0
+        first = (to_t1,)
+    forth, back = (matrix,), (np.linalg.inv(matrix),)
+    if kind == "syn":
+        moved = resample(_masked(moving, mask), Grid.of(template), Transform(back))
+        target = template if t1 is not None else in_contrast_of(moved, resolution)
+        to_moved, to_fixed = _syn(moved, target, iterations)
+        forth, back = (*forth, to_fixed), (to_moved, *back)
+    inverse_first = tuple(np.linalg.inv(step) for step in first)
+    return Registration(Transform((*first, *forth)), Transform((*back, *inverse_first)))
+
+
+def in_contrast_of(moved, resolution: int):
+    """Paint the template's tissues with the brightness they have in an image.
+
+    Parameters
+    ----------
+    moved : nibabel.Nifti1Image
+        Roughly aligned with the template, on its grid; 0 outside the brain.
+    resolution : int
+        Of the template in mm.
+
+    Returns
+    -------
+    nibabel.Nifti1Image
+        Mixture of white matter, grey matter and fluid (the rest of the brain mask) by their shares; 0 outside the brain. A
+        tissue's brightness is its mean in voxels that are mostly it and lie deep inside, where no signal is lost to air.
+    """
+    import nibabel
+    from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_template, load_mni152_wm_template
+    from scipy.ndimage import distance_transform_edt
+
+    inside = np.asarray(load_mni152_brain_mask(resolution=resolution).dataobj) > 0
+    white, grey = (
+        np.clip(np.asarray(load(resolution=resolution).dataobj, dtype=float), 0, 1)
+        for load in (load_mni152_wm_template, load_mni152_gm_template)
+    )
+    shares = np.stack([white, grey, np.clip(1 - white - grey, 0, 1)], axis=-1) * inside[..., None]
+    values = np.asarray(moved.dataobj, dtype=float)
+    deep = (distance_transform_edt(inside, sampling=resolution) > 16) & (values > 0)
+    brightness = [values[deep & (shares[..., tissue] > 0.8)].mean() for tissue in range(3)]
+    return nibabel.Nifti1Image(shares @ brightness, moved.affine)
+
+
+def register_template(reference) -> np.ndarray:
+    """Find the affine map from the run's space to MNI152, by mutual information over three resolutions.
+
+    Parameters
+    ----------
+    reference : nibabel.Nifti1Image
+        Mean volume of the run, 3-D.
+
+    Returns
+    -------
+    numpy.ndarray
+        4 × 4 matrix that takes a point in mm of the run's space to mm of MNI152.
+    """
+    return _affine(
+        _template(4), _masked(reference, epi_mask(reference)), ["center_of_mass", "translation", "rigid", "affine"]
+    )
+
+
+def _affine(moving, static, pipeline: list[str]) -> np.ndarray:
+    """Matrix that takes points in mm of ``static`` to ``moving``, by mutual information."""
+    with warnings.catch_warnings():
+        # tqdm looks for notebook widgets on import, which the book does without.
+        warnings.simplefilter("ignore")
+        from dipy.align import affine_registration
+    with _quiet("dipy"):
+        _, matrix = affine_registration(
+            moving=np.asarray(moving.dataobj, dtype=float),
+            static=np.asarray(static.dataobj, dtype=float),
+            moving_affine=moving.affine,
+            static_affine=static.affine,
+            pipeline=pipeline,
+            level_iters=[500, 100, 50],
+            sigmas=[2.0, 1.0, 0.0],
+            factors=[2, 2, 1],
+            metric="MI",
+            nbins=32,
+        )
+    return matrix
+
+
+def _syn(moving, static, iterations: Sequence[int]) -> tuple[Field, Field]:
+    """Warps from ``static`` to ``moving`` and back, both images on one grid."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from dipy.align.imwarp import SymmetricDiffeomorphicRegistration
+        from dipy.align.metrics import CCMetric
+    # correlation over 5 voxels, 20 mm: wide enough for a sulcus, small beside the scanner's bias field
+    method = SymmetricDiffeomorphicRegistration(CCMetric(3, radius=2), level_iters=list(iterations))
+    method.verbosity = 0
+    grid = static.affine
+    with _quiet("dipy"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mapping = method.optimize(
+            np.asarray(static.dataobj, dtype=float),
+            np.asarray(moving.dataobj, dtype=float),
+            static_grid2world=grid,
+            moving_grid2world=grid,
+        )
+    return Field(np.array(mapping.get_forward_field()), grid), Field(np.array(mapping.get_backward_field()), grid)
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keep a library's progress messages out of the page, warnings excepted."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@lru_cache(maxsize=2)
+def _template(resolution: int):
+    """The MNI152 brain without skull."""
+    import nibabel
+    from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
+
+    template = load_mni152_template(resolution=resolution)
+    inside = np.asarray(load_mni152_brain_mask(resolution=resolution).dataobj) > 0
+    return nibabel.Nifti1Image(np.asarray(template.dataobj, dtype=float) * inside, template.affine)
+
+
+def epi_mask(reference) -> np.ndarray:
+    """Where the brain is in a mean volume, by its histogram (nilearn's ``compute_epi_mask``); bool, shape (x, y, z)."""
+    from nilearn.masking import compute_epi_mask
+
+    return np.asarray(compute_epi_mask(reference).dataobj) > 0
+
+
+def strip_skull(t1):
+    """Remove what is not brain from a T1 image (dipy's ``median_otsu``: a median filter, then Otsu's threshold).
+
+    Parameters
+    ----------
+    t1 : nibabel.Nifti1Image
+        3-D.
+
+    Returns
+    -------
+    nibabel.Nifti1Image
+        0 outside the brain. An image that is 0 over more than half of its voxels has been stripped and is returned as is.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from dipy.segment.mask import median_otsu
+    data = np.asarray(t1.dataobj, dtype=float)
+    if (data == 0).mean() > 0.5:
+        return _masked(t1, data != 0)
+    _, mask = median_otsu(data, median_radius=4, numpass=4)
+    return _masked(t1, mask)
+
+
+def _masked(image, mask: np.ndarray):
+    import nibabel
+
+    return nibabel.Nifti1Image(np.asarray(image.dataobj, dtype=float) * mask, image.affine)

@@ -1,0 +1,236 @@
+"""Each step of BOLD preprocessing against something independent of it, and the whole on a real run."""
+
+import json
+
+import nibabel
+import numpy as np
+import pytest
+
+from eegfmri import bold, registration
+from eegfmri.atlas import HARVARD_OXFORD, load_atlas
+from eegfmri.datasets.single_files import open_bold
+from eegfmri.errors import DataError, RequestError
+from eegfmri.registration import GRIDS, Motion
+
+T_R = 2.0
+
+
+def test_slice_orders():
+    np.testing.assert_allclose(bold.acquisition_times(4, 2.0), [0, 0.5, 1, 1.5])
+    np.testing.assert_allclose(bold.acquisition_times(4, 2.0, "descending"), [1.5, 1, 0.5, 0])
+    np.testing.assert_allclose(bold.acquisition_times(5, 2.0, "interleaved"), [0, 1.2, 0.4, 1.6, 0.8])
+    np.testing.assert_allclose(bold.acquisition_times(4, 2.0, "interleaved odd first"), [1, 0, 1.5, 0.5])
+    with pytest.raises(RequestError, match="slice order"):
+        bold.acquisition_times(4, 2.0, "sideways")
+
+
+def waves(times, n_volumes=100, frequency=0.05, shape=(2, 3)):
+    moments = T_R * np.arange(n_volumes) + times[:, None]
+    wave = 1000 + 20 * np.sin(2 * np.pi * frequency * moments)
+    return nibabel.Nifti1Image(np.broadcast_to(wave, (*shape, *wave.shape)).astype(np.float32), np.eye(4))
+
+
+@pytest.mark.parametrize("order", ["ascending", "descending", "interleaved"])
+@pytest.mark.parametrize("reference", [None, 0.0, 0.6])
+def test_a_planted_phase_is_recovered(order, reference):
+    times = bold.acquisition_times(8, T_R, order)
+    mended = np.asarray(bold.correct_slice_times(waves(times), times, T_R, reference).dataobj)
+    wanted = np.asarray(waves(np.full(8, T_R / 2 if reference is None else reference)).dataobj)
+    # a cubic spline through 10 samples a period errs by well under a percent of the wave's 20 units
+    np.testing.assert_allclose(mended[..., 3:-3], wanted[..., 3:-3], atol=0.2)
+
+
+def test_a_slice_at_the_reference_stays_as_it_is():
+    times = np.full(4, 0.7)
+    image = waves(times)
+    np.testing.assert_allclose(bold.correct_slice_times(image, times, T_R, 0.7).dataobj, image.dataobj, rtol=1e-6)
+
+
+@pytest.mark.parametrize("times", [np.zeros(3), np.array([0, 1, 2, 2.5]), np.array([-0.1, 0, 1, 1.5])])
+def test_slice_times_that_cannot_be_are_refused(times):
+    with pytest.raises(RequestError, match="4 slices"):
+        bold.correct_slice_times(waves(np.zeros(4)), times, T_R)
+
+
+def test_slice_times_come_from_the_sidecar_or_not_at_all(tmp_path):
+    image = tmp_path / "sub-01_bold.nii.gz"
+    with pytest.raises(DataError, match="SliceTiming"):
+        bold.read_slice_times(image)
+    (tmp_path / "sub-01_bold.json").write_text(json.dumps({"SliceTiming": [1.0, 0.0]}))
+    np.testing.assert_array_equal(bold.read_slice_times(image), [1, 0])
+
+
+def some_motion(n_volumes=50, seed=0):
+    rng = np.random.default_rng(seed)
+    moved = np.cumsum(rng.standard_normal((n_volumes, 6)), axis=0) * [0.05, 0.05, 0.05, 1e-3, 1e-3, 1e-3]
+    return Motion(registration.matrices_of(moved, np.zeros(3)), np.zeros(3))
+
+
+def test_confounds_are_the_means_and_parameters_that_they_are_called():
+    rng = np.random.default_rng(1)
+    data = rng.standard_normal((4, 4, 4, 50)).astype(np.float32)
+    image = nibabel.Nifti1Image(data, np.eye(4))
+    shares = {name: np.zeros((4, 4, 4)) for name in ("white", "fluid", "brain")}
+    shares["white"][0], shares["fluid"][1], shares["brain"][:] = 1, 1, 1
+    motion = some_motion()
+    table = bold.confounds(image, shares, motion, global_signal=True, motion_regressors=24)
+    assert table.shape == (50, 3 + 24)
+    np.testing.assert_allclose(table["white"], data[0].mean(axis=(0, 1)), atol=1e-6)
+    np.testing.assert_allclose(table["brain"], data.mean(axis=(0, 1, 2)), atol=1e-6)
+    np.testing.assert_allclose(table["turn z change squared"].iloc[1:], np.diff(motion.parameters[:, 5]) ** 2)
+    assert bold.confounds(image, shares, motion, tissues=False, motion_regressors=6).shape == (50, 6)
+    assert bold.confounds(image, shares, tissues=False).shape == (50, 0)
+    with pytest.raises(RequestError, match="motion"):
+        bold.confounds(image, shares, motion_regressors=6)
+
+
+def test_regression_is_least_squares():
+    rng = np.random.default_rng(2)
+    regressors = rng.standard_normal((80, 3))
+    series = 500 + rng.standard_normal((4, 80)) + (regressors @ rng.standard_normal((3, 4))).T
+    cleaned = bold.clean(series, T_R, regressors, high_pass=None, standardise=None)
+    design = np.column_stack([np.ones(80), regressors])
+    fitted = design @ np.linalg.lstsq(design, series.T, rcond=None)[0]
+    residue = (series.T - fitted).T
+    np.testing.assert_allclose(cleaned - cleaned.mean(axis=1, keepdims=True), residue, atol=1e-6)
+
+
+def test_drift_goes_and_a_faster_wave_stays():
+    t = T_R * np.arange(300)
+    wave = np.sin(2 * np.pi * 0.05 * t)
+    for drift in ("butterworth", "cosine"):
+        cleaned = bold.clean((1000 + 0.05 * t + wave)[None], T_R, drift=drift, standardise=None)[0]
+        inside = slice(30, -30)
+        assert np.corrcoef(cleaned[inside], wave[inside])[0, 1] > 0.98
+
+
+def test_censored_volumes_teach_nothing():
+    rng = np.random.default_rng(3)
+    series, regressors = 100 + rng.standard_normal((3, 60)), rng.standard_normal((60, 2))
+    keep = np.ones(60, bool)
+    keep[[10, 11, 40]] = False
+    poisoned, spoilt = series.copy(), regressors.copy()
+    poisoned[:, ~keep], spoilt[~keep] = 1e6, 1e6
+    one, other = (
+        bold.clean(s, T_R, c, high_pass=None, standardise="zscore", keep=keep)
+        for s, c in ((series, regressors), (poisoned, spoilt))
+    )
+    assert np.isnan(one[:, ~keep]).all()
+    np.testing.assert_allclose(one[:, keep], other[:, keep])
+    with pytest.raises(RequestError, match="censor less"):
+        bold.clean(series, T_R, keep=np.arange(60) < 3)
+
+
+@pytest.mark.parametrize("standardise", ["psc", "zscore"])
+def test_scaling_by_calibration_looks_at_its_minutes_only(standardise):
+    rng = np.random.default_rng(4)
+    series = 100 + rng.standard_normal((3, 90))
+    later = series.copy()
+    later[:, 30:] = 100 + 50 * rng.standard_normal((3, 60))
+    kwargs = {"high_pass": None, "standardise": standardise, "calibration_minutes": 1.0}
+    one, other = bold.clean(series, T_R, **kwargs), bold.clean(later, T_R, **kwargs)
+    np.testing.assert_allclose(one[:, :30], other[:, :30], atol=1e-9)
+    if standardise == "psc":
+        first = series[:, :30]
+        expected = 100 * (first - first.mean(axis=1, keepdims=True)) / first.mean(axis=1, keepdims=True)
+        np.testing.assert_allclose(one[:, :30], expected, atol=1e-9)
+    whole = [bold.clean(s, T_R, high_pass=None, standardise=standardise)[:, :30] for s in (series, later)]
+    assert not np.allclose(*whole)
+
+
+def test_region_means_are_means():
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, 4, (6, 6, 6)).astype(np.int16)
+    labels[labels == 2] = 0  # a region that is not there
+    data = rng.standard_normal((6, 6, 6, 20)).astype(np.float32)
+    present, means = bold.region_means(nibabel.Nifti1Image(data, np.eye(4)), nibabel.Nifti1Image(labels, np.eye(4)))
+    assert present.tolist() == [1, 3]
+    for label, mean in zip(present, means, strict=True):
+        np.testing.assert_allclose(mean, data[labels == label].mean(axis=0), atol=1e-5)
+
+
+def test_resizing_keeps_things_where_they_are():
+    grid = GRIDS["mni_2mm"]
+    x = grid.points()
+    ball = np.exp(-0.5 * (((x - [20, -30, 10]) / 18) ** 2).sum(axis=1)).reshape(grid.shape).astype(np.float32)
+    small = bold.resize(nibabel.Nifti1Image(ball, grid.affine), (64, 64, 30))
+    assert small.shape == (64, 64, 30)
+    values = np.asarray(small.dataobj)
+    where = nibabel.affines.apply_affine(small.affine, np.indices(values.shape).reshape(3, -1).T)
+    centre = (values.ravel()[:, None] * where).sum(axis=0) / values.sum()
+    np.testing.assert_allclose(centre, [20, -30, 10], atol=0.1)
+    volume = np.abs(np.linalg.det(small.affine[:3, :3])) * values.sum()
+    assert volume == pytest.approx(8 * ball.sum(), rel=0.01)
+
+
+def test_an_unknown_grid_is_refused():
+    with pytest.raises(RequestError, match="mni_3mm"):
+        bold.template_mask("mni_7mm")
+
+
+def test_the_brain_mask_has_the_volume_of_a_brain():
+    litres = bold.template_mask("mni_3mm").sum() * 27 / 1e6
+    assert 1.6 < litres < 2.1
+
+
+def test_still_volumes_are_kept():
+    moved = np.zeros((10, 6))
+    moved[5:, 0] = 0.7
+    motion = Motion(registration.matrices_of(moved, np.zeros(3)), np.zeros(3))
+    assert np.flatnonzero(~bold.keep_still(motion, 0.5)).tolist() == [5]
+
+
+def test_an_atlas_that_cannot_be_fetched_is_refused_or_replaced_by_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("NILEARN_DATA", str(tmp_path))
+    from nilearn import datasets
+
+    def offline(*args, **kwargs):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(datasets, "fetch_atlas_harvard_oxford", offline)
+    monkeypatch.setattr("eegfmri.atlas._load", load_atlas.__globals__["_load"].__wrapped__)
+    with pytest.raises(RequestError, match="could not be fetched"):
+        load_atlas("harvard_oxford_cortical")
+    instead = load_atlas("harvard_oxford_cortical", fallback=True)
+    assert instead.name.startswith("offline parcellation")
+    assert "in place of harvard_oxford_cortical" in instead.name
+    assert len(instead.regions) == 100
+
+
+@pytest.mark.parametrize("name, n", [("schaefer", 7), ("offline", 3), ("harvard_oxford_cortical", 100), ("aal", 100)])
+def test_atlases_that_do_not_exist_are_refused(name, n):
+    with pytest.raises(RequestError, match="atlas"):
+        load_atlas(name, n)
+
+
+@pytest.mark.real_data
+def test_published_atlases_load_with_names_in_label_order(nilearn_data):
+    schaefer = load_atlas("schaefer")
+    assert len(schaefer.regions) == len(schaefer.centres) == 100
+    left = np.array([name.startswith("LH") for name in schaefer.regions])
+    assert (schaefer.centres[left, 0] < 0).all()
+    assert (schaefer.centres[~left, 0] > 0).all()
+    for name, (_, size) in HARVARD_OXFORD.items():
+        atlas = load_atlas(name)
+        labels = np.unique(np.asarray(atlas.image.dataobj))
+        assert labels.tolist() == list(range(size + 1))
+        assert len(atlas.regions) == size
+    cortex = load_atlas("harvard_oxford_cortical")
+    by_name = dict(zip(cortex.regions, cortex.centres, strict=True))
+    assert by_name["Frontal Pole"][1] > 30 > -80 > by_name["Occipital Pole"][1]
+
+
+def test_files_of_ones_own_are_checked(tmp_path):
+    with pytest.raises(DataError, match="no file"):
+        open_bold(tmp_path / "none.nii.gz")
+    flat = tmp_path / "flat.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4)), flat)
+    with pytest.raises(DataError, match="axes"):
+        open_bold(flat)
+    timeless = tmp_path / "timeless.nii.gz"
+    image = nibabel.Nifti1Image(np.zeros((4, 4, 4, 12), np.int16), np.eye(4))
+    image.header.set_zooms((3, 3, 3, 0))
+    nibabel.save(image, timeless)
+    with pytest.raises(DataError, match="repetition time"):
+        open_bold(timeless)
+    assert open_bold(timeless, 2.1)[0].t_r == 2.1

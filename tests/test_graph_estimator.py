@@ -1,0 +1,110 @@
+"""The networks of graph_fusion as estimators: what they learn, from whom, and that they repeat."""
+
+import numpy as np
+import pytest
+import torch
+
+from eegfmri.errors import RequestError
+from eegfmri.estimators.graph_fusion import GraphFusionClassifier
+from eegfmri.protocols import LeaveOneSubjectOut, evaluate, fitted_digest
+from windows_made import cut, informative
+
+SMALL = {"conv_features": 4, "graph_features": 8, "embedding": 8, "n_training_epochs": 6}
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory):
+    return cut(informative(tmp_path_factory.mktemp("runs"), n_epochs=30), eeg_epochs=3, bold_volumes=14)
+
+
+@pytest.fixture(scope="module")
+def fold(windows):
+    return next(iter(LeaveOneSubjectOut().split(windows)))
+
+
+@pytest.mark.parametrize("modality", ["eeg", "bold", "both"])
+def test_each_modality_learns_and_repeats_to_the_bit(windows, fold, modality):
+    train, test = windows[fold.train], windows[fold.test]
+    first, again = (GraphFusionClassifier(modality, **SMALL).fit(train, train.y) for _ in range(2))
+    assert fitted_digest(first) == fitted_digest(again)
+    np.testing.assert_array_equal(first.predict_proba(test), again.predict_proba(test))
+    np.testing.assert_allclose(first.predict_proba(test).sum(axis=1), 1, atol=1e-5)
+    other = GraphFusionClassifier(modality, **SMALL, seed=1).fit(train, train.y)
+    assert fitted_digest(other) != fitted_digest(first)
+
+
+@pytest.mark.parametrize("modality", ["eeg", "bold", "both"])
+def test_each_modality_learns_what_is_there(windows, fold, modality):
+    train, test = windows[fold.train], windows[fold.test]
+    longer = SMALL | {"n_training_epochs": 40, "patience": 40, "learning_rate": 1e-2}
+    fitted = GraphFusionClassifier(modality, "none", **longer).fit(train, train.y)
+    # Stages differ by one standard deviation a step on both modalities: far above a third is within easy reach.
+    assert np.mean(fitted.predict(test) == test.y) > 0.6
+
+
+def test_fitting_leaves_torchs_global_random_state_alone(windows, fold):
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    train = windows[fold.train]
+    GraphFusionClassifier("bold", **SMALL).fit(train, train.y)
+    torch.testing.assert_close(torch.rand(3), expected)
+
+
+def test_shared_epochs_and_whole_windows_are_the_same_input(windows, fold):
+    train, test = windows[fold.train], windows[fold.test]
+    fitted = GraphFusionClassifier("eeg", **SMALL).fit(train, train.y)
+    batch = fitted._batches(test)([(row, 0) for row in range(6)])[0].inputs
+    matrix = fitted._whitening_for(test)[test.subjects[0]]
+    for row in range(6):
+        expected = (matrix @ test.eeg[row]).reshape(3, 3, -1).swapaxes(0, 1)
+        np.testing.assert_allclose(batch["eeg"][batch["index"][row]].numpy(), expected, rtol=1e-3, atol=1e-4)
+    assert len(batch["eeg"]) < 6 * 3
+
+
+def test_alignment_of_a_new_subject_uses_what_it_is_declared_to_use(windows, fold):
+    train, test = windows[fold.train], windows[fold.test]
+    half = test[: len(test) // 2]
+
+    def matrices(alignment, of, **options):
+        fitted = GraphFusionClassifier("eeg", alignment, **SMALL, **options).fit(train, train.y)
+        return fitted._whitening_for(of)[test.subjects[0]]
+
+    assert not np.allclose(matrices("transductive", test), matrices("transductive", half))
+    minutes = {"calibration_minutes": 3.0}
+    np.testing.assert_allclose(matrices("calibration", test, **minutes), matrices("calibration", half, **minutes))
+    np.testing.assert_allclose(matrices("none", test), matrices("none", half))
+    whitened = [matrices("transductive", test) @ test.eeg[i][:, 3000:6000] for i in range(len(test))]
+    mean = np.mean([one @ one.T / one.shape[1] for one in whitened], axis=0)
+    np.testing.assert_allclose(mean, np.eye(3), atol=1e-6)
+
+
+def test_poison_in_the_test_subject_reaches_nothing_that_is_fitted(windows, tmp_path):
+    methods = {"fusion": GraphFusionClassifier(**SMALL)}
+    clean = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path / "a").folds.set_index("fold")["state"]
+    noise = informative(tmp_path / "noise", n_epochs=30, strength=0.0, seed=99)
+    runs = informative(tmp_path / "runs", n_epochs=30)
+    replaced = [bad if bad.subject == "02" else good for bad, good in zip(noise, runs, strict=True)]
+    poisoned = cut(replaced, eeg_epochs=3, bold_volumes=14)
+    other = evaluate(methods, poisoned, LeaveOneSubjectOut(), folder=tmp_path / "b").folds.set_index("fold")["state"]
+    assert clean["sub-02"] == other["sub-02"]
+    assert (clean.drop("sub-02") != other.drop("sub-02")).all()
+
+
+def test_extras_lie_beside_the_predictions(windows, tmp_path):
+    evaluation = evaluate({"fusion": GraphFusionClassifier(**SMALL)}, windows, LeaveOneSubjectOut(), folder=tmp_path)
+    probabilities = evaluation.extra("fusion", "probabilities")
+    assert probabilities.shape == (len(windows), 3)
+    np.testing.assert_array_equal(probabilities.argmax(axis=1), evaluation.predictions["predicted"])
+    gate = evaluation.extra("fusion", "gate")
+    assert ((gate > 0) & (gate < 1)).all()
+    assert evaluation.extra("fusion", "without_eeg").shape == (len(windows),)
+    assert evaluation.extra("fusion", "embedding_bold").shape == (len(windows), 8)
+
+
+def test_wrong_choices_are_refused_with_the_right_ones(windows, fold, tmp_path):
+    train = windows[fold.train]
+    with pytest.raises(RequestError, match="'both', 'eeg' or 'bold'"):
+        GraphFusionClassifier("ecg").fit(train, train.y)
+    with pytest.raises(RequestError, match="alignment is"):
+        GraphFusionClassifier("eeg", "procrustes", **SMALL).fit(train, train.y)
