@@ -297,6 +297,7 @@ def test_the_default_quirks_stand_in_the_files(realistic):
     }
 
 
+@pytest.mark.slow
 def test_the_other_quirks_can_be_planted(tmp_path):
     root = simulator.simulate("sleep", tmp_path / "odd", scale="tiny", n_subjects=10, quirks=OTHER_QUIRKS["sleep"])
     planted = {e["quirk"]: e for e in json.loads((root / "simulated.json").read_text())["quirks"]}

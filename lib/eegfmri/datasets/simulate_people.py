@@ -298,7 +298,7 @@ def place_quirks(
         Quirk → (number of the person it would like or None for the dataset as a whole, part of the name of the run it needs
         or ``*`` for a whole person, ``+`` for what concerns a person and leaves room for other quirks; what is done).
     crowded : iterable of str
-        Quirks that may share a run with others, as those of every dataset do when few people are simulated.
+        Quirks of every dataset: when few people are simulated they may share a run, or go with the person who is not there.
 
     Returns
     -------
@@ -317,6 +317,9 @@ def place_quirks(
         entry = {"quirk": quirk, "subject": None, "run": None, "what": what}
         planned.append(entry)
         if index is None:
+            continue
+        if kind == "+" and quirk in crowded and index >= len(people):
+            planned.remove(entry)
             continue
         if kind == "+":
             entry["subject"] = people[index % len(people)].subject

@@ -309,6 +309,6 @@ def _empty_affine(path: Path) -> None:
     blank = nibabel.Nifti1Image(data, np.diag([*zooms[:3], 1.0]))
     blank.header.set_zooms(zooms)
     blank.header.set_xyzt_units("mm", "sec")
-    blank.set_sform(np.diag([*zooms[:3], 1.0]), code=0)
-    blank.set_qform(np.diag([*zooms[:3], 1.0]), code=0)
+    blank.set_sform(np.diag([*zooms[:3], 1.0]), code=1)
+    blank.set_qform(np.diag([*zooms[:3], 1.0]), code=1)
     nibabel.save(blank, path)

@@ -115,7 +115,7 @@ def plan_quirks(people: list[Person], quirks: Iterable[str], scale: Scale) -> li
         "no_trigger": (3, "rest", "The marker file has no R128."),
         "missing_bold": (6, "sleep", "The run has no image."),
         "missing_eeg": (7, "rest", "The run has no EEG."),
-        "annex_pointer": (5, "rest", "The .eeg file is the text of a git-annex pointer."),
+        "annex_pointer": (5, "rest", "Header, marker and signal file are the texts of git-annex pointers."),
         "truncated_bold": (6, "rest", "The image breaks off after two thirds."),
         "labels_only": (8, "*", "The person has a label table and no signals."),
         "no_sleep_run": (9, "*", "The person has rest runs only."),
@@ -261,8 +261,9 @@ def _write_eeg(path, preset, scale, person, run, planted, n_volumes, generator, 
         n_bytes = 2 * len(kept)
         os.truncate(path.with_suffix(".eeg"), (2 * n_times // 3) * n_bytes + n_bytes // 3)
     if "annex_pointer" in quirks:
-        size = path.with_suffix(".eeg").stat().st_size
-        path.with_suffix(".eeg").write_text(f"/annex/objects/MD5E-s{size}--{0:032x}.eeg\n", encoding="utf-8")
+        for suffix in (".vhdr", ".vmrk", ".eeg"):
+            file = path.with_suffix(suffix)
+            file.write_text(f"/annex/objects/MD5E-s{file.stat().st_size}--{0:032x}{suffix}\n", encoding="utf-8")
 
 
 def _triggers(first: int, n_volumes: int, sfreq: float) -> list[tuple[int, str, str]]:

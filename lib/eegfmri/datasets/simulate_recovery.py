@@ -1,0 +1,312 @@
+"""Finding again what was planted, by means that know nothing of how it was made.
+
+Textbook estimators only: a fit to a spectrum, a cross-correlation, a regression, a general linear model, band power. They read
+the files through the datasets' readers; from ``simulated.json`` they take what is compared with, where a brain lies in the
+scanner, and, for couplings, the planted power.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from eegfmri.datasets.simulate_activity import CANONICAL_PEAK
+from eegfmri.datasets.simulate_parameters import BANDS, GROUPS
+from eegfmri.datasets.simulate_sources import cortical_regions
+
+#: Hz between which the slope is read: above alpha and spindles, below the mains and the sensors' noise.
+SLOPE_RANGE = (16.0, 40.0)
+
+#: Hz between which the alpha peak is sought.
+ALPHA_RANGE = (7.0, 14.0)
+
+
+@dataclass(frozen=True)
+class SpectralFit:
+    """What a spectrum is made of.
+
+    Attributes
+    ----------
+    frequencies, density : numpy.ndarray
+        Shape (n_frequencies,): Hz and V²/Hz, as measured, from 1 to 45 Hz.
+    aperiodic : numpy.ndarray
+        Shape (n_frequencies,): the fitted line, density ∝ frequency ** -exponent, drawn on below where it was fitted.
+    exponent : float
+        Of that line.
+    alpha_frequency : float
+        Hz at which the density stands highest above the line.
+    alpha_height : float
+        How high, in dB.
+    """
+
+    frequencies: np.ndarray
+    density: np.ndarray
+    aperiodic: np.ndarray
+    exponent: float
+    alpha_frequency: float
+    alpha_height: float
+
+
+def fit_spectrum(eeg: np.ndarray, sfreq: float, posterior: Sequence[int] | None = None) -> SpectralFit:
+    """Fit a line to a spectrum in logarithmic axes, and find the alpha peak above it.
+
+    Parameters
+    ----------
+    eeg : numpy.ndarray
+        Shape (n_channels, n_times), V. The slope is that of the median over channels.
+    sfreq : float
+        Hz.
+    posterior : sequence of int or None
+        Channels over the back of the head, whose mean spectrum shows the peak; all if None.
+
+    Returns
+    -------
+    SpectralFit
+        Of the posterior channels; exponent of all.
+    """
+    from scipy.signal import welch
+
+    frequencies, spectra = welch(eeg, sfreq, nperseg=round(4 * sfreq))
+    kept = (frequencies >= 1) & (frequencies <= 45)
+    f, spectra = frequencies[kept], spectra[:, kept]
+    straight = (f >= SLOPE_RANGE[0]) & (f <= SLOPE_RANGE[1])
+    exponent = -np.polyfit(np.log(f[straight]), np.log(np.median(spectra, axis=0)[straight]), 1)[0]
+    density = (spectra if posterior is None else spectra[list(posterior)]).mean(axis=0)
+    level = np.mean(np.log(density[straight]) + exponent * np.log(f[straight]))
+    aperiodic = np.exp(level - exponent * np.log(f))
+    above = np.log(density / aperiodic)
+    alpha = (f >= ALPHA_RANGE[0]) & (f <= ALPHA_RANGE[1])
+    height = 10 / np.log(10) * above[alpha].max()
+    return SpectralFit(f, density, aperiodic, float(exponent), _refined(f[alpha], -above[alpha]), float(height))
+
+
+def _refined(grid: np.ndarray, errors: Sequence[float]) -> float:
+    """Minimum of the parabola through the smallest error and its neighbours."""
+    best = int(np.argmin(errors))
+    if best in (0, len(grid) - 1):
+        return float(grid[best])
+    left, middle, right = np.asarray(errors)[best - 1 : best + 2]
+    step = grid[1] - grid[0]
+    return float(grid[best] + 0.5 * step * (left - right) / (left - 2 * middle + right))
+
+
+@dataclass(frozen=True)
+class ResponseLag:
+    """Cross-correlation of a drive with the response to it.
+
+    Attributes
+    ----------
+    lags, correlations : numpy.ndarray
+        Shape (n_lags,): s, and what they reach there.
+    peak : float
+        Lag of the largest correlation, s.
+    broad : (float, float)
+        Lags between which correlations reach 95 % of it.
+    """
+
+    lags: np.ndarray
+    correlations: np.ndarray
+    peak: float
+    broad: tuple[float, float]
+
+
+def response_lag(drive: np.ndarray, response: np.ndarray, t_r: float) -> ResponseLag:
+    """Find the lag at which a response resembles its drive most.
+
+    Parameters
+    ----------
+    drive, response : numpy.ndarray
+        Shape (n_regions, n_volumes); correlations are averaged over regions.
+    t_r : float
+        s.
+
+    Returns
+    -------
+    ResponseLag
+        From -4 to 16 s in steps of 0.1 s, between volumes by interpolating the drive.
+    """
+    lags = np.round(np.arange(-4.0, 16.01, 0.1), 1)
+    times = t_r * np.arange(drive.shape[1])
+    kept = (times >= 16.0) & (times <= times[-1] - 4.0)
+    late = response[:, kept] - response[:, kept].mean(axis=1, keepdims=True)
+    late /= np.linalg.norm(late, axis=1, keepdims=True)
+    correlations = np.empty(len(lags))
+    for number, lag in enumerate(lags):
+        early = np.stack([np.interp(times[kept] - lag, times, row) for row in drive])
+        early -= early.mean(axis=1, keepdims=True)
+        early /= np.linalg.norm(early, axis=1, keepdims=True)
+        correlations[number] = (early * late).sum(axis=1).mean()
+    best = int(np.argmax(correlations))
+    near = np.flatnonzero(correlations >= 0.95 * correlations[best])
+    return ResponseLag(lags, correlations, float(lags[best]), (float(lags[near[0]]), float(lags[near[-1]])))
+
+
+def fit_latency(drive: np.ndarray, response: np.ndarray, t_r: float) -> float:
+    """Find the time to peak of the canonical response whose convolution with a drive resembles the response most.
+
+    Parameters
+    ----------
+    drive, response : numpy.ndarray
+        Shape (n_regions, n_volumes).
+    t_r : float
+        s.
+
+    Returns
+    -------
+    float
+        s, averaged over regions.
+    """
+    from nilearn.glm.first_level import glover_hrf
+
+    fine = round(t_r / 0.1)
+    step = t_r / fine
+    shifts = np.arange(-2.0, 3.01, 0.1)
+    repeated = np.repeat(drive - drive.mean(axis=1, keepdims=True), fine, axis=1)
+    past = int(np.ceil(32.0 / t_r))  # volumes whose haemodynamic past lies before the scan
+    late = response[:, past:] - response[:, past:].mean(axis=1, keepdims=True)
+    late /= np.linalg.norm(late, axis=1, keepdims=True)
+    correlations = []
+    for shift in shifts:
+        kernel = glover_hrf(step, oversampling=1, time_length=32.0, onset=shift)
+        course = np.stack([np.convolve(row, kernel)[fine // 2 : repeated.shape[1] : fine] for row in repeated])[
+            :, past:
+        ]
+        course = course - course.mean(axis=1, keepdims=True)
+        course /= np.linalg.norm(course, axis=1, keepdims=True)
+        correlations.append((course * late).sum(axis=1))
+    return float(CANONICAL_PEAK + np.mean([_refined(shifts, -row) for row in np.array(correlations).T]))
+
+
+def group_series(image, mni_to_scanner) -> np.ndarray:
+    """Mean BOLD of each group of regions, from the voxels that the group's places in MNI space fall into.
+
+    Parameters
+    ----------
+    image : nibabel.Nifti1Image
+        Volumes of a run.
+    mni_to_scanner : array-like
+        Shape (4, 4): where a brain lies in the scanner, mm.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_groups, n_volumes): percent of the mean, straight line removed.
+    """
+    from scipy.signal import detrend
+
+    regions = cortical_regions()
+    to_voxel = np.linalg.inv(image.affine) @ np.asarray(mni_to_scanner)
+    index = np.round(regions.voxels @ to_voxel[:3, :3].T + to_voxel[:3, 3]).astype(int)
+    data = np.asarray(image.dataobj, dtype=np.float32)
+    inside = ((index >= 0) & (index < data.shape[:3])).all(axis=1)
+    group_of_voxel = np.array([GROUPS.index(regions.groups[label]) for label in regions.labels])
+    series = np.empty((len(GROUPS), data.shape[3]))
+    for number in range(len(GROUPS)):
+        voxels = np.unique(index[inside & (group_of_voxel == number)], axis=0)
+        mean = data[tuple(voxels.T)].mean(axis=0)
+        series[number] = detrend(100 * (mean / mean.mean() - 1))
+    return series
+
+
+def convolved(signal: np.ndarray, t_r: float) -> np.ndarray:
+    """Convolve rows sampled once per volume with the canonical response; shape as given."""
+    from nilearn.glm.first_level import glover_hrf
+
+    kernel = glover_hrf(t_r, oversampling=1, time_length=32.0)
+    start = np.repeat(signal[..., :1], len(kernel), axis=-1)
+    padded = np.concatenate([start, signal], axis=-1)
+    course = np.apply_along_axis(lambda row: np.convolve(row, kernel)[: padded.shape[-1]], -1, padded)
+    return course[..., len(kernel) :]
+
+
+def regress(series: np.ndarray, regressors: np.ndarray, t_r: float, high_pass: float = 0.008) -> np.ndarray:
+    """Ordinary least squares with a constant and slow cosines.
+
+    Parameters
+    ----------
+    series : numpy.ndarray
+        Shape (n_series, n_volumes).
+    regressors : numpy.ndarray
+        Shape (n_regressors, n_volumes).
+    t_r : float
+        s.
+    high_pass : float, default=0.008
+        Cosines up to this frequency in Hz are fitted beside the regressors.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_series, n_regressors): coefficients.
+    """
+    n_volumes = series.shape[-1]
+    orders = np.arange(int(2 * high_pass * n_volumes * t_r) + 1)
+    slow = np.cos(np.pi * np.outer(np.arange(n_volumes) + 0.5, orders) / n_volumes)
+    design = np.column_stack([*regressors, slow])
+    return np.linalg.lstsq(design, series.T, rcond=None)[0][: len(regressors)].T
+
+
+def event_regressors(onsets: Mapping[str, np.ndarray], n_volumes: int, t_r: float) -> np.ndarray:
+    """Canonical responses to events, each as high as 1 after a single event.
+
+    Parameters
+    ----------
+    onsets : mapping of str to numpy.ndarray
+        Condition → onsets in s from the first volume.
+    n_volumes : int
+        Volumes.
+    t_r : float
+        s.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_conditions, n_volumes), at the middle of each volume.
+    """
+    from nilearn.glm.first_level import glover_hrf
+
+    step = 0.1
+    kernel = glover_hrf(step, oversampling=1, time_length=32.0)
+    n_fine = int(np.ceil(n_volumes * t_r / step)) + 1
+    rows = []
+    for times in onsets.values():
+        impulses = np.zeros(n_fine)
+        np.add.at(impulses, np.round(np.asarray(times) / step).astype(int), 1.0)
+        course = np.convolve(impulses, kernel / kernel.max())[:n_fine]
+        rows.append(np.interp(t_r * (np.arange(n_volumes) + 0.5), step * np.arange(n_fine), course))
+    return np.array(rows)
+
+
+def stage_power(
+    eeg: np.ndarray, sfreq: float, stages: Sequence[str | None], seconds: float = 30.0
+) -> dict[str, dict[str, float]]:
+    """Mean log power of each band in each stage.
+
+    Parameters
+    ----------
+    eeg : numpy.ndarray
+        Shape (n_channels, n_times), V, starting with the first epoch.
+    sfreq : float
+        Hz.
+    stages : sequence of str or None
+        Stage of each epoch; None is left out.
+    seconds : float, default=30.0
+        Length of an epoch.
+
+    Returns
+    -------
+    dict
+        Band → stage → natural logarithm of power, averaged over channels and epochs.
+    """
+    from scipy.signal import welch
+
+    n_times = round(seconds * sfreq)
+    n_epochs = min(len(stages), eeg.shape[1] // n_times)
+    epochs = eeg[:, : n_epochs * n_times].reshape(len(eeg), n_epochs, n_times)
+    frequencies, density = welch(epochs, sfreq, nperseg=round(4 * sfreq))
+    found = {}
+    for band, (low, high) in BANDS.items():
+        inside = (frequencies >= low) & (frequencies < high)
+        power = np.log(density[..., inside].mean(axis=-1)).mean(axis=0)
+        known = dict.fromkeys(stage for stage in stages[:n_epochs] if stage)
+        found[band] = {stage: float(power[[s == stage for s in stages[:n_epochs]]].mean()) for stage in known}
+    return found
