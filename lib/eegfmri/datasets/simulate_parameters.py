@@ -299,26 +299,24 @@ class Preset:
     )
     evoked_bold: dict = _given(
         {
-            "auditory": {"temporal": 0.40},
-            "visual": {"occipital": 0.40},
+            "auditory": {"temporal": 0.25},
+            "visual": {"occipital": 0.25},
             "target": {
-                "temporal": 0.15,
-                "parietal": 0.60,
-                "frontal": 0.50,
-                "sensorimotor": 0.50,
-                "limbic": 0.30,
-                "thalamus": 0.40,
-                "default": -0.25,
+                "temporal": 0.10,
+                "parietal": 0.35,
+                "frontal": 0.30,
+                "sensorimotor": 0.30,
+                "limbic": 0.15,
+                "thalamus": 0.30,
+                "default": -0.15,
             },
         },
-        "Peak of the BOLD response to one stimulus in pure grey matter, percent (a voxel shows about half of it): sensory cortex "
-        "to every stimulus of its sense, an attention network to targets, the default mode negatively. Places and signs from "
-        "the source; sizes assumed, so large that a plain linear model over a handful of people sees the network, as it does "
-        "in real ones.",
+        "Peak of the BOLD response to one stimulus, percent: sensory cortex to every stimulus of its sense, an attention "
+        "network to targets, the default mode negatively. Places and signs from the source, sizes assumed.",
         "linden1999",
     )
     reaction_bold: dict = _given(
-        {"frontal": 0.15, "limbic": 0.15, "parietal": 0.08},
+        {"frontal": 0.12, "limbic": 0.12, "parietal": 0.06},
         "What one standard deviation of log reaction time adds to it, percent: slow answers go with more BOLD in frontal and "
         "cingulate cortex. Sizes assumed.",
         "yarkoni2009",
