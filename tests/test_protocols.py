@@ -245,3 +245,59 @@ def test_an_evaluation_killed_midway_finishes_what_was_unfinished(tmp_path):
     undisturbed, _ = start(tmp_path / "whole").communicate()
     assert int(undisturbed.split()[-1]) == 0
     assert (tmp_path / "killed/scores.csv").read_bytes() == (tmp_path / "whole/scores.csv").read_bytes()
+
+
+def test_joined_evaluations_compare_as_one_and_refuse_what_does_not_fit(windows, tmp_path):
+    lda, trivial = {"lda_eeg": estimators.shrinkage_lda("eeg_band_power")}, estimators.trivial_predictors()
+    apart = [evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path) for methods in (lda, trivial)]
+    together = evaluate(lda | trivial, windows, LeaveOneSubjectOut(), folder=tmp_path)
+    joined = apart[0].joined(apart[1])
+    pairs = [("lda_eeg", "majority"), ("lda_eeg", "time_in_run")]
+    assert joined.methods == together.methods
+    assert joined.compare(pairs).equals(together.compare(pairs))
+    with pytest.raises(RequestError, match="lda_eeg"):
+        apart[0].joined(together)
+    fewer = evaluate(trivial, windows[windows.groups != "01"], LeaveOneSubjectOut(), folder=tmp_path)
+    with pytest.raises(RequestError, match="same windows"):
+        apart[0].joined(fewer)
+
+
+@pytest.mark.parametrize("averaging", ["pooled", "per_subject"])
+def test_an_interval_of_a_method_or_a_difference_is_what_the_summary_says(windows, tmp_path, averaging):
+    methods = {"lda_eeg": estimators.shrinkage_lda("eeg_band_power"), "time_in_run": estimators.trivial_predictors()["time_in_run"]}
+    evaluation = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path)
+    column = {"pooled": "pooled", "per_subject": "value"}[averaging]
+    summary = evaluation.summary()[column]
+    single = {name: evaluation.interval(name, averaging=averaging).value for name in methods}
+    assert single == pytest.approx(summary.to_dict())
+    difference = evaluation.interval("lda_eeg", less="time_in_run", averaging=averaging)
+    assert difference.value == pytest.approx(summary["lda_eeg"] - summary["time_in_run"])
+    assert difference.low < difference.value < difference.high
+    nothing = evaluation.interval("lda_eeg", less="lda_eeg", averaging=averaging)
+    assert (nothing.value, nothing.low, nothing.high) == (0, 0, 0)
+
+
+class Contrary(ClassifierMixin, BaseEstimator):
+    """Says one class and, beside it, another."""
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        return np.zeros(len(X), dtype=int)
+
+    def extras(self, X):
+        return {"second": np.asarray(X.y).tolist()}
+
+    def learned(self, X):
+        return {"n_test": len(X)}
+
+
+def test_what_a_method_says_beside_its_classes_can_stand_as_a_method(windows, tmp_path):
+    evaluation = evaluate({"contrary": Contrary()}, windows, LeaveOneSubjectOut(), folder=tmp_path)
+    both = evaluation.with_said("second", "contrary", "second")
+    assert both.methods == ("contrary", "second")
+    assert both.interval("second").value == 1
+    assert both.interval("contrary").value == evaluation.interval("contrary").value == pytest.approx(1 / 3)
+    assert evaluation.learned("contrary", "n_test").sum() == len(windows)

@@ -8,8 +8,9 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,9 @@ import pandas as pd
 from eegfmri import cache, metrics, project
 from eegfmri.errors import EegFmriError, RequestError
 from eegfmri.windows import Windows
+
+#: How a score is taken over subjects: all windows together, or the mean of the subjects' scores.
+Averaging = Literal["pooled", "per_subject"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,6 +260,101 @@ class Evaluation:
     def methods(self) -> tuple[str, ...]:
         """Methods in the order given."""
         return tuple(dict.fromkeys(self.predictions["method"]))
+
+    def joined(self, other: "Evaluation") -> "Evaluation":
+        """Return one evaluation with the methods of both, which are of the same windows and protocol.
+
+        Raises
+        ------
+        RequestError
+            If protocols, classes or test windows differ, or a method occurs in both.
+        """
+        tested = [set(zip(e.predictions["fold"], e.predictions["window"], strict=True)) for e in (self, other)]
+        if (self.protocol, self.classes) != (other.protocol, other.classes) or tested[0] != tested[1]:
+            raise RequestError("Only evaluations of the same windows under the same protocol can be joined.")
+        if twice := set(self.methods) & set(other.methods):
+            raise RequestError(
+                f"Both evaluations hold {', '.join(sorted(twice))}: give the methods names of their own."
+            )
+        return replace(
+            self,
+            predictions=pd.concat([self.predictions, other.predictions], ignore_index=True),
+            folds=pd.concat([self.folds, other.folds], ignore_index=True),
+            extras={**self.extras, **other.extras},
+            facts={**self.facts, **other.facts},
+        )
+
+    def with_said(self, name: str, method: str, extra: str) -> "Evaluation":
+        """Return the evaluation with one more method, whose classes another method said as an extra.
+
+        Parameters
+        ----------
+        name : str
+            Of the new method.
+        method, extra : str
+            Who said what (``fusion``, ``without_eeg``). Where a fold did not say it, its prediction stands.
+
+        Returns
+        -------
+        Evaluation
+            Folds and extras are as before.
+        """
+        own = self.predictions[self.predictions["method"] == method]
+        said = self.extra(method, extra)
+        said = np.where(np.isnan(said), own["predicted"], said).astype(int)
+        return replace(
+            self, predictions=pd.concat([self.predictions, own.assign(method=name, predicted=said)], ignore_index=True)
+        )
+
+    def interval(
+        self,
+        method: str,
+        score: str = "balanced_accuracy",
+        *,
+        less: str | None = None,
+        averaging: Averaging = "pooled",
+        seed: int = 0,
+    ) -> metrics.Interval:
+        """Score a method, or the difference to another one, with its 95 % interval over subjects.
+
+        Parameters
+        ----------
+        method : str
+            Which method.
+        score : str, default="balanced_accuracy"
+            One of `eegfmri.metrics.SCORES`.
+        less : str or None
+            A method whose score is subtracted; subjects are drawn for both alike.
+        averaging : {"pooled", "per_subject"}
+            Score all windows together, or average the subjects' scores.
+        seed : int, default=0
+            Of the bootstrap.
+
+        Returns
+        -------
+        eegfmri.metrics.Interval
+            Estimate and limits.
+        """
+        if averaging == "per_subject":
+            table = self.per_subject(score)
+            return metrics.bootstrap_mean(table[method] - (table[less] if less else 0.0), seed)
+        subjects = list(dict.fromkeys(self.predictions["subject"]))
+        counts = []
+        for name in (method, less) if less else (method,):
+            own = self.predictions[self.predictions["method"] == name]
+            parts = dict(iter(own.groupby("subject")))
+            counts.append(
+                np.array(
+                    [metrics.confusion(parts[s]["true"], parts[s]["predicted"], len(self.classes)) for s in subjects]
+                )
+            )
+        function = metrics.SCORES[score]
+
+        def statistic(drawn: np.ndarray) -> np.ndarray:
+            first, *second = (function(of_method[drawn].sum(axis=-3)) for of_method in counts)
+            return first - second[0] if second else first
+
+        return metrics.bootstrap(statistic, len(subjects), seed)
 
     def per_subject(self, score: str = "balanced_accuracy") -> pd.DataFrame:
         """Return one score per subject (rows) and method (columns), folds of a subject taken together."""

@@ -58,12 +58,12 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
         Sizes, alike for both encoders.
     n_training_epochs : int, default=12
         At most so many passes over the data.
-    patience : int, default=4
+    patience : int, default=8
         Stop after so many passes without a lower validation loss; the best weights are kept.
     batch_size : int, default=16
         Windows per step, in stretches of neighbours that share epochs.
     learning_rate, weight_decay : float
-        Of AdamW.
+        Of AdamW; the rate rises to this value and falls to nothing within ``n_training_epochs`` :cite:p:`smith2019`.
     validation_splits : int, default=4
         One of so many parts of the training subjects (or of one subject's time) is for validation.
     seed : int, default=0
@@ -85,7 +85,7 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
         graph_features: int = 16,
         embedding: int = 32,
         n_training_epochs: int = 12,
-        patience: int = 4,
+        patience: int = 8,
         batch_size: int = 16,
         learning_rate: float = 3e-3,
         weight_decay: float = 1e-3,
@@ -300,13 +300,14 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
         return GraphFusion(len(self.classes_), eeg, bold, self.modality_dropout)
 
     def _train(self, X: Windows, y: np.ndarray, train: np.ndarray, validation: np.ndarray) -> GraphFusion:
-        from skorch.callbacks import EarlyStopping
+        from skorch.callbacks import EarlyStopping, LRScheduler
         from skorch.helper import predefined_split
 
         coded = np.searchsorted(self.classes_, y)
         counts = np.bincount(coded[train], minlength=len(self.classes_))
         weights = torch.tensor(counts.sum() / (len(counts) * np.maximum(counts, 1)), dtype=torch.float32)
         sets = [_Indices(rows, coded) for rows in (train, validation)]
+        n_steps = self.n_training_epochs * -(-len(train) // self.batch_size)
         net = _Net(
             partial(self._build, X),
             criterion=nn.CrossEntropyLoss,
@@ -320,7 +321,10 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
             iterator_train__sampler=_Stretches(X, train, self.batch_size // 2, self.seed),
             iterator_train__collate_fn=self._batches(X),
             iterator_valid__collate_fn=self._batches(X),
-            callbacks=[EarlyStopping(patience=self.patience, load_best=True)],
+            callbacks=[
+                LRScheduler(torch.optim.lr_scheduler.OneCycleLR, max_lr=self.learning_rate, total_steps=n_steps, step_every="batch"),
+                EarlyStopping(patience=self.patience, load_best=True),
+            ],
             verbose=0,
         )
         net.fit(sets[0], None)
