@@ -200,6 +200,8 @@ class Evaluation:
         and ``fallback`` (the training windows held a single class, so it was predicted).
     extras : mapping of (str, str) to mapping
         By method and fold: what the estimator's ``extras`` said of the test windows.
+    facts : mapping of (str, str) to mapping
+        By method and fold: what the estimator's ``learned`` said of what it had learned.
     """
 
     protocol: str
@@ -208,6 +210,7 @@ class Evaluation:
     predictions: pd.DataFrame
     folds: pd.DataFrame
     extras: Mapping[tuple[str, str], Mapping[str, list]] = field(default_factory=dict)
+    facts: Mapping[tuple[str, str], Mapping[str, list]] = field(default_factory=dict)
 
     def extra(self, method: str, name: str) -> np.ndarray:
         """Return something that a method said beside its classes, one row per test window, in the order of `predictions`.
@@ -230,6 +233,24 @@ class Evaluation:
         return np.concatenate(
             [row if len(row) else np.full((count, *shape), np.nan) for row, count in zip(rows, folds, strict=True)]
         )
+
+    def learned(self, method: str, name: str) -> np.ndarray:
+        """Return something that a method had learned in each fold, shape (n_folds, …).
+
+        Parameters
+        ----------
+        method : str
+            A method whose estimator has ``learned``.
+        name : str
+            What it said (``scalp_adjacency``, ``edge_use``).
+
+        Returns
+        -------
+        numpy.ndarray
+            In the order of folds; those whose training windows held one class are left out.
+        """
+        of_method = [facts for (owner, _), facts in self.facts.items() if owner == method]
+        return np.array([facts[name] for facts in of_method if name in facts])
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -371,7 +392,7 @@ def evaluate(
     joblib.Parallel(n_jobs=min(n_jobs, max(1, len(unfinished))), backend="loky")(
         joblib.delayed(_run_fold)(estimator, windows, fold, path) for _, estimator, fold, path in unfinished
     )
-    predictions, summaries, extras = [], [], {}
+    predictions, summaries, extras, learned = [], [], {}, {}
     for method, _, fold, path in tasks:
         written = cache.read_json(path)
         predictions.append(
@@ -387,7 +408,7 @@ def evaluate(
             )
         )
         facts = {name: written[name] for name in ("state", "seconds", "n_train", "n_test", "fallback")}
-        extras[method, fold.name] = written["extras"]
+        extras[method, fold.name], learned[method, fold.name] = written["extras"], written["learned"]
         summaries.append({"method": method, "fold": fold.name, **facts, "cached": path in done})
     return Evaluation(
         protocol.name,
@@ -396,6 +417,7 @@ def evaluate(
         pd.concat(predictions, ignore_index=True),
         pd.DataFrame(summaries),
         extras,
+        learned,
     )
 
 
@@ -415,6 +437,7 @@ def _run_fold(estimator, windows: Windows, fold: Fold, path: Path) -> None:
             fitted.fit(train, train.y)
             predicted = fitted.predict(test)
             extras = fitted.extras(test) if hasattr(fitted, "extras") else {}
+            learned = fitted.learned(test) if hasattr(fitted, "learned") else {}
         except Exception as error:
             raise EegFmriError(
                 f"Fold {fold.name} of {path.parent.name} failed: {type(error).__name__}: {error}"
@@ -429,6 +452,7 @@ def _run_fold(estimator, windows: Windows, fold: Fold, path: Path) -> None:
             "n_test": len(test),
             "fallback": bool(fallback),
             "extras": extras,
+            "learned": learned,
         },
     )
 
