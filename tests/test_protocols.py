@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import SplineTransformer
+from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
 
 from eegfmri import estimators, protocols
 from eegfmri.errors import EegFmriError, RequestError
@@ -135,6 +139,27 @@ def test_the_hash_of_fitted_state_sees_every_kind_of_learning(windows):
     assert protocols.fitted_digest(one) != protocols.fitted_digest(two)
     same = SplineTransformer(n_knots=4).fit(np.arange(10.0)[:, None])
     assert protocols.fitted_digest(one) == protocols.fitted_digest(same)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        DecisionTreeClassifier(random_state=0),
+        RandomForestClassifier(3, random_state=0),
+        HistGradientBoostingClassifier(max_iter=3, min_samples_leaf=5, random_state=0),
+        KNeighborsClassifier(1),
+        SVC(),
+        SVC(kernel="linear"),
+    ],
+    ids=lambda method: type(method).__name__,
+)
+def test_the_hash_sees_what_trees_machines_and_neighbours_keep_to_themselves(method):
+    """Both are fitted on as many windows of the same classes and features, so that only what was learned can differ."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 4)), np.arange(60) % 3
+    one, same, other = (clone(method).fit(*data) for data in ((X, y), (X.copy(), y.copy()), (X, np.roll(y, 1))))
+    assert protocols.fitted_digest(one) == protocols.fitted_digest(same)
+    assert protocols.fitted_digest(one) != protocols.fitted_digest(other)
 
 
 def test_a_second_evaluation_computes_nothing_and_says_the_same(windows, tmp_path):

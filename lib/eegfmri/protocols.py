@@ -601,7 +601,10 @@ def fitted_digest(estimator) -> str:
 
 
 def _digest_value(value, state, seen: set[int]) -> None:
-    if isinstance(value, np.ndarray) and value.dtype != object:
+    if isinstance(value, np.ndarray) and value.dtype.names:
+        for name in value.dtype.names:  # field by field: between them lies padding, which may hold anything
+            _digest_value(value[name], state, seen)
+    elif isinstance(value, np.ndarray) and value.dtype != object:
         state.update(str((value.dtype, value.shape)).encode() + np.ascontiguousarray(value).tobytes())
     elif isinstance(value, (str, bytes, int, float, complex, bool, type(None), np.generic)):
         state.update(repr(value).encode())
@@ -620,8 +623,14 @@ def _digest_value(value, state, seen: set[int]) -> None:
     elif hasattr(value, "__dict__") and id(value) not in seen:
         seen.add(id(value))
         state.update(type(value).__qualname__.encode())
-        # An estimator's parameters were given, not learned; of any other object everything counts.
+        # An estimator's parameters were given, not learned; of any other object everything counts. Some estimators keep what
+        # they learned under a leading underscore only (boosted trees, remembered neighbours).
         learned = vars(value)
         if hasattr(value, "get_params"):
-            learned = {name: item for name, item in learned.items() if name.endswith("_") or name == "steps"}
+            given = set(value.get_params(deep=False)) - {"steps"}
+            learned = {name: item for name, item in learned.items() if name not in given}
         _digest_value(learned, state, seen)
+    elif hasattr(value, "__getstate__") and not isinstance(value, type):
+        # compiled objects, as a tree's nodes: what they would be copied from is what they hold
+        state.update(type(value).__qualname__.encode())
+        _digest_value(value.__getstate__(), state, seen)
