@@ -52,7 +52,7 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
         Share of edges kept in the graph of functional connectivity.
     signs : {"keep", "fold", "drop"}, default="keep"
         What becomes of negative correlations.
-    shared : bool, default=True
+    shared : bool, default=False
         Regions share the weights of their temporal convolutions.
     conv_features, graph_features, embedding : int
         Sizes, alike for both encoders.
@@ -80,7 +80,7 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
         modality_dropout: float = 0.5,
         density: float = 0.2,
         signs: graphs.Signs = "keep",
-        shared: bool = True,
+        shared: bool = False,
         conv_features: int = 8,
         graph_features: int = 16,
         embedding: int = 32,

@@ -40,7 +40,7 @@ class EegConfig:
     n_epochs: int = 3
     conv_features: int = 8
     kernels: tuple[int, int] = (50, 9)
-    strides: tuple[int, int] = (25, 2)
+    strides: tuple[int, int] = (25, 4)
     graph_features: int = 16
     embedding: int = 32
     adjacency: str = "hybrid"
@@ -125,14 +125,15 @@ class BoldConfig:
     kernel : int
         In volumes, odd, of the temporal convolutions.
     shared : bool
-        All regions share the convolutions' weights; otherwise each has its own.
+        All regions share the convolutions' weights; otherwise each has its own, and only then can pooling over regions
+        tell one region from another.
     dropout : float
         On the embedding.
     """
 
     conv_features: int = 8
     kernel: int = 7
-    shared: bool = True
+    shared: bool = False
     graph_features: int = 16
     embedding: int = 32
     dropout: float = 0.25
