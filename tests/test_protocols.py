@@ -289,7 +289,10 @@ def test_joined_evaluations_compare_as_one_and_refuse_what_does_not_fit(windows,
 
 @pytest.mark.parametrize("averaging", ["pooled", "per_subject"])
 def test_an_interval_of_a_method_or_a_difference_is_what_the_summary_says(windows, tmp_path, averaging):
-    methods = {"lda_eeg": estimators.shrinkage_lda("eeg_band_power"), "time_in_run": estimators.trivial_predictors()["time_in_run"]}
+    methods = {
+        "lda_eeg": estimators.shrinkage_lda("eeg_band_power"),
+        "time_in_run": estimators.trivial_predictors()["time_in_run"],
+    }
     evaluation = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path)
     column = {"pooled": "pooled", "per_subject": "value"}[averaging]
     summary = evaluation.summary()[column]

@@ -30,7 +30,7 @@ from eegfmri import metrics
 from eegfmri.eeg import BANDS
 from eegfmri.errors import RequestError
 from eegfmri.estimators import PickFeature, _EqualPriorLda
-from eegfmri.protocols import Evaluation, InnerValidation
+from eegfmri.protocols import Averaging, Evaluation, InnerValidation
 from eegfmri.recordings import EPOCH_SECONDS
 from eegfmri.windows import Windows
 
@@ -513,8 +513,13 @@ def best_classical(modality: Modality, seed: int = 0) -> dict[str, BaseEstimator
     return {f"best_classical_{_checked(modality)}": BestOf(modality, seed=seed)}
 
 
-def strongest(evaluation: Evaluation, methods: Sequence[str], score: str = "balanced_accuracy") -> str:
-    """Name the method with the highest mean test score over subjects.
+def strongest(
+    evaluation: Evaluation,
+    methods: Sequence[str],
+    score: str = "balanced_accuracy",
+    averaging: Averaging = "per_subject",
+) -> str:
+    """Name the method with the highest test score.
 
     It was chosen by the very score it is then quoted with, which favours it: a gain over it is understated.
     `best_classical` is the choice without that favour.
@@ -527,6 +532,8 @@ def strongest(evaluation: Evaluation, methods: Sequence[str], score: str = "bala
         Among which to look.
     score : str, default="balanced_accuracy"
         One of `eegfmri.metrics.SCORES`.
+    averaging : {"pooled", "per_subject"}
+        How the score is taken over subjects.
 
     Returns
     -------
@@ -543,7 +550,7 @@ def strongest(evaluation: Evaluation, methods: Sequence[str], score: str = "bala
         raise RequestError(
             f"{', '.join(missing) or 'No method'} was not evaluated (there are: {', '.join(evaluation.methods)})."
         )
-    return str(evaluation.per_subject(score)[list(methods)].mean().idxmax())
+    return max(methods, key=lambda name: evaluation.interval(name, score, averaging=averaging).value)
 
 
 def _checked(modality: str) -> str:

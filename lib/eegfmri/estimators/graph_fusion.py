@@ -8,6 +8,7 @@ covariance of its own unlabelled windows. ``"calibration"`` uses its first minut
 subjects are aligned by all of their own windows.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from typing import Literal
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
-from skorch import NeuralNet
 from torch import nn
 
 from eegfmri import graphs
@@ -27,6 +27,11 @@ from eegfmri.models.graph_fusion import BoldConfig, BoldEncoder, EegConfig, EegE
 from eegfmri.protocols import InnerValidation
 from eegfmri.recordings import EPOCH_SECONDS
 from eegfmri.windows import Windows
+
+with warnings.catch_warnings():
+    # skorch loads tqdm for a progress bar that is not used here; in a notebook without widgets tqdm would complain.
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    from skorch import NeuralNet
 
 Alignment = Literal["transductive", "calibration", "none"]
 
@@ -87,7 +92,7 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
         n_training_epochs: int = 12,
         patience: int = 8,
         batch_size: int = 16,
-        learning_rate: float = 3e-3,
+        learning_rate: float = 6e-3,
         weight_decay: float = 1e-3,
         validation_splits: int = 4,
         seed: int = 0,
@@ -322,7 +327,12 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
             iterator_train__collate_fn=self._batches(X),
             iterator_valid__collate_fn=self._batches(X),
             callbacks=[
-                LRScheduler(torch.optim.lr_scheduler.OneCycleLR, max_lr=self.learning_rate, total_steps=n_steps, step_every="batch"),
+                LRScheduler(
+                    torch.optim.lr_scheduler.OneCycleLR,
+                    max_lr=self.learning_rate,
+                    total_steps=n_steps,
+                    step_every="batch",
+                ),
                 EarlyStopping(patience=self.patience, load_best=True),
             ],
             verbose=0,

@@ -1,6 +1,7 @@
 """Figures of graph_fusion: a night as its decoders see it, the gate, and the graphs they learned."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 
 import numpy as np
 import pandas as pd
@@ -92,7 +93,7 @@ def night(windows, evaluation, subject: str, methods: Sequence[str], gate_of: st
     figure.update_annotations(x=0, xanchor="left", font={"size": 13})
     figure.update_layout(
         barmode="stack", bargap=0, height=140 + 115 * (rows - 1),
-        legend={"y": 1 + 40 / (140 + 115 * (rows - 1)), "x": 1, "xanchor": "right"}, margin={"t": 56},
+        legend={"y": 1 + 28 / (140 + 115 * (rows - 1)), "x": 0, "traceorder": "normal"}, margin={"t": 64},
     )  # fmt: skip
     return figure
 
@@ -213,7 +214,7 @@ def forest(rows: pd.DataFrame, unit: str, zero: float | None = 0.0, zero_name: s
             x=zero, line={"dash": "dot", "color": INK, "width": 1}, annotation_text=zero_name, annotation_font_size=11
         )  # fmt: skip
     figure.update_yaxes(
-        tickvals=height, ticktext=[name.replace(", ", ",<br>") for name in rows.index], showgrid=False, ticks=""
+        tickvals=height, ticktext=["<br>".join(wrap(name, 26)) for name in rows.index], showgrid=False, ticks=""
     )
     figure.update_xaxes(title=unit)
     figure.update_layout(height=130 + 44 * len(rows))
@@ -433,5 +434,7 @@ def alignment_of_encoders(table: pd.DataFrame):
     axes.axvline(0, color=INK, linewidth=1, linestyle=":")
     axes.set_xlabel("linear CKA on a held-out person's windows")
     axes.set_ylabel("")
-    axes.legend(title="", loc="upper right")
+    handles, names = axes.get_legend_handles_labels()
+    axes.get_legend().remove()
+    figure.legend(handles, names, loc="outside upper left", ncols=len(names), fontsize=10, handletextpad=0.2)
     return figure
