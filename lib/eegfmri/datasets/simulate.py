@@ -39,6 +39,9 @@ LAYOUTS = {
     "rest": "eegfmri.datasets.simulate_rest",
 }
 
+#: Modules of this family that read recordings and write none: a change in them leaves simulated recordings valid.
+_READING_ONLY = ("simulate_recovery", "simulate_reference")
+
 _LIBRARIES = ("numpy", "scipy", "mne", "nilearn")
 
 
@@ -230,7 +233,8 @@ def _check_quirks(dataset: str, quirks: Iterable[str] | None) -> tuple[str, ...]
 
 def _digest(dataset, scale: Scale, preset: Preset, seed: int, labels_dir, quirks) -> str:
     here = Path(__file__).resolve().parent
-    sources = sorted([*here.glob("simulate*.py"), here / "stage_sequences.py"])
+    written_by = [path for path in here.glob("simulate*.py") if path.stem not in _READING_ONLY]
+    sources = sorted([*written_by, here / "stage_sequences.py"])
     code = [(path.name, path.read_text(encoding="utf-8")) for path in sources]
     if dataset != "sleep":
         stages = None

@@ -126,6 +126,30 @@ def eeg_statistics(eeg: np.ndarray, sfreq: float, names: list[str]) -> dict[str,
     return {name: round(float(value), 4) for name, value in found.items()}
 
 
+def mean_spectrum(eeg: np.ndarray, sfreq: float) -> dict[str, list[float]]:
+    """Describe the shape of an EEG's spectrum.
+
+    Parameters
+    ----------
+    eeg : numpy.ndarray
+        Shape (n_channels, n_times), V: scalp channels only.
+    sfreq : float
+        Hz, more than 90.
+
+    Returns
+    -------
+    dict
+        ``frequency`` (Hz, from 1 to 45 in steps of 0.5) and ``db``: power density, median over channels after their mean was
+        subtracted, in dB relative to its own mean over these frequencies.
+    """
+    from scipy.signal import welch
+
+    frequencies, density = welch(eeg - eeg.mean(axis=0), sfreq, nperseg=round(4 * sfreq))
+    grid = np.arange(1.0, 45.01, 0.5)
+    curve = np.interp(grid, frequencies, np.median(density, axis=0))
+    return {"frequency": grid.tolist(), "db": np.round(10 * np.log10(curve / curve.mean()), 2).tolist()}
+
+
 def read_eeg(eeg_file: str | Path) -> tuple[np.ndarray, float, list[str]]:
     """Read the scalp channels of any file that MNE knows.
 
@@ -252,18 +276,21 @@ def derive_reference_statistics(bold_file: str | Path, eeg_file: str | Path, lab
     Returns
     -------
     dict
-        ``bold``, ``eeg`` and ``stages``, each with ``origin`` and ``values``.
+        ``bold``, ``eeg`` and ``stages``, each with ``origin`` and ``values``, and ``eeg`` with ``spectrum``.
     """
+    eeg, sfreq, names = read_eeg(eeg_file)
     values = {
         "bold": bold_statistics(bold_file),
-        "eeg": eeg_statistics(*read_eeg(eeg_file)),
+        "eeg": eeg_statistics(eeg, sfreq, names),
         "stages": stage_statistics(labels_dir),
     }
-    return {
+    document = {
         "schema": 1,
         "method": "eegfmri.datasets.simulate_reference.derive_reference_statistics",
         **{name: {"origin": dict(ORIGINS[name]), "values": found} for name, found in values.items()},
     }
+    document["eeg"]["spectrum"] = mean_spectrum(eeg, sfreq)
+    return document
 
 
 def load_reference_statistics() -> dict:
