@@ -100,14 +100,11 @@ class ResponseLag:
         Shape (n_lags,): s, and what they reach there.
     peak : float
         Lag of the largest correlation, s.
-    broad : (float, float)
-        Lags between which correlations reach 95 % of it.
     """
 
     lags: np.ndarray
     correlations: np.ndarray
     peak: float
-    broad: tuple[float, float]
 
 
 def response_lag(drive: np.ndarray, response: np.ndarray, t_r: float) -> ResponseLag:
@@ -136,9 +133,7 @@ def response_lag(drive: np.ndarray, response: np.ndarray, t_r: float) -> Respons
         early -= early.mean(axis=1, keepdims=True)
         early /= np.linalg.norm(early, axis=1, keepdims=True)
         correlations[number] = (early * late).sum(axis=1).mean()
-    best = int(np.argmax(correlations))
-    near = np.flatnonzero(correlations >= 0.95 * correlations[best])
-    return ResponseLag(lags, correlations, float(lags[best]), (float(lags[near[0]]), float(lags[near[-1]])))
+    return ResponseLag(lags, correlations, float(lags[np.argmax(correlations)]))
 
 
 def fit_latency(drive: np.ndarray, response: np.ndarray, t_r: float) -> float:
