@@ -5,7 +5,7 @@ stands in ``data/reference_statistics.json``, written by `derive_reference_stati
 files, with their origin, not the files.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -209,13 +209,29 @@ def stage_statistics(labels_dir: str | Path) -> dict[str, float]:
     tables = sorted(Path(labels_dir).glob("sub-*-sleep-stage.tsv"))
     if not tables:
         raise DataError(f"{labels_dir} holds no sub-XX-sleep-stage.tsv: name the folder `sourcedata` of ds003768.")
+    runs = [read_label_runs(table).values() for table in tables]
+    return describe_stages([[[label_stage(label) for label in labels] for labels in own] for own in runs])
+
+
+def describe_stages(people: Sequence[Sequence[Sequence[str | None]]]) -> dict[str, float]:
+    """Describe how a group sleeps, from the stages of its runs.
+
+    Parameters
+    ----------
+    people : sequence
+        Per person, per run, the stage of each epoch; None where it is in doubt.
+
+    Returns
+    -------
+    dict of str to float
+        As `stage_statistics`.
+    """
     counts = np.zeros(len(STAGES))
     bouts: dict[str, list[int]] = {stage: [] for stage in STAGES}
     wake, changes, pairs = [], 0, 0
-    for table in tables:
+    for runs in people:
         own = np.zeros(len(STAGES))
-        for labels in read_label_runs(table).values():
-            stages = [label_stage(label) for label in labels]
+        for stages in runs:
             for stage in stages:
                 if stage:
                     own[STAGES.index(stage)] += 1
@@ -238,7 +254,7 @@ def stage_statistics(labels_dir: str | Path) -> dict[str, float]:
         "changes_per_hour": 120 * changes / pairs,
         "wake_low": low,
         "wake_high": high,
-        "n_people": len(tables),
+        "n_people": len(people),
     }
     return {name: round(float(value), 4) for name, value in found.items() if np.isfinite(value)}
 
