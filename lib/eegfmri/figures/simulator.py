@@ -47,13 +47,13 @@ def region_map(centroids: np.ndarray, values: np.ndarray, names: Sequence[str], 
     axis = {"showbackground": False, "showticklabels": False, "zeroline": False, "showspikes": False}
     figure.update_layout(
         height=460,
-        margin={"l": 0, "r": 0, "t": 10, "b": 0},
+        margin={"l": 10, "r": 10, "t": 10, "b": 30},
         scene={
             "xaxis": {**axis, "title": "left – right"},
             "yaxis": {**axis, "title": "back – front"},
             "zaxis": {**axis, "title": "down – up"},
             "aspectmode": "data",
-            "camera": {"eye": {"x": -1.3, "y": -1.1, "z": 0.8}},
+            "camera": {"eye": {"x": -1.5, "y": -1.3, "z": 0.9}},
         },
     )
     return figure
@@ -89,7 +89,7 @@ def chain(times: np.ndarray, rows: Mapping[str, np.ndarray]):
     return figure
 
 
-def overlaid(x: np.ndarray, lines: Mapping[str, np.ndarray], x_title: str, y_title: str, zero: bool = True):
+def overlaid(x: np.ndarray, lines: Mapping[str, np.ndarray], x_title: str, y_title: str):
     """Draw lines over one axis.
 
     Parameters
@@ -100,8 +100,6 @@ def overlaid(x: np.ndarray, lines: Mapping[str, np.ndarray], x_title: str, y_tit
         Name → shape (n_points,).
     x_title, y_title : str
         Of the axes.
-    zero : bool, default=True
-        Mark x = 0.
 
     Returns
     -------
@@ -114,14 +112,48 @@ def overlaid(x: np.ndarray, lines: Mapping[str, np.ndarray], x_title: str, y_tit
     for number, (name, y) in enumerate(lines.items()):
         figure.add_scatter(
             x=np.asarray(x, dtype=np.float32), y=np.asarray(y, dtype=np.float32), name=name,
-            line={"width": 1.8, "color": PALETTE[number % len(PALETTE)]},
+            line={"width": 1.8, "color": STAGE_COLOURS.get(name, PALETTE[number % len(PALETTE)])},
             hovertemplate=name + ", %{x:.2f}: %{y:.2f}<extra></extra>",
         )  # fmt: skip
-    if zero:
-        figure.add_vline(x=0, line={"color": INK, "width": 1, "dash": "dot"})
     figure.update_xaxes(title=x_title)
     figure.update_yaxes(title=y_title)
     figure.update_layout(height=360)
+    return figure
+
+
+def lag_lines(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], y_title: str):
+    """Draw correlations against lag: the mean over runs, and a band that holds the middle half of them.
+
+    Parameters
+    ----------
+    curves : mapping
+        Name → (lags, correlations), shapes (n_lags,) and (n_runs, n_lags); lags in s.
+    y_title : str
+        Of the axis.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        One line and one band each.
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for number, (name, (lags, correlations)) in enumerate(curves.items()):
+        low, high = np.percentile(correlations, [25, 75], axis=0)
+        figure.add_scatter(
+            x=np.concatenate([lags, lags[::-1]]), y=np.concatenate([high, low[::-1]]), fill="toself", mode="lines",
+            line={"width": 0}, fillcolor=PALETTE[number], opacity=0.15, showlegend=False, hoverinfo="skip",
+        )  # fmt: skip
+        figure.add_scatter(
+            x=lags, y=correlations.mean(axis=0), name=name, mode="lines+markers", marker={"size": 6},
+            line={"width": 2, "color": PALETTE[number]}, hovertemplate=name + ", %{x:.1f} s: %{y:.3f}<extra></extra>",
+        )  # fmt: skip
+    figure.add_hline(y=0, line={"color": INK, "width": 1})
+    figure.add_vline(x=0, line={"color": INK, "width": 1, "dash": "dot"})
+    figure.update_xaxes(title="lag: BOLD after EEG (s)")
+    figure.update_yaxes(title=y_title)
+    figure.update_layout(height=380)
     return figure
 
 
@@ -233,12 +265,12 @@ def intervals(names: Sequence[str], found: Mapping[str, tuple[np.ndarray, ...]],
     ):
         colour = STAGE_COLOURS.get(condition, PALETTE[number])
         figure.add_scatter(
-            x=places + offset, y=planted, mode="markers", name=f"{condition}, planted", legendgroup=condition,
+            x=places + offset, y=planted, mode="markers", showlegend=False, legendgroup=condition,
             marker={"symbol": "line-ew-open", "size": 15, "line": {"width": 2.5, "color": colour}, "color": colour},
             customdata=list(names), hovertemplate=condition + ", %{customdata}: planted %{y:.2f}<extra></extra>",
         )  # fmt: skip
         figure.add_scatter(
-            x=places + offset, y=value, mode="markers", name=f"{condition}, found", legendgroup=condition,
+            x=places + offset, y=value, mode="markers", name=condition, legendgroup=condition,
             marker={"size": 8, "color": colour}, customdata=list(names),
             error_y={"type": "data", "array": np.subtract(high, value), "arrayminus": np.subtract(value, low),
                      "color": colour, "thickness": 1.6, "width": 3},
