@@ -53,8 +53,8 @@ def test_what_was_not_found_stands_in_brackets_and_nothing_planted_is_empty():
     above, below = draw.two_tables(
         planted, found, np.array([[True, False]]), ["occipital"], ["alpha", "beta"], "%"
     ).data
-    assert list(above.text[0]) == ["-0.60", ""]
-    assert list(below.text[0]) == ["-0.30", "(+0.04)"]
+    assert list(above.text[0]) == ["-.60", ""]
+    assert list(below.text[0]) == ["-.30", "(+.04)"]
     assert below.zmin == -below.zmax == pytest.approx(-0.3)
 
 

@@ -170,28 +170,37 @@ def planted_and_found(panels: Mapping[str, tuple[np.ndarray, np.ndarray, Sequenc
     Returns
     -------
     plotly.graph_objects.Figure
-        One panel each, side by side.
+        One panel each, two in a row.
     """
     from plotly.subplots import make_subplots
 
-    figure = make_subplots(rows=1, cols=len(panels), subplot_titles=list(panels), horizontal_spacing=0.1)
-    for column, (title, (planted, found, names)) in enumerate(panels.items(), start=1):
+    # two side by side are wide enough for a telephone
+    rows = -(-len(panels) // 2)
+    figure = make_subplots(
+        rows=rows,
+        cols=min(2, len(panels)),
+        subplot_titles=list(panels),
+        horizontal_spacing=0.14,
+        vertical_spacing=0.34 / rows,
+    )
+    for number, (title, (planted, found, names)) in enumerate(panels.items()):
+        place = {"row": 1 + number // 2, "col": 1 + number % 2}
         both = np.concatenate([planted, found])
         low, high = both.min(), both.max()
         margin = 0.08 * (high - low)
         figure.add_scatter(
             x=[low - margin, high + margin], y=[low - margin, high + margin], mode="lines", showlegend=False,
-            line={"color": UNKNOWN_COLOUR, "width": 1.5, "dash": "dash"}, hoverinfo="skip", row=1, col=column,
+            line={"color": UNKNOWN_COLOUR, "width": 1.5, "dash": "dash"}, hoverinfo="skip", **place,
         )  # fmt: skip
         figure.add_scatter(
             x=planted, y=found, mode="markers", text=list(names), showlegend=False,
-            marker={"size": 9, "color": PALETTE[column - 1], "line": {"width": 1, "color": "white"}},
-            hovertemplate="%{text}: planted %{x:.2f}, found %{y:.2f}<extra></extra>", row=1, col=column,
+            marker={"size": 9, "color": PALETTE[number], "line": {"width": 1, "color": "white"}},
+            hovertemplate="%{text}: planted %{x:.2f}, found %{y:.2f}<extra></extra>", **place,
         )  # fmt: skip
-        figure.update_xaxes(title=f"planted ({unit[title]})", row=1, col=column)
-        figure.update_yaxes(title="found" if column == 1 else None, row=1, col=column)
+        figure.update_xaxes(title=f"planted ({unit[title]})" if unit[title] else "planted", **place)
+        figure.update_yaxes(title="found" if number % 2 == 0 else None, **place)
     figure.update_annotations(font={"size": 13})
-    figure.update_layout(height=350)
+    figure.update_layout(height=40 + 310 * rows)
     return figure
 
 
@@ -222,13 +231,12 @@ def two_tables(
     for place, values in enumerate((planted, found), start=1):
         limit = float(np.abs(values).max())
         text = [
-            ["" if place == 1 and value == 0 else f"{value:+.2f}" if place == 1 or sure else f"({value:+.2f})"
-             for value, sure in zip(line, kept, strict=True)]
+            [_cell(value, place == 1, sure) for value, sure in zip(line, kept, strict=True)]
             for line, kept in zip(values, certain, strict=True)
-        ]  # fmt: skip
+        ]
         figure.add_heatmap(
             z=values, x=list(columns), y=list(rows), zmin=-limit, zmax=limit, colorscale="RdBu_r", text=text,
-            texttemplate="%{text}", textfont={"size": 10}, xgap=1, ygap=1, showscale=False,
+            texttemplate="%{text}", textfont={"size": 9}, xgap=1, ygap=1, showscale=False,
             hovertemplate="%{y}, %{x}: %{z:.3f} " + unit + "<extra></extra>", row=place, col=1,
         )  # fmt: skip
     figure.update_yaxes(autorange="reversed", showline=False, ticks="")
@@ -236,6 +244,14 @@ def two_tables(
     figure.update_annotations(x=0, xanchor="left", font={"size": 13})
     figure.update_layout(height=44 * 2 * len(rows) // 2 + 140, margin={"l": 90})
     return figure
+
+
+def _cell(value: float, is_planted: bool, sure: bool) -> str:
+    """Print a coefficient without its leading zero, to fit a narrow cell; nothing for what was not planted."""
+    if is_planted and value == 0:
+        return ""
+    text = re.sub(r"^([+-])0\.", r"\1.", f"{value:+.2f}")
+    return text if is_planted or sure else f"({text})"
 
 
 def intervals(names: Sequence[str], found: Mapping[str, tuple[np.ndarray, ...]], y_title: str):
