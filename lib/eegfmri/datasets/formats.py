@@ -206,7 +206,7 @@ def image_header(image: Path) -> tuple[tuple[int, ...], float, np.ndarray | None
     found = _uncompressed_size(image)
     if found % 2**32 != expected % 2**32:
         raise DataError(
-            f"{image} is truncated or damaged ({found} bytes of data where {expected} are due); fetch it again."
+            f"{image} is truncated or damaged: its end does not fit the {expected} bytes of data that are due; fetch it again."
         )
     t_r = float(header.get_zooms()[3])
     if header.get_xyzt_units()[1] == "msec":

@@ -19,7 +19,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from eegfmri import cache
-from eegfmri.datasets.simulate_parameters import DEFAULT_QUIRKS, OTHER_QUIRKS, Preset, Scale, get_preset, get_scale
+from eegfmri.datasets.simulate_parameters import (
+    ACQUISITIONS,
+    DEFAULT_QUIRKS,
+    OTHER_QUIRKS,
+    Preset,
+    Scale,
+    get_preset,
+    get_scale,
+)
 from eegfmri.errors import DataError, RequestError
 
 SIMULATION_FILE = "simulated.json"
@@ -30,6 +38,9 @@ LAYOUTS = {
     "oddball": "eegfmri.datasets.simulate_oddball",
     "rest": "eegfmri.datasets.simulate_rest",
 }
+
+#: Modules of this family that read recordings and write none: a change in them leaves simulated recordings valid.
+_READING_ONLY = ("simulate_recovery", "simulate_reference")
 
 _LIBRARIES = ("numpy", "scipy", "mne", "nilearn")
 
@@ -222,7 +233,8 @@ def _check_quirks(dataset: str, quirks: Iterable[str] | None) -> tuple[str, ...]
 
 def _digest(dataset, scale: Scale, preset: Preset, seed: int, labels_dir, quirks) -> str:
     here = Path(__file__).resolve().parent
-    sources = sorted([*here.glob("simulate*.py"), here / "stage_sequences.py"])
+    written_by = [path for path in here.glob("simulate*.py") if path.stem not in _READING_ONLY]
+    sources = sorted([*written_by, here / "stage_sequences.py"])
     code = [(path.name, path.read_text(encoding="utf-8")) for path in sources]
     if dataset != "sleep":
         stages = None
@@ -234,7 +246,8 @@ def _digest(dataset, scale: Scale, preset: Preset, seed: int, labels_dir, quirks
         stages = [(path.name, path.read_text(encoding="utf-8")) for path in sorted(Path(labels_dir).glob("sub-*.tsv"))]
     libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
     parameters = {**asdict(preset), "tsnr": str(preset.tsnr)}  # infinity is not JSON
-    return cache.digest(code, stages, libraries, dataset, asdict(scale), parameters, seed, list(quirks))
+    measured = asdict(ACQUISITIONS[dataset])  # channel names come from the reader's code
+    return cache.digest(code, stages, libraries, dataset, measured, asdict(scale), parameters, seed, list(quirks))
 
 
 def _stages_from(labels_dir, seed: int, scale: Scale) -> dict:

@@ -14,6 +14,7 @@ Sources are BibTeX keys of the book's bibliography; an assumption that no source
 from dataclasses import asdict, dataclass, field, fields, replace
 from types import MappingProxyType
 
+from eegfmri.datasets import oddball, rest, sleep
 from eegfmri.errors import RequestError
 from eegfmri.recordings import STAGES
 
@@ -459,24 +460,6 @@ STRONG = replace(
 PRESETS = MappingProxyType({"realistic": REALISTIC, "strong": STRONG})
 
 
-# fmt: off
-_SLEEP_CHANNELS = (
-    "Fp1", "Fp2", "F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2",
-    "F7", "F8", "T7", "T8", "P7", "P8", "Fz", "Cz", "Pz", "Oz",
-    "FC1", "FC2", "CP1", "CP2", "FC5", "FC6", "CP5", "CP6", "TP9", "TP10",
-)
-_ODDBALL_CHANNELS = (
-    "Fp1", "Fp2", "AF3", "AF4", "F7", "F3", "Fz", "F4", "F8", "FC5", "FC1", "FC2", "FC6", "T7", "C3", "Cz", "C4", "T8",
-    "CP5", "CP1", "CP2", "CP6", "P7", "P3", "Pz", "P4", "P8", "PO7", "PO3", "PO4", "PO8", "O1", "Oz", "O2", "LM", "RM",
-)
-_REST_CHANNELS = (
-    *_SLEEP_CHANNELS,
-    "POz", "AF3", "AF4", "FC3", "FC4", "CP3", "CP4", "PO3", "PO4", "F5", "F6", "C5", "C6", "P5", "P6", "AF7", "AF8",
-    "FT7", "FT8", "TP7", "TP8", "PO7", "PO8", "FT9", "FT10", "P9", "P10", "PO9", "PO10", "O9", "O10", "Fpz", "CPz",
-)
-# fmt: on
-
-
 @dataclass(frozen=True)
 class Acquisition:
     """How a dataset was measured; facts of the dataset, the same at every scale.
@@ -514,14 +497,21 @@ class Acquisition:
 ACQUISITIONS = MappingProxyType(
     {
         "sleep": Acquisition(
-            2.1, (240.0, 240.0, 140.0), "descending", 2.02, _SLEEP_CHANNELS, ("FCz",), mains=60.0, eyes_open=False
+            2.1, (240.0, 240.0, 140.0), "descending", 2.02, sleep.EEG_CHANNELS, ("FCz",), mains=60.0, eyes_open=False
         ),
         # 32 slices in 2 s without a pause; the order inside the file is said to be plain, its direction is our reading
         "oddball": Acquisition(
-            2.0, (192.0, 192.0, 128.0), "ascending", 1.9375, _ODDBALL_CHANNELS, ("LM", "RM"), mains=60.0, eyes_open=True
+            2.0,
+            (192.0, 192.0, 128.0),
+            "ascending",
+            1.9375,
+            (*oddball.ELECTRODES, "LM", "RM"),
+            ("LM", "RM"),
+            mains=60.0,
+            eyes_open=True,
         ),
         "rest": Acquisition(
-            2.16, (211.2, 211.2, 120.0), "interleaved", 2.088, _REST_CHANNELS, ("FCz",), mains=50.0, eyes_open=True
+            2.16, (211.2, 211.2, 120.0), "interleaved", 2.088, rest.EEG_CHANNELS, ("FCz",), mains=50.0, eyes_open=True
         ),
     }
 )

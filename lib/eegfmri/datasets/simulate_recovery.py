@@ -100,14 +100,11 @@ class ResponseLag:
         Shape (n_lags,): s, and what they reach there.
     peak : float
         Lag of the largest correlation, s.
-    broad : (float, float)
-        Lags between which correlations reach 95 % of it.
     """
 
     lags: np.ndarray
     correlations: np.ndarray
     peak: float
-    broad: tuple[float, float]
 
 
 def response_lag(drive: np.ndarray, response: np.ndarray, t_r: float) -> ResponseLag:
@@ -116,45 +113,50 @@ def response_lag(drive: np.ndarray, response: np.ndarray, t_r: float) -> Respons
     Parameters
     ----------
     drive, response : numpy.ndarray
-        Shape (n_regions, n_volumes); correlations are averaged over regions.
+        Shape (n_places, n_volumes); correlations are averaged over places.
     t_r : float
         s.
 
     Returns
     -------
     ResponseLag
-        From -4 to 16 s in steps of 0.1 s, between volumes by interpolating the drive.
+        At whole volumes from about -4 to 16 s; the peak lies on the parabola through the largest correlation and its
+        neighbours. (Interpolating the drive between volumes would smooth it there, and favour lags of half a volume.)
     """
-    lags = np.round(np.arange(-4.0, 16.01, 0.1), 1)
-    times = t_r * np.arange(drive.shape[1])
-    kept = (times >= 16.0) & (times <= times[-1] - 4.0)
-    late = response[:, kept] - response[:, kept].mean(axis=1, keepdims=True)
-    late /= np.linalg.norm(late, axis=1, keepdims=True)
-    correlations = np.empty(len(lags))
-    for number, lag in enumerate(lags):
-        early = np.stack([np.interp(times[kept] - lag, times, row) for row in drive])
-        early -= early.mean(axis=1, keepdims=True)
-        early /= np.linalg.norm(early, axis=1, keepdims=True)
-        correlations[number] = (early * late).sum(axis=1).mean()
-    best = int(np.argmax(correlations))
-    near = np.flatnonzero(correlations >= 0.95 * correlations[best])
-    return ResponseLag(lags, correlations, float(lags[best]), (float(lags[near[0]]), float(lags[near[-1]])))
+    shifts = np.arange(-round(4.0 / t_r), round(16.0 / t_r) + 1)
+    n_volumes = drive.shape[1]
+
+    def centred(rows):
+        rows = rows - rows.mean(axis=1, keepdims=True)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    late = centred(response[:, shifts[-1] : n_volumes + shifts[0]])
+    correlations = np.array(
+        [
+            (centred(drive[:, shifts[-1] - shift : n_volumes + shifts[0] - shift]) * late).sum(axis=1).mean()
+            for shift in shifts
+        ]
+    )
+    lags = shifts * t_r
+    return ResponseLag(lags, correlations, _refined(lags, -correlations))
 
 
 def fit_latency(drive: np.ndarray, response: np.ndarray, t_r: float) -> float:
     """Find the time to peak of the canonical response whose convolution with a drive resembles the response most.
 
+    Correlations are averaged over places before the best is sought.
+
     Parameters
     ----------
     drive, response : numpy.ndarray
-        Shape (n_regions, n_volumes).
+        Shape (n_places, n_volumes).
     t_r : float
         s.
 
     Returns
     -------
     float
-        s, averaged over regions.
+        s, from 3 to 8.
     """
     from nilearn.glm.first_level import glover_hrf
 
@@ -173,12 +175,12 @@ def fit_latency(drive: np.ndarray, response: np.ndarray, t_r: float) -> float:
         ]
         course = course - course.mean(axis=1, keepdims=True)
         course /= np.linalg.norm(course, axis=1, keepdims=True)
-        correlations.append((course * late).sum(axis=1))
-    return float(CANONICAL_PEAK + np.mean([_refined(shifts, -row) for row in np.array(correlations).T]))
+        correlations.append((course * late).sum(axis=1).mean())
+    return CANONICAL_PEAK + _refined(shifts, -np.array(correlations))
 
 
-def group_series(image, mni_to_scanner) -> np.ndarray:
-    """Mean BOLD of each group of regions, from the voxels that the group's places in MNI space fall into.
+def place_series(image, mni_to_scanner, by: str = "group") -> np.ndarray:
+    """Mean BOLD of the voxels that places in MNI space fall into.
 
     Parameters
     ----------
@@ -186,11 +188,13 @@ def group_series(image, mni_to_scanner) -> np.ndarray:
         Volumes of a run.
     mni_to_scanner : array-like
         Shape (4, 4): where a brain lies in the scanner, mm.
+    by : {"group", "region"}
+        Which voxels are averaged: those of each of the eight groups, or of each of the hundred regions.
 
     Returns
     -------
     numpy.ndarray
-        Shape (n_groups, n_volumes): percent of the mean, straight line removed.
+        Shape (n_places, n_volumes): percent of the mean, straight line removed.
     """
     from scipy.signal import detrend
 
@@ -199,13 +203,46 @@ def group_series(image, mni_to_scanner) -> np.ndarray:
     index = np.round(regions.voxels @ to_voxel[:3, :3].T + to_voxel[:3, 3]).astype(int)
     data = np.asarray(image.dataobj, dtype=np.float32)
     inside = ((index >= 0) & (index < data.shape[:3])).all(axis=1)
-    group_of_voxel = np.array([GROUPS.index(regions.groups[label]) for label in regions.labels])
-    series = np.empty((len(GROUPS), data.shape[3]))
-    for number in range(len(GROUPS)):
-        voxels = np.unique(index[inside & (group_of_voxel == number)], axis=0)
+    places = regions.labels if by == "region" else _group_codes()[regions.labels]
+    series = np.empty((places.max() + 1, data.shape[3]))
+    for number in range(len(series)):
+        voxels = np.unique(index[inside & (places == number)], axis=0)
         mean = data[tuple(voxels.T)].mean(axis=0)
         series[number] = detrend(100 * (mean / mean.mean() - 1))
     return series
+
+
+def _group_codes() -> np.ndarray:
+    """Index into `GROUPS` of each region."""
+    return np.array([GROUPS.index(group) for group in cortical_regions().groups])
+
+
+def group_means(values: np.ndarray) -> np.ndarray:
+    """Average over the regions of each group: shape (n_regions, ...) becomes (n_groups, ...)."""
+    codes = _group_codes()
+    return np.stack([np.asarray(values)[codes == number].mean(axis=0) for number in range(len(GROUPS))])
+
+
+def coupling_of_groups(power: np.ndarray, series: np.ndarray, t_r: float) -> np.ndarray:
+    """Regress each group's BOLD on its own planted power in all bands at once, convolved with the canonical response.
+
+    Parameters
+    ----------
+    power : numpy.ndarray
+        Shape (n_regions, n_bands, n_volumes), relative to wakefulness.
+    series : numpy.ndarray
+        Shape (n_groups, n_volumes), percent.
+    t_r : float
+        s.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_groups, n_bands): percent per unit of power.
+    """
+    n_volumes = min(power.shape[2], series.shape[1])
+    own = convolved(group_means(power[:, :, :n_volumes]), t_r)
+    return np.stack([regress(y[None], x, t_r)[0] for x, y in zip(own, series[:, :n_volumes], strict=True)])
 
 
 def convolved(signal: np.ndarray, t_r: float) -> np.ndarray:
@@ -279,7 +316,7 @@ def event_regressors(onsets: Mapping[str, np.ndarray], n_volumes: int, t_r: floa
 def stage_power(
     eeg: np.ndarray, sfreq: float, stages: Sequence[str | None], seconds: float = 30.0
 ) -> dict[str, dict[str, float]]:
-    """Mean log power of each band in each stage.
+    """Mean power of each band in each stage, in decibels.
 
     Parameters
     ----------
@@ -295,7 +332,7 @@ def stage_power(
     Returns
     -------
     dict
-        Band → stage → natural logarithm of power, averaged over channels and epochs.
+        Band → stage → dB relative to 1 V²/Hz, averaged over channels and epochs.
     """
     from scipy.signal import welch
 
@@ -306,7 +343,7 @@ def stage_power(
     found = {}
     for band, (low, high) in BANDS.items():
         inside = (frequencies >= low) & (frequencies < high)
-        power = np.log(density[..., inside].mean(axis=-1)).mean(axis=0)
+        power = 10 * np.log10(density[..., inside].mean(axis=-1)).mean(axis=0)
         known = dict.fromkeys(stage for stage in stages[:n_epochs] if stage)
         found[band] = {stage: float(power[[s == stage for s in stages[:n_epochs]]].mean()) for stage in known}
     return found

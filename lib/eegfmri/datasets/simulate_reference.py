@@ -5,7 +5,7 @@ stands in ``data/reference_statistics.json``, written by `derive_reference_stati
 files, with their origin, not the files.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -126,6 +126,30 @@ def eeg_statistics(eeg: np.ndarray, sfreq: float, names: list[str]) -> dict[str,
     return {name: round(float(value), 4) for name, value in found.items()}
 
 
+def mean_spectrum(eeg: np.ndarray, sfreq: float) -> dict[str, list[float]]:
+    """Describe the shape of an EEG's spectrum.
+
+    Parameters
+    ----------
+    eeg : numpy.ndarray
+        Shape (n_channels, n_times), V: scalp channels only.
+    sfreq : float
+        Hz, more than 90.
+
+    Returns
+    -------
+    dict
+        ``frequency`` (Hz, from 1 to 45 in steps of 0.5) and ``db``: power density, median over channels after their mean was
+        subtracted, in dB relative to its own mean over these frequencies.
+    """
+    from scipy.signal import welch
+
+    frequencies, density = welch(eeg - eeg.mean(axis=0), sfreq, nperseg=round(4 * sfreq))
+    grid = np.arange(1.0, 45.01, 0.5)
+    curve = np.interp(grid, frequencies, np.median(density, axis=0))
+    return {"frequency": grid.tolist(), "db": np.round(10 * np.log10(curve / curve.mean()), 2).tolist()}
+
+
 def read_eeg(eeg_file: str | Path) -> tuple[np.ndarray, float, list[str]]:
     """Read the scalp channels of any file that MNE knows.
 
@@ -152,7 +176,7 @@ def read_eeg(eeg_file: str | Path) -> tuple[np.ndarray, float, list[str]]:
 
     try:
         raw = mne.io.read_raw(eeg_file, preload=True, verbose="error")
-    except (ValueError, RuntimeError, OSError, KeyError) as error:
+    except Exception as error:  # each format's parser has errors of its own
         raise DataError(
             f"{eeg_file} cannot be read as EEG: {error}; give a file that mne.io.read_raw opens."
         ) from error
@@ -185,13 +209,29 @@ def stage_statistics(labels_dir: str | Path) -> dict[str, float]:
     tables = sorted(Path(labels_dir).glob("sub-*-sleep-stage.tsv"))
     if not tables:
         raise DataError(f"{labels_dir} holds no sub-XX-sleep-stage.tsv: name the folder `sourcedata` of ds003768.")
+    runs = [read_label_runs(table).values() for table in tables]
+    return describe_stages([[[label_stage(label) for label in labels] for labels in own] for own in runs])
+
+
+def describe_stages(people: Sequence[Sequence[Sequence[str | None]]]) -> dict[str, float]:
+    """Describe how a group sleeps, from the stages of its runs.
+
+    Parameters
+    ----------
+    people : sequence
+        Per person, per run, the stage of each epoch; None where it is in doubt.
+
+    Returns
+    -------
+    dict of str to float
+        As `stage_statistics`.
+    """
     counts = np.zeros(len(STAGES))
     bouts: dict[str, list[int]] = {stage: [] for stage in STAGES}
     wake, changes, pairs = [], 0, 0
-    for table in tables:
+    for runs in people:
         own = np.zeros(len(STAGES))
-        for labels in read_label_runs(table).values():
-            stages = [label_stage(label) for label in labels]
+        for stages in runs:
             for stage in stages:
                 if stage:
                     own[STAGES.index(stage)] += 1
@@ -214,7 +254,7 @@ def stage_statistics(labels_dir: str | Path) -> dict[str, float]:
         "changes_per_hour": 120 * changes / pairs,
         "wake_low": low,
         "wake_high": high,
-        "n_people": len(tables),
+        "n_people": len(people),
     }
     return {name: round(float(value), 4) for name, value in found.items() if np.isfinite(value)}
 
@@ -252,18 +292,21 @@ def derive_reference_statistics(bold_file: str | Path, eeg_file: str | Path, lab
     Returns
     -------
     dict
-        ``bold``, ``eeg`` and ``stages``, each with ``origin`` and ``values``.
+        ``bold``, ``eeg`` and ``stages``, each with ``origin`` and ``values``, and ``eeg`` with ``spectrum``.
     """
+    eeg, sfreq, names = read_eeg(eeg_file)
     values = {
         "bold": bold_statistics(bold_file),
-        "eeg": eeg_statistics(*read_eeg(eeg_file)),
+        "eeg": eeg_statistics(eeg, sfreq, names),
         "stages": stage_statistics(labels_dir),
     }
-    return {
+    document = {
         "schema": 1,
         "method": "eegfmri.datasets.simulate_reference.derive_reference_statistics",
         **{name: {"origin": dict(ORIGINS[name]), "values": found} for name, found in values.items()},
     }
+    document["eeg"]["spectrum"] = mean_spectrum(eeg, sfreq)
+    return document
 
 
 def load_reference_statistics() -> dict:
