@@ -34,6 +34,17 @@ def test_an_intact_run_is_ok(root):
     assert recording.volume_shape == (6, 7, 5)
 
 
+def test_the_t1_image_is_found_where_it_is_and_only_then(root):
+    assert only(root).t1_file is None
+    image = root / "sub-01" / "anat" / "sub-01_T1w.nii.gz"
+    image.parent.mkdir()
+    image.write_bytes(b"../../.git/annex/objects/9x/kP/MD5E-s1--0.nii.gz")  # a pointer: not downloaded
+    assert only(root).t1_file is None
+    image.write_bytes(gzip.compress(bytes(600)) + bytes(600))
+    assert only(root).t1_file == image
+    assert only(root).status == "ok"
+
+
 def test_time_zero_is_the_first_trigger_not_the_start_of_the_file(root):
     recording = only(root)
     assert recording.first_sample == 4.0 * 50

@@ -177,9 +177,7 @@ class SleepRecording(Recording):
 
     def raw(self):
         """Open the EEG lazily from the first volume trigger on: 30 scalp channels in volts, EOG and ECG typed so."""
-        self.require_signals()
-        raw = read_brainvision(self.eeg_file, self.overrides)
-        name_channels(raw, EEG_CHANNELS, OTHER_CHANNELS)
+        raw = self.raw_uncut()
         raw.crop(tmin=self.first_sample / self.sfreq)
         return raw
 
@@ -195,7 +193,8 @@ class SleepRecording(Recording):
         paths = super().files()
         if self.eeg_file is not None:
             data = self.overrides.get("data_fname", self.eeg_file.with_suffix(".eeg"))
-            paths += [Path(data), self.eeg_file.with_suffix(".vmrk")]
+            marker = self.overrides.get("marker_fname", self.eeg_file.with_suffix(".vmrk"))
+            paths += [Path(data), Path(marker)]
         return paths
 
 
@@ -370,6 +369,7 @@ def _open_run(root, subject, run, labels, signals, simulated) -> SleepRecording:
         bold_file=signals.get("bold"),
         epochs=epochs,
         simulated=simulated,
+        t1_file=_t1_file(root, subject),
         **facts,
     )
 
@@ -426,6 +426,12 @@ def _signal_facts(root, subject, run, header: Path, image: Path, repaired: list[
         "volume_shape": shape,
         "overrides": overrides,
     }
+
+
+def _t1_file(root: Path, subject: str) -> Path | None:
+    """The subject's anatomical image, if it was downloaded; a run can be used without it."""
+    path = next(iter(sorted((root / f"sub-{subject}" / "anat").glob(f"sub-{subject}_T1w.nii*"))), None)
+    return None if path is None or not_downloaded(path) else path
 
 
 def _image_facts(root: Path, subject: str, run: str, image: Path) -> tuple[float, int, tuple[int, int, int]]:
