@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from eegfmri import datasets
-from eegfmri.datasets import sleep
+from eegfmri.datasets import download, sleep, stage_sequences
 from eegfmri.errors import DataError, RequestError
 from sleep_layout import T_R, epochs, write_labels, write_markers, write_run
 
@@ -310,6 +310,14 @@ def test_every_selection_rule_leaves_23_people_of_the_real_tables(real_data):
     excluded = set(recordings.subjects) - set(chosen["six_of_each"])
     assert excluded == {"02", "03", "05", "08", "11", "16", "18", "20", "21", "26"}
     assert len(set(chosen.values())) > 1
+
+
+def test_every_rule_leaves_23_people_of_the_statistics_that_are_shipped():
+    table = stage_sequences.published_stage_table()
+    assert table["runs"].sum() == 255
+    assert table[["W", "N1", "N2", "N3"]].sum().to_dict() == {"W": 3344, "N1": 2148, "N2": 1325, "N3": 42}
+    assert {len(sleep.subjects_by_rule(table, rule)) for rule in sleep.SELECTIONS} == {23}
+    assert sleep.subjects_by_rule(table, "six_of_each") == download.SLEEP_23
 
 
 def test_an_unknown_selection_names_the_known_ones(root):

@@ -24,6 +24,9 @@ from eegfmri.errors import RequestError
 #: Size in mm of the voxels to which a T1 image is averaged before it is registered: the template has 4.
 T1_VOXEL = 3.0
 
+#: Radius in mm of the median filter that takes the scalp away: it is thinner than this, the brain is not.
+SCALP_RADIUS = 10.0
+
 #: Radius in mm of the sphere on which rotations are measured as distances :cite:p:`power2012`.
 HEAD_RADIUS = 50.0
 
@@ -475,8 +478,10 @@ def register_to_template(
         moving, mask = reference, epi_mask(reference)
         first = ()
     else:
-        brain = strip_skull(_coarse(t1))
-        to_t1 = _affine(brain, _masked(reference, epi_mask(reference)), ["center_of_mass", "translation", "rigid"])
+        head = _coarse(t1)
+        # head to head: scalp and eyes help, and the two brain masks would cut at different borders
+        to_t1 = _affine(head, reference, ["center_of_mass", "translation", "rigid"])
+        brain = _cropped(strip_skull(head))
         matrix = _affine(template, brain, ["center_of_mass", "translation", "rigid", "affine"])
         moving, mask = brain, np.asarray(brain.dataobj) > 0
         first = (to_t1,)
@@ -629,7 +634,7 @@ def strip_skull(t1):
     Returns
     -------
     nibabel.Nifti1Image
-        0 outside the brain. An image that is 0 over more than half of its voxels has been stripped and is returned as is.
+        0 outside the brain; the time goes with the sixth power of the resolution, so give voxels of 3 mm or more. An image that is 0 over more than half of its voxels has been stripped and is returned as is.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -637,7 +642,8 @@ def strip_skull(t1):
     data = np.asarray(t1.dataobj, dtype=float)
     if (data == 0).mean() > 0.5:
         return _masked(t1, data != 0)
-    _, mask = median_otsu(data, median_radius=2, numpass=4)
+    zoom = np.linalg.norm(t1.affine[:3, :3], axis=0).mean()
+    _, mask = median_otsu(data, median_radius=max(1, round(SCALP_RADIUS / zoom)), numpass=4)
     return _masked(t1, mask)
 
 
@@ -646,6 +652,12 @@ def _coarse(image):
     zooms = np.linalg.norm(image.affine[:3, :3], axis=0)
     shape = tuple(int(n) for n in np.ceil(np.array(image.shape[:3]) * np.minimum(zooms / T1_VOXEL, 1)))
     return image if shape == tuple(image.shape[:3]) else resize(image, shape)
+
+
+def _cropped(image):
+    """Cut an image to the box that is not 0; the affine follows."""
+    box = [slice(index.min(), index.max() + 1) for index in np.nonzero(np.asarray(image.dataobj))]
+    return image.slicer[tuple(box)]
 
 
 def _ones(image):

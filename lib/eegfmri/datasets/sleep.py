@@ -153,14 +153,37 @@ def select_subjects(recordings: RecordingSet, rule: str = "six_of_each") -> tupl
     RequestError
         If there is no such rule.
     """
+    table = recordings.stage_table()
+    return subjects_by_rule(table.assign(runs=1), rule)
+
+
+def subjects_by_rule(table: pd.DataFrame, rule: str) -> tuple[str, ...]:
+    """Choose people by one of `SELECTIONS` from counts.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Columns ``subject``, ``run`` (beginning with ``task-rest`` or ``task-sleep``), ``runs`` (how many runs a row stands for), ``W``,
+        ``N1``, ``N2`` (certain epochs).
+    rule : str
+        A key of `SELECTIONS`.
+
+    Returns
+    -------
+    tuple of str
+        Subjects in order.
+
+    Raises
+    ------
+    RequestError
+        If there is no such rule.
+    """
     if rule not in SELECTIONS:
         raise RequestError(f"There is no selection {rule!r}: choose one of {', '.join(SELECTIONS)}.")
-    table = recordings.stage_table()
     stages = ["W", "N1", "N2"]
-    asleep = table[table["run"].str.startswith("task-sleep")]
-    counts = table.groupby("subject")[stages].sum()
-    counts = counts.join(asleep.groupby("subject")[stages].sum().add_prefix("sleep_"))
-    counts["sleep_runs"] = asleep.groupby("subject").size()
+    asleep = table[table["run"].str.startswith("task-sleep")].groupby("subject")
+    counts = table.groupby("subject")[stages].sum().join(asleep[stages].sum().add_prefix("sleep_"))
+    counts["sleep_runs"] = asleep["runs"].sum()
     return tuple(counts.fillna(0).query(SELECTIONS[rule][1]).index)
 
 

@@ -118,7 +118,10 @@ def curves(
     for name, place in (marks or {}).items():
         # inside the axes: above them stands the legend
         figure.add_vline(
-            x=place, line={"color": UNKNOWN_COLOUR, "width": 1.5}, annotation_text=name, annotation_position="bottom right"
+            x=place,
+            line={"color": UNKNOWN_COLOUR, "width": 1.5},
+            annotation_text=name,
+            annotation_position="bottom right",
         )
     colours = _colours(lines)
     for name, values in lines.items():
