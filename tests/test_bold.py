@@ -9,9 +9,11 @@ import pytest
 
 from eegfmri import bold, registration
 from eegfmri.atlas import HARVARD_OXFORD, load_atlas
+from eegfmri.datasets import sleep
 from eegfmri.datasets.single_files import open_bold
 from eegfmri.errors import DataError, RequestError
 from eegfmri.registration import GRIDS, Grid, Motion
+from sleep_layout import epochs, write_labels, write_run
 
 T_R = 2.0
 
@@ -150,6 +152,69 @@ def test_region_means_are_means():
         np.testing.assert_allclose(mean, data[labels == label].mean(axis=0), atol=1e-5)
 
 
+def test_voxels_without_signal_leave_their_region():
+    level = np.full((6, 6, 6), 100.0, dtype=np.float32)
+    level[0], level[1, 0] = 2.0, 25.0  # air; a dropout
+    labels = np.ones((6, 6, 6), dtype=np.int16)
+    labels[0], labels[5] = 2, 0
+    kept = bold.with_signal(nibabel.Nifti1Image(labels, np.eye(4)), nibabel.Nifti1Image(level, np.eye(4)))
+    values = np.asarray(kept.dataobj)
+    assert (values.dtype, set(np.unique(values))) == (np.int16, {0, 1})
+    assert not values[0].any()
+    assert not values[1, 0].any()
+    assert values[1:5].sum() == 4 * 36 - 6
+    # a run of noise around 0 in air: its percent change would be anything
+    rng = np.random.default_rng(0)
+    run = nibabel.Nifti1Image((level[..., None] + rng.standard_normal((6, 6, 6, 30))).astype(np.float32), np.eye(4))
+    present, means = bold.region_means(run, kept)
+    assert present.tolist() == [1]
+    assert np.abs(bold.clean(means, T_R, high_pass=None)).max() < 1
+
+
+@pytest.fixture
+def dataset_run(tmp_path, monkeypatch):
+    """A run of the sleep layout, and what `prepare` hands to the pipeline, which is not gone through."""
+    write_run(tmp_path)
+    write_labels(tmp_path, "01", epochs())
+    calls = []
+
+    def pipeline(image, t_r, settings, t1=None, slice_times=None):
+        calls.append({"t_r": t_r, "t1": t1, "slice_times": slice_times})
+        return np.zeros((100, image.shape[3]))
+
+    monkeypatch.setattr(bold, "regional_series", pipeline)
+    monkeypatch.setenv("EEGFMRI_CACHE", str(tmp_path / "cache"))
+    return tmp_path, calls
+
+
+def test_what_changes_a_result_changes_its_key_and_nothing_is_made_twice(dataset_run):
+    root, calls = dataset_run
+    sidecar = root / "sub-01/func/sub-01_task-rest_run-1_bold.json"
+    settings = bold.BoldSettings(slice_timing=True)
+    paths = []
+    for times in ([0, 0.4, 0.8, 1.2, 1.6], [1.6, 1.2, 0.8, 0.4, 0], [0, 0.4, 0.8, 1.2, 1.6]):
+        sidecar.write_text(json.dumps({"RepetitionTime": 2.1, "SliceTiming": times}))
+        paths.append(bold.prepare(sleep.read(root)[0], settings).path)
+    assert paths[0] == paths[2] != paths[1]
+    assert [call["slice_times"][0] for call in calls] == [0, 1.6]
+    other = bold.prepare(sleep.read(root)[0], bold.BoldSettings(slice_timing=True, high_pass=0.01)).path
+    assert other not in paths
+
+
+def test_the_datasets_t1_is_gone_through_on_request_only(dataset_run):
+    root, calls = dataset_run
+    anatomy = root / "sub-01" / "anat" / "sub-01_T1w.nii.gz"
+    anatomy.parent.mkdir()
+    nibabel.save(
+        nibabel.Nifti1Image(np.random.default_rng(0).integers(0, 999, (8, 8, 8)).astype(np.int16), np.eye(4)), anatomy
+    )
+    recording = sleep.read(root)[0]
+    paths = {bold.prepare(recording, bold.BoldSettings(through_t1=through)).path for through in (False, True)}
+    assert len(paths) == 2
+    assert calls[0]["t1"] is None
+    assert calls[1]["t1"].shape == (8, 8, 8)
+
+
 def test_resizing_keeps_things_where_they_are():
     grid = GRIDS["mni_2mm"]
     x = grid.points()
@@ -260,7 +325,8 @@ def test_a_real_run_lies_where_the_template_does(real_run):
     mask = nibabel.Nifti1Image(registration.epi_mask(reference).astype(np.float32), reference.affine)
     covered = np.asarray(registration.resample(mask, grid, way.to_run).dataobj) > 0.5
     inside = bold.template_mask(grid)
-    assert 2 * (covered & inside).sum() / (covered.sum() + inside.sum()) > 0.95
+    # nothing is matched where the run lost its signal, above the sinuses: there the outlines differ, as they should
+    assert 2 * (covered & inside).sum() / (covered.sum() + inside.sum()) > 0.9
     # the outline is not enough: fluid is bright in BOLD, and must be so where the template has its ventricles
     x = grid.points()
     core = (np.abs(x[:, 0]) < 24) & (np.abs(x[:, 1] + 10) < 35) & (np.abs(x[:, 2] - 14) < 14)

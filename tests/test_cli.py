@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -15,14 +14,11 @@ def project(tmp_path_factory):
     return make_project(tmp_path_factory.mktemp("cli") / "project")
 
 
-def test_help_appears_at_once(project):
-    seconds = []
-    for _ in range(3):
-        begun = time.perf_counter()
-        assert eegfmri(project, "--help").returncode == 0
-        seconds.append(time.perf_counter() - begun)
-    # The fastest of three, for the machine may be busy.
-    assert min(seconds) < 0.8
+def test_help_names_every_command(project):
+    done = eegfmri(project, "--help")
+    assert done.returncode == 0
+    for command in ("data", "chapters", "run", "build", "verify", "bench"):
+        assert f" {command} " in done.stdout
 
 
 def test_the_command_line_imports_nothing_heavy(project):

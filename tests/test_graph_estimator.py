@@ -108,3 +108,47 @@ def test_wrong_choices_are_refused_with_the_right_ones(windows, fold, tmp_path):
         GraphFusionClassifier("ecg").fit(train, train.y)
     with pytest.raises(RequestError, match="alignment is"):
         GraphFusionClassifier("eeg", "procrustes", **SMALL).fit(train, train.y)
+
+
+def test_edges_that_are_used_are_those_whose_loss_changes_the_score(windows, fold):
+    train, test = windows[fold.train], windows[fold.test]
+    fitted = GraphFusionClassifier("bold", density=1.0, **SMALL).fit(train, train.y)
+    said = fitted.learned(test)
+    use, connectivity = np.array(said["edge_use"]), np.array(said["connectivity"])
+    np.testing.assert_allclose(use, use.T, atol=1e-6)
+    assert (np.diag(use) == 0).all()
+    np.testing.assert_allclose(connectivity, fitted.connectivity_, atol=1e-6)
+    inputs = fitted._batches(test)([(row, 0) for row in range(len(test))])[0].inputs
+    encoder, step = fitted.module_.bold, 1e-2
+    with torch.no_grad():
+        whole = fitted.module_(**inputs)
+        chosen = whole.argmax(dim=1)
+        for i, j in ((0, 1), (1, 3)):
+            weaker = encoder.normalised.clone()
+            weaker[i, j] *= 1 - step
+            weaker[j, i] *= 1 - step
+            embedded = fitted.module_.embed(**inputs, adjacency=weaker)["bold"]
+            scores = fitted.module_.classify(embedded).gather(1, chosen[:, None])[:, 0]
+            fall = float((whole.amax(dim=1) - scores).mean()) / step
+            assert fall == pytest.approx(use[i, j], rel=0.1, abs=2e-4)
+
+
+def test_what_folds_learned_is_kept(windows, tmp_path):
+    evaluation = evaluate(
+        {"eeg": GraphFusionClassifier("eeg", **SMALL)}, windows, LeaveOneSubjectOut(), folder=tmp_path
+    )
+    graphs = evaluation.learned("eeg", "scalp_adjacency")
+    assert graphs.shape == (6, 3, 3)
+    np.testing.assert_allclose(graphs, graphs.swapaxes(1, 2), atol=1e-6)
+    assert len({graph.tobytes() for graph in graphs}) == 6
+
+
+def test_training_subjects_are_aligned_alike_whatever_a_new_one_may_use(windows, fold):
+    train, test = windows[fold.train], windows[fold.test]
+    fitted = {
+        kind: GraphFusionClassifier("eeg", kind, **SMALL).fit(train, train.y)
+        for kind in ("transductive", "calibration")
+    }
+    assert fitted_digest(fitted["transductive"]) == fitted_digest(fitted["calibration"])
+    calibrated = fitted["transductive"].extras(test)["calibrated"]
+    np.testing.assert_array_equal(calibrated, fitted["calibration"].predict(test))

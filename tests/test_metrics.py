@@ -3,12 +3,14 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, f1_score
+from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, f1_score, recall_score
 
 from eegfmri import metrics
+from eegfmri.protocols import Evaluation
 
 labels = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)
 
@@ -48,6 +50,78 @@ def test_a_pooled_interval_is_that_of_resampled_windows():
 def test_a_class_the_subject_lacks_neither_helps_nor_hurts():
     assert metrics.balanced_accuracy([0, 0, 1, 1], [0, 0, 1, 2]) == 0.75
     assert metrics.macro_f1([0, 0], [0, 0]) == 1.0
+
+
+def test_a_class_predicted_but_never_true_costs_a_hit_and_nothing_more():
+    """scikit-learn's default would average in an F1 of 0 for it: stated here, since published scores rarely say which."""
+    y_true, y_pred = [0, 0, 1, 1], [0, 2, 1, 1]
+    assert metrics.macro_f1(y_true, y_pred) == pytest.approx((2 / 3 + 1) / 2)
+    assert f1_score(y_true, y_pred, average="macro", zero_division=0) == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert metrics.balanced_accuracy(y_true, y_pred) == 0.75
+    assert metrics.balanced_accuracy([], []) != metrics.balanced_accuracy([], []), "nothing to score is NaN"
+
+
+def test_kappa_without_disagreement_or_choice():
+    assert metrics.cohen_kappa([2, 2, 2], [2, 2, 2]) == 0, "chance alone explains it; scikit-learn says NaN"
+    assert metrics.cohen_kappa([2, 2, 2], [1, 1, 1]) == 0
+    assert metrics.cohen_kappa([0, 1, 0, 1], [1, 0, 1, 0]) == -1
+    assert metrics.cohen_kappa([0, 3, 0, 3], [0, 3, 0, 3]) == 1
+
+
+@given(labels, st.permutations(range(7)))
+@settings(max_examples=60, deadline=None)
+def test_names_of_classes_and_classes_that_never_occur_change_no_score(pairs, names):
+    y_true, y_pred = map(np.array, zip(*pairs, strict=True))
+    renamed_true, renamed_pred = (np.array(names)[labels] for labels in (y_true, y_pred))
+    for score, function in metrics.SCORES.items():
+        among_seven = function(metrics.confusion(renamed_true, renamed_pred, 7))
+        assert float(among_seven) == pytest.approx(float(function(metrics.confusion(y_true, y_pred)))), score
+    if len(set(y_true) | set(y_pred)) > 1:
+        theirs = cohen_kappa_score(renamed_true, renamed_pred, labels=range(7))
+        assert metrics.cohen_kappa(renamed_true, renamed_pred) == pytest.approx(theirs)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=80))
+@settings(max_examples=30, deadline=None)
+def test_scores_per_subject_and_pooled_are_scikit_learns_of_the_same_windows(rows):
+    """A subject may lack a stage, and a stage may be predicted that it never had."""
+    table = pd.DataFrame(rows, columns=["subject", "true", "predicted"]).assign(method="m", fold="f", window=0)
+    evaluation = Evaluation("loso", False, ("W", "N1", "N2"), table, pd.DataFrame())
+
+    def recall(own):
+        return recall_score(own["true"], own["predicted"], labels=sorted(set(own["true"])), average="macro")
+
+    def f1(own):
+        labels = sorted(set(own["true"]))
+        return f1_score(own["true"], own["predicted"], labels=labels, average="macro", zero_division=0)
+
+    def kappa(own):
+        one_class = len(set(own["true"]) | set(own["predicted"])) == 1
+        return 0.0 if one_class else cohen_kappa_score(own["true"], own["predicted"])
+
+    for name, theirs in (("balanced_accuracy", recall), ("macro_f1", f1), ("cohen_kappa", kappa)):
+        per_subject = evaluation.per_subject(name)["m"]
+        assert set(per_subject.index) == set(table["subject"])
+        for subject, value in per_subject.items():
+            assert value == pytest.approx(theirs(table[table["subject"] == subject]), abs=1e-12)
+        pooled = metrics.SCORES[name](metrics.confusion(table["true"], table["predicted"]))
+        assert float(pooled) == pytest.approx(theirs(table), abs=1e-12)
+
+
+def test_the_mean_over_subjects_and_the_pooled_score_are_different_questions():
+    table = pd.DataFrame(
+        {
+            "method": "m",
+            "fold": "f",
+            "window": 0,
+            "subject": ["a"] * 2 + ["b"] * 8,
+            "true": [0, 1, *[0, 1] * 4],
+            "predicted": [1, 0, *[0, 1] * 4],
+        }
+    )
+    row = Evaluation("loso", False, ("W", "N1"), table, pd.DataFrame()).summary().loc["m"]
+    assert row["value"] == 0.5
+    assert row["pooled"] == 0.8
 
 
 def test_bootstrap_intervals_cover_the_mean_about_as_often_as_they_say():

@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import SplineTransformer
+from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
 
 from eegfmri import estimators, protocols
 from eegfmri.errors import EegFmriError, RequestError
@@ -137,6 +141,27 @@ def test_the_hash_of_fitted_state_sees_every_kind_of_learning(windows):
     assert protocols.fitted_digest(one) == protocols.fitted_digest(same)
 
 
+@pytest.mark.parametrize(
+    "method",
+    [
+        DecisionTreeClassifier(random_state=0),
+        RandomForestClassifier(3, random_state=0),
+        HistGradientBoostingClassifier(max_iter=3, min_samples_leaf=5, random_state=0),
+        KNeighborsClassifier(1),
+        SVC(),
+        SVC(kernel="linear"),
+    ],
+    ids=lambda method: type(method).__name__,
+)
+def test_the_hash_sees_what_trees_machines_and_neighbours_keep_to_themselves(method):
+    """Both are fitted on as many windows of the same classes and features, so that only what was learned can differ."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 4)), np.arange(60) % 3
+    one, same, other = (clone(method).fit(*data) for data in ((X, y), (X.copy(), y.copy()), (X, np.roll(y, 1))))
+    assert protocols.fitted_digest(one) == protocols.fitted_digest(same)
+    assert protocols.fitted_digest(one) != protocols.fitted_digest(other)
+
+
 def test_a_second_evaluation_computes_nothing_and_says_the_same(windows, tmp_path):
     methods = {"lda_eeg": estimators.shrinkage_lda("eeg_band_power")}
     first = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path)
@@ -245,3 +270,62 @@ def test_an_evaluation_killed_midway_finishes_what_was_unfinished(tmp_path):
     undisturbed, _ = start(tmp_path / "whole").communicate()
     assert int(undisturbed.split()[-1]) == 0
     assert (tmp_path / "killed/scores.csv").read_bytes() == (tmp_path / "whole/scores.csv").read_bytes()
+
+
+def test_joined_evaluations_compare_as_one_and_refuse_what_does_not_fit(windows, tmp_path):
+    lda, trivial = {"lda_eeg": estimators.shrinkage_lda("eeg_band_power")}, estimators.trivial_predictors()
+    apart = [evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path) for methods in (lda, trivial)]
+    together = evaluate(lda | trivial, windows, LeaveOneSubjectOut(), folder=tmp_path)
+    joined = apart[0].joined(apart[1])
+    pairs = [("lda_eeg", "majority"), ("lda_eeg", "time_in_run")]
+    assert joined.methods == together.methods
+    assert joined.compare(pairs).equals(together.compare(pairs))
+    with pytest.raises(RequestError, match="lda_eeg"):
+        apart[0].joined(together)
+    fewer = evaluate(trivial, windows[windows.groups != "01"], LeaveOneSubjectOut(), folder=tmp_path)
+    with pytest.raises(RequestError, match="same windows"):
+        apart[0].joined(fewer)
+
+
+@pytest.mark.parametrize("averaging", ["pooled", "per_subject"])
+def test_an_interval_of_a_method_or_a_difference_is_what_the_summary_says(windows, tmp_path, averaging):
+    methods = {
+        "lda_eeg": estimators.shrinkage_lda("eeg_band_power"),
+        "time_in_run": estimators.trivial_predictors()["time_in_run"],
+    }
+    evaluation = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path)
+    column = {"pooled": "pooled", "per_subject": "value"}[averaging]
+    summary = evaluation.summary()[column]
+    single = {name: evaluation.interval(name, averaging=averaging).value for name in methods}
+    assert single == pytest.approx(summary.to_dict())
+    difference = evaluation.interval("lda_eeg", less="time_in_run", averaging=averaging)
+    assert difference.value == pytest.approx(summary["lda_eeg"] - summary["time_in_run"])
+    assert difference.low < difference.value < difference.high
+    nothing = evaluation.interval("lda_eeg", less="lda_eeg", averaging=averaging)
+    assert (nothing.value, nothing.low, nothing.high) == (0, 0, 0)
+
+
+class Contrary(ClassifierMixin, BaseEstimator):
+    """Says one class and, beside it, another."""
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        return np.zeros(len(X), dtype=int)
+
+    def extras(self, X):
+        return {"second": np.asarray(X.y).tolist()}
+
+    def learned(self, X):
+        return {"n_test": len(X)}
+
+
+def test_what_a_method_says_beside_its_classes_can_stand_as_a_method(windows, tmp_path):
+    evaluation = evaluate({"contrary": Contrary()}, windows, LeaveOneSubjectOut(), folder=tmp_path)
+    both = evaluation.with_said("second", "contrary", "second")
+    assert both.methods == ("contrary", "second")
+    assert both.interval("second").value == 1
+    assert both.interval("contrary").value == evaluation.interval("contrary").value == pytest.approx(1 / 3)
+    assert evaluation.learned("contrary", "n_test").sum() == len(windows)

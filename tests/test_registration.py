@@ -143,8 +143,11 @@ def test_motion_needs_volumes_and_its_own_image():
         reg.resample(run, Grid.of(run), motion=one)
 
 
-def planted_head(seed=0, warp_mm=4.0):
-    """A run's mean volume whose way to MNI152 is known: affine, then a smooth warp; contrast as in BOLD."""
+def planted_head(seed=0, warp_mm=4.0, n_slices=46):
+    """A run's mean volume whose way to MNI152 is known: affine, then a smooth warp; contrast as in BOLD.
+
+    With fewer slices the lowest are lacking: the scan cuts off the cerebellum.
+    """
     template = reg._template(4)
     from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_template, load_mni152_wm_template
 
@@ -159,7 +162,8 @@ def planted_head(seed=0, warp_mm=4.0):
     d *= warp_mm / np.linalg.norm(d, axis=-1)[inside].mean()
     matrix = reg.matrices_of([6, -5, 8, 0.06, -0.05, 0.08], np.zeros(3)) @ np.diag([1.05, 0.96, 1.03, 1])
     truth = Transform((matrix, Field(d, template.affine)))  # run -> MNI152
-    grid = Grid((64, 70, 46), np.array([[3.0, 0, 0, -94], [0, 3, 0, -118], [0, 0, 3.5, -76], [0, 0, 0, 1]]))
+    lowest = -76 + 3.5 * (46 - n_slices)
+    grid = Grid((64, 70, n_slices), np.array([[3.0, 0, 0, -94], [0, 3, 0, -118], [0, 0, 3.5, lowest], [0, 0, 0, 1]]))
     run = reg.resample(bold, grid, truth)
     noisy = np.asarray(run.dataobj) + 10 * rng.standard_normal(grid.shape).astype(np.float32)
     anatomy = reg.resample(nibabel.Nifti1Image(np.asarray(template.dataobj, np.float32), template.affine), grid, truth)
@@ -185,6 +189,20 @@ def test_a_planted_warp_is_recovered_in_millimetres_and_better_than_by_an_affine
     assert syn.mean() < 0.6 * affine.mean()
     back = found.to_run(found.to_template(points)) - points
     assert np.linalg.norm(back, axis=1).mean() < 0.3
+
+
+@pytest.mark.slow
+def test_a_warp_does_not_fill_what_the_scan_cut_off():
+    run, _, truth, points = planted_head(seed=2, warp_mm=2.0, n_slices=34)
+    affine, syn = (
+        error_mm(reg.register_to_template(run, kind=kind).to_template, truth, points) for kind in ("affine", "syn")
+    )
+    print(
+        f"cut off: affine {affine.mean():.2f} mm, with warp {syn.mean():.2f} mm, 95 % within {np.percentile(syn, 95):.2f} mm"
+    )
+    # the lowest slice is drawn to the template's lower end, 20 mm away, by a warp that looks beyond it
+    assert syn.mean() < affine.mean()
+    assert np.percentile(syn, 95) < np.percentile(affine, 95)
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from eegfmri import project
 from eegfmri.datasets import simulate as simulator
 from eegfmri.datasets import sleep
 from eegfmri.datasets.simulate_parameters import OTHER_QUIRKS, PRESETS, SCALES, parameter_table
+from eegfmri.datasets.simulate_people import describe_person, make_person, planted_way
 from eegfmri.datasets.stage_sequences import read_label_runs
 from eegfmri.errors import DataError, RequestError
 
@@ -219,6 +220,19 @@ def test_the_brain_lies_where_the_planted_registration_says(realistic):
         assert dice > 0.9  # the local warps and partial volumes of these large voxels take the rest
         shift = np.array(person["mni_to_scanner"]) - np.eye(4)
         assert np.abs(shift).max() > 1  # so that registration has something to do
+
+
+def test_the_planted_way_to_the_template_can_be_read_back():
+    def generator(*names):
+        return np.random.default_rng([len(name) for name in names])
+
+    person = make_person("sleep", "01", [], PRESETS["realistic"], (20, 20, 10), generator)
+    way = planted_way(json.loads(json.dumps(describe_person(person, {}))))
+    points = np.random.default_rng(0).uniform(-60, 60, (50, 3))
+    np.testing.assert_allclose(way(points), person.anatomy.to_mni(points), atol=1e-3)
+    # warps are there, on top of the affine map
+    plain = np.linalg.inv(person.anatomy.to_scanner)
+    assert 0.5 < np.linalg.norm(way(points) - (points @ plain[:3, :3].T + plain[:3, 3]), axis=1).mean() < 5
 
 
 def test_the_ecg_beats_at_a_human_rate(realistic):

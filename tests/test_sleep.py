@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from eegfmri import datasets
-from eegfmri.datasets import sleep
+from eegfmri.datasets import download, sleep, stage_sequences
 from eegfmri.errors import DataError, RequestError
 from sleep_layout import T_R, epochs, write_labels, write_markers, write_run
 
@@ -32,6 +32,17 @@ def test_an_intact_run_is_ok(root):
     assert recording.stage_counts() == {"W": 1, "N1": 1, "N2": 0, "N3": 0, "uncertain": 0, "unscorable": 0}
     assert (recording.sfreq, recording.t_r, recording.n_volumes) == (50.0, T_R, 29)
     assert recording.volume_shape == (6, 7, 5)
+
+
+def test_the_t1_image_is_found_where_it_is_and_only_then(root):
+    assert only(root).t1_file is None
+    image = root / "sub-01" / "anat" / "sub-01_T1w.nii.gz"
+    image.parent.mkdir()
+    image.write_bytes(b"../../.git/annex/objects/9x/kP/MD5E-s1--0.nii.gz")  # a pointer: not downloaded
+    assert only(root).t1_file is None
+    image.write_bytes(gzip.compress(bytes(600)) + bytes(600))
+    assert only(root).t1_file == image
+    assert only(root).status == "ok"
 
 
 def test_time_zero_is_the_first_trigger_not_the_start_of_the_file(root):
@@ -299,6 +310,14 @@ def test_every_selection_rule_leaves_23_people_of_the_real_tables(real_data):
     excluded = set(recordings.subjects) - set(chosen["six_of_each"])
     assert excluded == {"02", "03", "05", "08", "11", "16", "18", "20", "21", "26"}
     assert len(set(chosen.values())) > 1
+
+
+def test_every_rule_leaves_23_people_of_the_statistics_that_are_shipped():
+    table = stage_sequences.published_stage_table()
+    assert table["runs"].sum() == 255
+    assert table[["W", "N1", "N2", "N3"]].sum().to_dict() == {"W": 3344, "N1": 2148, "N2": 1325, "N3": 42}
+    assert {len(sleep.subjects_by_rule(table, rule)) for rule in sleep.SELECTIONS} == {23}
+    assert sleep.subjects_by_rule(table, "six_of_each") == download.SLEEP_23
 
 
 def test_an_unknown_selection_names_the_known_ones(root):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from eegfmri.errors import RequestError
-from eegfmri.windows import LazyArray
-from windows_made import SFREQ, T_R, cut, made_recording
+from eegfmri.windows import LazyArray, poisoned
+from windows_made import SFREQ, T_R, cut, informative, made_recording
 
 
 @pytest.fixture
@@ -128,3 +128,22 @@ def test_lazy_array_is_what_numpy_takes(recording):
     assert isinstance(windows.bold, LazyArray)
     assert windows.bold.ndim == np.asarray(windows.bold).ndim == 3
     assert np.asarray(windows.bold, dtype=np.float32).dtype == np.float32
+
+
+def test_poison_changes_all_of_one_subject_and_nothing_of_the_others(tmp_path):
+    windows = cut(informative(tmp_path, n_subjects=3, n_epochs=16)).with_feature(
+        "mean", lambda w: w.bold[:].mean(axis=-1)
+    )
+    spoilt = poisoned(windows, "02", tmp_path / "noise")
+    theirs = windows.groups == "02"
+    for kind in ("eeg", "bold"):
+        before, after = getattr(windows, kind)[:], getattr(spoilt, kind)[:]
+        np.testing.assert_array_equal(after[~theirs], before[~theirs])
+        assert (after[theirs] != before[theirs]).mean() > 0.99
+    np.testing.assert_array_equal(spoilt.features["mean"][~theirs], windows.features["mean"][~theirs])
+    assert (spoilt.features["mean"][theirs] != windows.features["mean"][theirs]).all()
+    np.testing.assert_array_equal(spoilt.y[~theirs], windows.y[~theirs])
+    assert (spoilt.y != windows.y).any()
+    assert spoilt.digest != windows.digest
+    with pytest.raises(RequestError, match="'09'"):
+        poisoned(windows, "09", tmp_path)

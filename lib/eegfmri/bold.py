@@ -29,9 +29,34 @@ from eegfmri.registration import (
     estimate_motion,
     register_to_template,
     resample,
+    resize,
 )
 
+__all__ = [
+    "BoldSettings",
+    "SliceOrder",
+    "acquisition_times",
+    "clean",
+    "confounds",
+    "correct_slice_times",
+    "in_template",
+    "keep_still",
+    "mean_volume",
+    "prepare",
+    "read_slice_times",
+    "region_means",
+    "regional_series",
+    "resize",
+    "smooth",
+    "template_mask",
+    "tissue_shares",
+    "with_signal",
+]
+
 SliceOrder = Literal["ascending", "descending", "interleaved", "interleaved odd first"]
+
+#: A voxel has signal where the mean volume is brighter than this share of its median over the brain.
+MEASURABLE = 0.3
 
 #: A voxel counts as a tissue where at least this share of it is.
 TISSUE_SHARE = 0.6
@@ -69,6 +94,8 @@ class BoldSettings:
         Full width at half maximum of a Gaussian in mm; means over regions need none.
     registration : {"affine", "syn"}
         How the run is brought to the template.
+    through_t1 : bool
+        Bring it there through the person's T1-weighted image, where the dataset has one.
     calibration_minutes : float or None
         Learn the scaling from so many minutes at the start; None uses the whole run.
     """
@@ -86,6 +113,7 @@ class BoldSettings:
     censor_above: float | None = None
     smoothing: float | None = None
     registration: Literal["affine", "syn"] = "affine"
+    through_t1: bool = False
     calibration_minutes: float | None = None
 
 
@@ -102,7 +130,8 @@ def prepare(recording: Recording, settings: BoldSettings | None = None, t1: str 
     settings : BoldSettings or None
         Atlas, nuisance model and scaling.
     t1 : str, pathlib.Path or None
-        A T1-weighted image of the same head, through which the run is registered.
+        A T1-weighted image of the same head, through which the run is registered; None takes the recording's own if the
+        settings say ``through_t1`` and there is one.
 
     Returns
     -------
@@ -118,10 +147,15 @@ def prepare(recording: Recording, settings: BoldSettings | None = None, t1: str 
 
     settings = settings or BoldSettings()
     recording.require_signals()
+    if t1 is None and settings.through_t1:
+        t1 = recording.t1_file
+    slice_times = read_slice_times(recording.bold_file) if settings.slice_timing else None
     key = cache.digest(
         "bold",
         cache.file_stamp(recording.bold_file),
         None if t1 is None else cache.file_stamp(t1),
+        None if slice_times is None else slice_times.tolist(),
+        recording.t_r,
         recording.n_volumes,
         asdict(settings),
         cache.code_digest("eegfmri.bold"),
@@ -136,7 +170,7 @@ def prepare(recording: Recording, settings: BoldSettings | None = None, t1: str 
             recording.t_r,
             settings,
             t1=None if t1 is None else nibabel.load(t1),
-            slice_times=read_slice_times(recording.bold_file) if settings.slice_timing else None,
+            slice_times=slice_times,
         )
         cache.save_array(path, series.astype(np.float32))
     return Stream(path, 1 / recording.t_r, atlas.regions, start=recording.t_r / 2)
@@ -163,7 +197,7 @@ def regional_series(
     Returns
     -------
     numpy.ndarray
-        Shape (n_regions, n_volumes); a region without a voxel in the run's field of view is 0 throughout.
+        Shape (n_regions, n_volumes); a region without a voxel that has signal in this run is 0 throughout.
     """
     if settings.slice_timing:
         image = correct_slice_times(image, slice_times, t_r)
@@ -176,6 +210,7 @@ def regional_series(
     registration = register_to_template(reference, t1, settings.registration)
     atlas = load_atlas(settings.atlas, settings.n_regions)
     labels = resample(atlas.image, Grid.of(reference), registration.to_template, interpolation="nearest")
+    labels = with_signal(labels, reference)
     regressors = confounds(
         image,
         tissue_shares(registration.to_template, reference),
@@ -324,36 +359,6 @@ def smooth(image, fwhm: float):
     from nilearn.image import smooth_img
 
     return smooth_img(image, fwhm)
-
-
-def resize(image, shape: tuple[int, int, int]):
-    """Cut the same box into another number of voxels and fill it; the affine follows.
-
-    Parameters
-    ----------
-    image : nibabel.Nifti1Image
-        3-D or 4-D.
-    shape : tuple of int
-        Voxels along x, y, z.
-
-    Returns
-    -------
-    nibabel.Nifti1Image
-        The box from edge to edge is that of ``image``: 91 × 109 × 91 voxels of 2 mm as 64 × 64 × 30 have voxels of
-        2.8 × 3.4 × 6.1 mm. Where voxels grow, the mean over each is approximated by smoothing first.
-    """
-    import nibabel
-    from scipy.ndimage import gaussian_filter1d
-
-    grid = Grid.of(image)
-    target = grid.resized(shape)
-    data = np.asarray(image.dataobj, dtype=np.float32)
-    for axis in range(3):
-        factor = grid.shape[axis] / target.shape[axis]
-        if factor > 1:
-            # half the variance of the larger voxel less that of the smaller: enough against aliasing, little blur
-            data = gaussian_filter1d(data, np.sqrt((factor**2 - 1) / 12), axis=axis, mode="nearest")
-    return resample(nibabel.Nifti1Image(data, image.affine, image.header), target)
 
 
 def in_template(
@@ -507,6 +512,33 @@ def confounds(
         for suffix, values in sets.items():
             columns |= {axis + suffix: values[:, number] for number, axis in enumerate(axes)}
     return pd.DataFrame(columns, index=range(image.shape[3]))
+
+
+def with_signal(labels, reference, share: float = MEASURABLE):
+    """Take voxels that show air or lost signal out of a labelled image.
+
+    A percent of next to nothing is a large number: where an atlas reaches beyond the brain that was scanned, or into the
+    dropout above the sinuses, a region's percent signal change would be noise a hundred times larger than the others'.
+
+    Parameters
+    ----------
+    labels : nibabel.Nifti1Image
+        Integers, 0 outside.
+    reference : nibabel.Nifti1Image
+        Mean volume of the run, on the same grid.
+    share : float, default=MEASURABLE
+        A voxel counts if it is brighter than this share of the median over labelled voxels.
+
+    Returns
+    -------
+    nibabel.Nifti1Image
+        The labels, 0 in voxels without signal.
+    """
+    import nibabel
+
+    values, level = np.asarray(labels.dataobj), np.asarray(reference.dataobj)
+    kept = level > share * np.median(level[values > 0]) if (values > 0).any() else False
+    return nibabel.Nifti1Image(np.where(kept, values, 0).astype(values.dtype), labels.affine)
 
 
 def region_means(image, labels) -> tuple[np.ndarray, np.ndarray]:

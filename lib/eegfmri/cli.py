@@ -546,8 +546,12 @@ def verify_command(
 
     failed = []
     if data is not None:
+        claims.verify([], paper=paper)  # an unknown paper is refused before anything runs
+        chapters = dict.fromkeys(
+            claim.chapter for claim in claims.load() if paper in (None, claim.paper) and claim.result_key
+        )
         with _Reporter(_console()) as report:
-            _, outcomes = runner.build(profile="full", data=data, listen=report, render_book=False)
+            outcomes = runner.execute_for_claims(chapters, data, listen=report)
         failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     document = claims.verify(paper=paper, imported=import_files or [])
     _print_frame(claims.table(document))

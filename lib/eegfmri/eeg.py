@@ -79,6 +79,8 @@ def prepare(recording: Recording, settings: EegSettings | None = None) -> Stream
         "eeg",
         [cache.file_stamp(path) for path in recording.files() if path != recording.bold_file],
         recording.first_sample,
+        recording.t_r,
+        recording.n_volumes,
         asdict(settings),
         cache.code_digest("eegfmri.eeg", type(recording).__module__),
         cache.versions("mne", "scipy"),
@@ -284,7 +286,7 @@ def resample_raw(raw, new_sfreq: float):
 
 
 def band_pass(data: np.ndarray, sfreq: float, l_freq: float | None, h_freq: float | None) -> np.ndarray:
-    """Band-pass with MNE's zero-phase FIR filter; its reach is 1.65 / l_freq seconds to each side."""
+    """Band-pass with MNE's zero-phase FIR filter, which reaches 1.65 / l_freq s to each side (less for edges above 2 Hz)."""
     from mne.filter import filter_data
 
     h_freq = None if h_freq is not None and h_freq >= sfreq / 2 else h_freq

@@ -152,7 +152,7 @@ def electrode_positions(ch_names: Sequence[str]) -> np.ndarray:
     """
     import mne
 
-    montage = mne.channels.make_standard_montage("standard_1005")
+    montage = mne.channels.make_standard_montage("colin27_1005")
     positions = {name.lower(): xyz for name, xyz in montage.get_positions()["ch_pos"].items()}
     lacking = [name for name in ch_names if name.lower() not in positions]
     if lacking:

@@ -8,8 +8,9 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,9 @@ import pandas as pd
 from eegfmri import cache, metrics, project
 from eegfmri.errors import EegFmriError, RequestError
 from eegfmri.windows import Windows
+
+#: How a score is taken over subjects: all windows together, or the mean of the subjects' scores.
+Averaging = Literal["pooled", "per_subject"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,6 +204,8 @@ class Evaluation:
         and ``fallback`` (the training windows held a single class, so it was predicted).
     extras : mapping of (str, str) to mapping
         By method and fold: what the estimator's ``extras`` said of the test windows.
+    facts : mapping of (str, str) to mapping
+        By method and fold: what the estimator's ``learned`` said of what it had learned.
     """
 
     protocol: str
@@ -208,6 +214,7 @@ class Evaluation:
     predictions: pd.DataFrame
     folds: pd.DataFrame
     extras: Mapping[tuple[str, str], Mapping[str, list]] = field(default_factory=dict)
+    facts: Mapping[tuple[str, str], Mapping[str, list]] = field(default_factory=dict)
 
     def extra(self, method: str, name: str) -> np.ndarray:
         """Return something that a method said beside its classes, one row per test window, in the order of `predictions`.
@@ -231,10 +238,123 @@ class Evaluation:
             [row if len(row) else np.full((count, *shape), np.nan) for row, count in zip(rows, folds, strict=True)]
         )
 
+    def learned(self, method: str, name: str) -> np.ndarray:
+        """Return something that a method had learned in each fold, shape (n_folds, …).
+
+        Parameters
+        ----------
+        method : str
+            A method whose estimator has ``learned``.
+        name : str
+            What it said (``scalp_adjacency``, ``edge_use``).
+
+        Returns
+        -------
+        numpy.ndarray
+            In the order of folds; those whose training windows held one class are left out.
+        """
+        of_method = [facts for (owner, _), facts in self.facts.items() if owner == method]
+        return np.array([facts[name] for facts in of_method if name in facts])
+
     @property
     def methods(self) -> tuple[str, ...]:
         """Methods in the order given."""
         return tuple(dict.fromkeys(self.predictions["method"]))
+
+    def joined(self, other: "Evaluation") -> "Evaluation":
+        """Return one evaluation with the methods of both, which are of the same windows and protocol.
+
+        Raises
+        ------
+        RequestError
+            If protocols, classes or test windows differ, or a method occurs in both.
+        """
+        tested = [set(zip(e.predictions["fold"], e.predictions["window"], strict=True)) for e in (self, other)]
+        if (self.protocol, self.classes) != (other.protocol, other.classes) or tested[0] != tested[1]:
+            raise RequestError("Only evaluations of the same windows under the same protocol can be joined.")
+        if twice := set(self.methods) & set(other.methods):
+            raise RequestError(
+                f"Both evaluations hold {', '.join(sorted(twice))}: give the methods names of their own."
+            )
+        return replace(
+            self,
+            predictions=pd.concat([self.predictions, other.predictions], ignore_index=True),
+            folds=pd.concat([self.folds, other.folds], ignore_index=True),
+            extras={**self.extras, **other.extras},
+            facts={**self.facts, **other.facts},
+        )
+
+    def with_said(self, name: str, method: str, extra: str) -> "Evaluation":
+        """Return the evaluation with one more method, whose classes another method said as an extra.
+
+        Parameters
+        ----------
+        name : str
+            Of the new method.
+        method, extra : str
+            Who said what (``fusion``, ``without_eeg``). Where a fold did not say it, its prediction stands.
+
+        Returns
+        -------
+        Evaluation
+            Folds and extras are as before.
+        """
+        own = self.predictions[self.predictions["method"] == method]
+        said = self.extra(method, extra)
+        said = np.where(np.isnan(said), own["predicted"], said).astype(int)
+        return replace(
+            self, predictions=pd.concat([self.predictions, own.assign(method=name, predicted=said)], ignore_index=True)
+        )
+
+    def interval(
+        self,
+        method: str,
+        score: str = "balanced_accuracy",
+        *,
+        less: str | None = None,
+        averaging: Averaging = "pooled",
+        seed: int = 0,
+    ) -> metrics.Interval:
+        """Score a method, or the difference to another one, with its 95 % interval over subjects.
+
+        Parameters
+        ----------
+        method : str
+            Which method.
+        score : str, default="balanced_accuracy"
+            One of `eegfmri.metrics.SCORES`.
+        less : str or None
+            A method whose score is subtracted; subjects are drawn for both alike.
+        averaging : {"pooled", "per_subject"}
+            Score all windows together, or average the subjects' scores.
+        seed : int, default=0
+            Of the bootstrap.
+
+        Returns
+        -------
+        eegfmri.metrics.Interval
+            Estimate and limits.
+        """
+        if averaging == "per_subject":
+            table = self.per_subject(score)
+            return metrics.bootstrap_mean(table[method] - (table[less] if less else 0.0), seed)
+        subjects = list(dict.fromkeys(self.predictions["subject"]))
+        counts = []
+        for name in (method, less) if less else (method,):
+            own = self.predictions[self.predictions["method"] == name]
+            parts = dict(iter(own.groupby("subject")))
+            counts.append(
+                np.array(
+                    [metrics.confusion(parts[s]["true"], parts[s]["predicted"], len(self.classes)) for s in subjects]
+                )
+            )
+        function = metrics.SCORES[score]
+
+        def statistic(drawn: np.ndarray) -> np.ndarray:
+            first, *second = (function(of_method[drawn].sum(axis=-3)) for of_method in counts)
+            return first - second[0] if second else first
+
+        return metrics.bootstrap(statistic, len(subjects), seed)
 
     def per_subject(self, score: str = "balanced_accuracy") -> pd.DataFrame:
         """Return one score per subject (rows) and method (columns), folds of a subject taken together."""
@@ -371,7 +491,7 @@ def evaluate(
     joblib.Parallel(n_jobs=min(n_jobs, max(1, len(unfinished))), backend="loky")(
         joblib.delayed(_run_fold)(estimator, windows, fold, path) for _, estimator, fold, path in unfinished
     )
-    predictions, summaries, extras = [], [], {}
+    predictions, summaries, extras, learned = [], [], {}, {}
     for method, _, fold, path in tasks:
         written = cache.read_json(path)
         predictions.append(
@@ -387,7 +507,7 @@ def evaluate(
             )
         )
         facts = {name: written[name] for name in ("state", "seconds", "n_train", "n_test", "fallback")}
-        extras[method, fold.name] = written["extras"]
+        extras[method, fold.name], learned[method, fold.name] = written["extras"], written["learned"]
         summaries.append({"method": method, "fold": fold.name, **facts, "cached": path in done})
     return Evaluation(
         protocol.name,
@@ -396,6 +516,7 @@ def evaluate(
         pd.concat(predictions, ignore_index=True),
         pd.DataFrame(summaries),
         extras,
+        learned,
     )
 
 
@@ -415,6 +536,7 @@ def _run_fold(estimator, windows: Windows, fold: Fold, path: Path) -> None:
             fitted.fit(train, train.y)
             predicted = fitted.predict(test)
             extras = fitted.extras(test) if hasattr(fitted, "extras") else {}
+            learned = fitted.learned(test) if hasattr(fitted, "learned") else {}
         except Exception as error:
             raise EegFmriError(
                 f"Fold {fold.name} of {path.parent.name} failed: {type(error).__name__}: {error}"
@@ -429,6 +551,7 @@ def _run_fold(estimator, windows: Windows, fold: Fold, path: Path) -> None:
             "n_test": len(test),
             "fallback": bool(fallback),
             "extras": extras,
+            "learned": learned,
         },
     )
 
@@ -478,7 +601,10 @@ def fitted_digest(estimator) -> str:
 
 
 def _digest_value(value, state, seen: set[int]) -> None:
-    if isinstance(value, np.ndarray) and value.dtype != object:
+    if isinstance(value, np.ndarray) and value.dtype.names:
+        for name in value.dtype.names:  # field by field: between them lies padding, which may hold anything
+            _digest_value(value[name], state, seen)
+    elif isinstance(value, np.ndarray) and value.dtype != object:
         state.update(str((value.dtype, value.shape)).encode() + np.ascontiguousarray(value).tobytes())
     elif isinstance(value, (str, bytes, int, float, complex, bool, type(None), np.generic)):
         state.update(repr(value).encode())
@@ -497,8 +623,14 @@ def _digest_value(value, state, seen: set[int]) -> None:
     elif hasattr(value, "__dict__") and id(value) not in seen:
         seen.add(id(value))
         state.update(type(value).__qualname__.encode())
-        # An estimator's parameters were given, not learned; of any other object everything counts.
+        # An estimator's parameters were given, not learned; of any other object everything counts. Some estimators keep what
+        # they learned under a leading underscore only (boosted trees, remembered neighbours).
         learned = vars(value)
         if hasattr(value, "get_params"):
-            learned = {name: item for name, item in learned.items() if name.endswith("_") or name == "steps"}
+            given = set(value.get_params(deep=False)) - {"steps"}
+            learned = {name: item for name, item in learned.items() if name not in given}
         _digest_value(learned, state, seen)
+    elif hasattr(value, "__getstate__") and not isinstance(value, type):
+        # compiled objects, as a tree's nodes: what they would be copied from is what they hold
+        state.update(type(value).__qualname__.encode())
+        _digest_value(value.__getstate__(), state, seen)

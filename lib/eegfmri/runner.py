@@ -98,7 +98,6 @@ def build(
     jobs: int | None = None,
     force: bool = False,
     listen: Listener = silent,
-    render_book: bool = True,
 ) -> tuple[dict, list[Outcome]]:
     """Execute the chapters that are not cached and render the book.
 
@@ -114,8 +113,6 @@ def build(
         Execute and render although nothing has changed.
     listen : callable
         Told what happens.
-    render_book : bool
-        False to execute only.
 
     Returns
     -------
@@ -160,13 +157,56 @@ def build(
         failed = [outcome for outcome in outcomes if outcome.status == "failed"]
         document = {"schema": 1, "chapters": [outcome.summary() for outcome in outcomes], "rendered": False}
         try:
-            if render_book and not failed:
+            if not failed:
                 document["rendered"] = render.book([outcome.request for outcome in outcomes], force, listen)
         except EegFmriError as error:
             document["html"] = str(page) if page.is_file() else None
             raise RenderError(str(error), document) from error
         document["html"] = str(page) if page.is_file() else None
     return document, outcomes
+
+
+def execute_for_claims(
+    names: Iterable[str], data: str | Path, profile: str = "full", listen: Listener = silent
+) -> list[Outcome]:
+    """Execute the chapters whose results claims are compared with, where their recordings are there; nothing is simulated.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Chapters that claims name; those that the book does not hold are left out.
+    data : str or pathlib.Path
+        Folder of recordings.
+    profile : str, default="full"
+        Of the parameters.
+    listen : callable
+        Told what happens.
+
+    Returns
+    -------
+    list of Outcome
+        What became of each chapter; their results count as those of the last build.
+
+    Raises
+    ------
+    RequestError
+        If the folder holds the recordings of none of them.
+    """
+    chapters = discover()
+    plan = DataPlan.of(data, simulate_missing=False)
+    wanted = [chapters[name] for name in names if name in chapters and chapters[name].datasets]
+    possible = [chapter for chapter in wanted if set(chapter.datasets) <= set(plan.roots)]
+    if not possible:
+        lacking = sorted({name for chapter in wanted for name in chapter.datasets} - set(plan.roots))
+        raise RequestError(
+            f"{plan.given} holds no recordings that these claims need ({', '.join(lacking) or 'no chapter tests them'}): "
+            "give another folder, or leave --data out to see what the last build found."
+        )
+    with _alone(listen):
+        requests = [prepare(chapter, resolve_parameters(chapter, profile), plan) for chapter in possible]
+        outcomes = execute_all(requests, 1, max(1, cores() // default_jobs(chapters.values())), False, listen)
+        _publish_results(outcomes, chapters)
+    return outcomes
 
 
 @contextmanager

@@ -5,7 +5,7 @@ writes each run with `plant_run` and `scan`, and has its own quirks.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from eegfmri.datasets.simulate_bold import make_volumes, volume_means
 from eegfmri.datasets.simulate_eeg import Slow, make_eeg
 from eegfmri.datasets.simulate_files import write_image
 from eegfmri.datasets.simulate_parameters import ACQUISITIONS, BANDS, Preset
-from eegfmri.datasets.simulate_sources import Anatomy, Head, cortical_regions, make_anatomy, make_head
+from eegfmri.datasets.simulate_sources import Anatomy, Head, Warp, cortical_regions, make_anatomy, make_head
 from eegfmri.datasets.simulate_stimuli import Stimuli, desynchronise, evoke, stimulate
 from eegfmri.errors import RequestError
 
@@ -252,8 +252,27 @@ def describe_person(person: Person, runs: dict[str, dict]) -> dict:
         "background_exponent": round(traits.background_exponent, 4),
         "head_radius": round(person.head.radius, 5),
         "mni_to_scanner": np.round(person.anatomy.to_scanner, 6).tolist(),
+        "warp": {name: np.round(values, 6).tolist() for name, values in asdict(person.anatomy.warp).items()},
         "runs": runs,
     }
+
+
+def planted_way(person: Mapping) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the way from the scanner to MNI152 that was planted, local warps included.
+
+    Parameters
+    ----------
+    person : mapping
+        Entry of a subject in ``simulated.json``.
+
+    Returns
+    -------
+    callable
+        Takes points in scanner mm, shape (n_points, 3), to MNI mm.
+    """
+    warp = Warp(**{name: np.array(values) for name, values in person["warp"].items()})
+    inverse = np.linalg.inv(np.array(person["mni_to_scanner"]))
+    return lambda points: warp(points) @ inverse[:3, :3].T + inverse[:3, 3]
 
 
 def describe_model(preset: Preset) -> dict:

@@ -153,14 +153,37 @@ def select_subjects(recordings: RecordingSet, rule: str = "six_of_each") -> tupl
     RequestError
         If there is no such rule.
     """
+    table = recordings.stage_table()
+    return subjects_by_rule(table.assign(runs=1), rule)
+
+
+def subjects_by_rule(table: pd.DataFrame, rule: str) -> tuple[str, ...]:
+    """Choose people by one of `SELECTIONS` from counts.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Columns ``subject``, ``run`` (beginning with ``task-rest`` or ``task-sleep``), ``runs`` (how many runs a row stands for), ``W``,
+        ``N1``, ``N2`` (certain epochs).
+    rule : str
+        A key of `SELECTIONS`.
+
+    Returns
+    -------
+    tuple of str
+        Subjects in order.
+
+    Raises
+    ------
+    RequestError
+        If there is no such rule.
+    """
     if rule not in SELECTIONS:
         raise RequestError(f"There is no selection {rule!r}: choose one of {', '.join(SELECTIONS)}.")
-    table = recordings.stage_table()
     stages = ["W", "N1", "N2"]
-    asleep = table[table["run"].str.startswith("task-sleep")]
-    counts = table.groupby("subject")[stages].sum()
-    counts = counts.join(asleep.groupby("subject")[stages].sum().add_prefix("sleep_"))
-    counts["sleep_runs"] = asleep.groupby("subject").size()
+    asleep = table[table["run"].str.startswith("task-sleep")].groupby("subject")
+    counts = table.groupby("subject")[stages].sum().join(asleep[stages].sum().add_prefix("sleep_"))
+    counts["sleep_runs"] = asleep["runs"].sum()
     return tuple(counts.fillna(0).query(SELECTIONS[rule][1]).index)
 
 
@@ -177,9 +200,7 @@ class SleepRecording(Recording):
 
     def raw(self):
         """Open the EEG lazily from the first volume trigger on: 30 scalp channels in volts, EOG and ECG typed so."""
-        self.require_signals()
-        raw = read_brainvision(self.eeg_file, self.overrides)
-        name_channels(raw, EEG_CHANNELS, OTHER_CHANNELS)
+        raw = self.raw_uncut()
         raw.crop(tmin=self.first_sample / self.sfreq)
         return raw
 
@@ -195,7 +216,8 @@ class SleepRecording(Recording):
         paths = super().files()
         if self.eeg_file is not None:
             data = self.overrides.get("data_fname", self.eeg_file.with_suffix(".eeg"))
-            paths += [Path(data), self.eeg_file.with_suffix(".vmrk")]
+            marker = self.overrides.get("marker_fname", self.eeg_file.with_suffix(".vmrk"))
+            paths += [Path(data), Path(marker)]
         return paths
 
 
@@ -370,6 +392,7 @@ def _open_run(root, subject, run, labels, signals, simulated) -> SleepRecording:
         bold_file=signals.get("bold"),
         epochs=epochs,
         simulated=simulated,
+        t1_file=_t1_file(root, subject),
         **facts,
     )
 
@@ -426,6 +449,12 @@ def _signal_facts(root, subject, run, header: Path, image: Path, repaired: list[
         "volume_shape": shape,
         "overrides": overrides,
     }
+
+
+def _t1_file(root: Path, subject: str) -> Path | None:
+    """The subject's anatomical image, if it was downloaded; a run can be used without it."""
+    path = next(iter(sorted((root / f"sub-{subject}" / "anat").glob(f"sub-{subject}_T1w.nii*"))), None)
+    return None if path is None or not_downloaded(path) else path
 
 
 def _image_facts(root: Path, subject: str, run: str, image: Path) -> tuple[float, int, tuple[int, int, int]]:

@@ -9,11 +9,15 @@ into one chain would make every simulated person sleep alike and would turn dwel
 import re
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eegfmri.cache import read_json
 from eegfmri.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: The two kinds of run.
 RUN_KINDS = ("rest", "sleep")
@@ -151,6 +155,28 @@ def load_stage_statistics() -> dict:
     from eegfmri.project import data_dir
 
     return read_json(data_dir() / "sleep_stage_statistics.json")
+
+
+def published_stage_table() -> "pd.DataFrame":
+    """Count the certain epochs of the real label tables, from the statistics shipped with the project.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per person and kind of run: ``subject``, ``run`` (``task-rest`` or ``task-sleep``), ``runs`` (how many),
+        and a column per stage.
+    """
+    import pandas as pd
+
+    rows = []
+    for subject, kinds in load_stage_statistics()["subjects"].items():
+        for kind, found in kinds.items():
+            row = {"subject": subject, "run": f"task-{kind}", "runs": found["runs"]}
+            for stage in _STAGE_OF_LABEL.values():
+                lengths = [found[end].get(stage, {}) for end in ("ended", "censored")]
+                row[stage] = sum(int(length) * count for table in lengths for length, count in table.items())
+            rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def donors(statistics: dict) -> list[str]:

@@ -4,9 +4,11 @@ Fitted on training windows only: the graph of functional connectivity, the scali
 subject's EEG, and the weights, whose training is stopped by the loss on validation subjects cut from the training ones.
 
 Transductive, and only where ``alignment="transductive"``: the EEG of a subject that was not trained on is whitened by the
-covariance of its own unlabelled windows. ``"calibration"`` uses its first minutes instead, ``"none"`` nothing.
+covariance of its own unlabelled windows. ``"calibration"`` uses its first minutes instead, ``"none"`` nothing. Training
+subjects are aligned by all of their own windows.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +18,6 @@ from typing import Literal
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
-from skorch import NeuralNet
 from torch import nn
 
 from eegfmri import graphs
@@ -26,6 +27,11 @@ from eegfmri.models.graph_fusion import BoldConfig, BoldEncoder, EegConfig, EegE
 from eegfmri.protocols import InnerValidation
 from eegfmri.recordings import EPOCH_SECONDS
 from eegfmri.windows import Windows
+
+with warnings.catch_warnings():
+    # skorch loads tqdm for a progress bar that is not used here; in a notebook without widgets tqdm would complain.
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    from skorch import NeuralNet
 
 Alignment = Literal["transductive", "calibration", "none"]
 
@@ -40,7 +46,7 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
     alignment : {"transductive", "calibration", "none"}, default="transductive"
         Euclidean alignment of the EEG :cite:p:`he2020`, and what of a new subject it may use.
     calibration_minutes : float, default=5.0
-        For ``alignment="calibration"``: minutes of scored epochs from the start of the session.
+        How much of a new subject ``"calibration"`` may use: minutes of scored epochs from the start of the session.
     adjacency : {"hybrid", "fixed", "learned"}, default="hybrid"
         The electrodes' graph.
     recurrent : bool, default=True
@@ -51,18 +57,18 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
         Share of edges kept in the graph of functional connectivity.
     signs : {"keep", "fold", "drop"}, default="keep"
         What becomes of negative correlations.
-    shared : bool, default=True
+    shared : bool, default=False
         Regions share the weights of their temporal convolutions.
     conv_features, graph_features, embedding : int
         Sizes, alike for both encoders.
     n_training_epochs : int, default=12
         At most so many passes over the data.
-    patience : int, default=4
+    patience : int, default=8
         Stop after so many passes without a lower validation loss; the best weights are kept.
-    batch_size : int, default=32
+    batch_size : int, default=16
         Windows per step, in stretches of neighbours that share epochs.
     learning_rate, weight_decay : float
-        Of AdamW.
+        Of AdamW; the rate rises to this value and falls to nothing within ``n_training_epochs`` :cite:p:`smith2019`.
     validation_splits : int, default=4
         One of so many parts of the training subjects (or of one subject's time) is for validation.
     seed : int, default=0
@@ -79,14 +85,14 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
         modality_dropout: float = 0.5,
         density: float = 0.2,
         signs: graphs.Signs = "keep",
-        shared: bool = True,
+        shared: bool = False,
         conv_features: int = 8,
         graph_features: int = 16,
         embedding: int = 32,
         n_training_epochs: int = 12,
-        patience: int = 4,
-        batch_size: int = 32,
-        learning_rate: float = 3e-3,
+        patience: int = 8,
+        batch_size: int = 16,
+        learning_rate: float = 6e-3,
         weight_decay: float = 1e-3,
         validation_splits: int = 4,
         seed: int = 0,
@@ -139,7 +145,10 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
             )
             self.bold_mean_, self.bold_scale_ = _moments(X)
         if self.modality != "bold":
-            self.whitening_ = {subject: self._learn_whitening(X, subject) for subject in X.subjects}
+            if self.alignment not in ("transductive", "calibration", "none"):
+                raise RequestError(f"alignment is 'transductive', 'calibration' or 'none', not {self.alignment!r}.")
+            of_training = "none" if self.alignment == "none" else "transductive"
+            self.whitening_ = {subject: self._learn_whitening(X, subject, of_training) for subject in X.subjects}
         with _one_thread(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             self.module_ = self._train(X, y, train, validation)
@@ -178,17 +187,58 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         dict of str to list
-            ``probabilities``; for both modalities also ``gate`` (mean over the embedding), ``without_eeg``,
-            ``without_bold`` (classes with one modality missing), ``embedding_eeg``, ``embedding_bold``.
+            ``probabilities`` and ``embedding_eeg`` or ``embedding_bold``; for both modalities also ``gate`` (mean over the
+            embedding), and ``without_eeg``, ``without_bold`` (classes with one modality missing). Where new subjects are
+            aligned transductively, ``calibrated``: classes if only their first minutes were used.
         """
         found = self._outputs(X)
         said = {"probabilities": torch.softmax(torch.from_numpy(found["logits"]), dim=1).numpy()}
+        said |= {f"embedding_{name}": found[name] for name in ("eeg", "bold") if name in found}
         if self.modality == "both":
             said["gate"] = found["gate"].mean(axis=1)
-            said |= {f"embedding_{name}": found[name] for name in ("eeg", "bold")}
             for name in ("eeg", "bold"):
                 said[f"without_{name}"] = self.classes_[self.predict_proba(X, missing=name).argmax(axis=1)]
-        return {name: np.round(np.asarray(values, dtype=float), 6).tolist() for name, values in said.items()}
+        if self.modality != "bold" and self.alignment == "transductive":
+            said["calibrated"] = self.classes_[self._outputs(X, alignment="calibration")["logits"].argmax(axis=1)]
+        return _rounded(said)
+
+    def learned(self, X: Windows) -> dict[str, list]:
+        """Say what a fold's graphs look like and which of their edges decide, for the record of the fold.
+
+        Parameters
+        ----------
+        X : Windows
+            Test windows; their stages are not used.
+
+        Returns
+        -------
+        dict of str to list
+            ``scalp_adjacency`` (n_channels, n_channels) as learned; ``connectivity`` (n_regions, n_regions), of the training
+            subjects, and ``edge_use``, of the same shape: by how much the score of the stage that was chosen would fall, to
+            first order and on average over windows, if the edge were cut.
+        """
+        said = {}
+        if self.modality != "bold":
+            said["scalp_adjacency"] = self.module_.eeg.adjacency().detach().numpy()
+        if self.modality != "eeg":
+            said |= {"connectivity": self.connectivity_, "edge_use": self._edge_use(X)}
+        return _rounded(said)
+
+    def _edge_use(self, X: Windows) -> np.ndarray:
+        """Average a_ij ∂(score of the chosen stage)/∂a_ij over windows; both directions of an edge together."""
+        encoder, batches = self.module_.bold, self._batches(X)
+        total = torch.zeros_like(encoder.normalised)
+        with _one_thread():
+            for start in range(0, len(X), 4 * self.batch_size):
+                rows = range(start, min(start + 4 * self.batch_size, len(X)))
+                adjacency = encoder.normalised.clone().requires_grad_()
+                found = self.module_.embed(**batches([(row, 0) for row in rows])[0].inputs, adjacency=adjacency)
+                final = found["fused"] if self.module_.fusion is not None else found["bold"]
+                [slope] = torch.autograd.grad(self.module_.classify(final).amax(dim=1).sum(), adjacency)
+                total += slope * encoder.normalised
+        use = (total + total.T).numpy() / len(X)
+        np.fill_diagonal(use, 0.0)
+        return use
 
     def _epochs_of(self, X: Windows) -> tuple[int, int]:
         """Return epochs per window and samples per epoch."""
@@ -206,35 +256,33 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
         start = n_epochs // 2 * n_times
         return X.eeg[:, :, start : start + n_times]
 
-    def _learn_whitening(self, X: Windows, subject: str) -> np.ndarray:
+    def _learn_whitening(self, X: Windows, subject: str, alignment: Alignment) -> np.ndarray:
         own = X[subject == X.groups]
-        if self.alignment == "none":
+        if alignment == "none":
             return np.eye(X.eeg.shape[1]) / self._middle_epochs(own).std()
-        if self.alignment == "calibration":
+        if alignment == "calibration":
             order = own.table["order"].to_numpy()
             own = own[order < order.min() + round(60 * self.calibration_minutes / EPOCH_SECONDS)]
-        elif self.alignment != "transductive":
-            raise RequestError(f"alignment is 'transductive', 'calibration' or 'none', not {self.alignment!r}.")
         return whitening(np.asarray(self._middle_epochs(own), dtype=float))
 
-    def _whitening_for(self, X: Windows) -> dict[str, np.ndarray]:
-        known = {}
+    def _whitening_for(self, X: Windows, alignment: Alignment | None = None) -> dict[str, np.ndarray]:
+        alignment, known = alignment or self.alignment, {}
         for subject in X.subjects:
             if subject in self.whitening_:
                 known[subject] = self.whitening_[subject]
-            elif self.alignment == "none":
+            elif alignment == "none":
                 known[subject] = np.mean(list(self.whitening_.values()), axis=0)  # the training subjects' scale
             else:
-                known[subject] = self._learn_whitening(X, subject)
+                known[subject] = self._learn_whitening(X, subject, alignment)
         return known
 
-    def _batches(self, X: Windows, missing: str | None = None) -> "_Batches":
+    def _batches(self, X: Windows, missing: str | None = None, alignment: Alignment | None = None) -> "_Batches":
         eeg = self.modality != "bold" and missing != "eeg"
         bold = self.modality != "eeg" and missing != "bold"
         return _Batches(
             X,
             *self._epochs_of(X),
-            self._whitening_for(X) if eeg else None,
+            self._whitening_for(X, alignment) if eeg else None,
             (self.bold_mean_, self.bold_scale_) if bold else None,
         )
 
@@ -257,13 +305,14 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
         return GraphFusion(len(self.classes_), eeg, bold, self.modality_dropout)
 
     def _train(self, X: Windows, y: np.ndarray, train: np.ndarray, validation: np.ndarray) -> GraphFusion:
-        from skorch.callbacks import EarlyStopping
+        from skorch.callbacks import EarlyStopping, LRScheduler
         from skorch.helper import predefined_split
 
         coded = np.searchsorted(self.classes_, y)
         counts = np.bincount(coded[train], minlength=len(self.classes_))
         weights = torch.tensor(counts.sum() / (len(counts) * np.maximum(counts, 1)), dtype=torch.float32)
         sets = [_Indices(rows, coded) for rows in (train, validation)]
+        n_steps = self.n_training_epochs * -(-len(train) // self.batch_size)
         net = _Net(
             partial(self._build, X),
             criterion=nn.CrossEntropyLoss,
@@ -274,18 +323,28 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
             max_epochs=self.n_training_epochs,
             batch_size=self.batch_size,
             train_split=predefined_split(sets[1]),
-            iterator_train__sampler=_Stretches(X, train, self.batch_size // 4, self.seed),
+            iterator_train__sampler=_Stretches(X, train, self.batch_size // 2, self.seed),
             iterator_train__collate_fn=self._batches(X),
             iterator_valid__collate_fn=self._batches(X),
-            callbacks=[EarlyStopping(patience=self.patience, load_best=True)],
+            callbacks=[
+                LRScheduler(
+                    torch.optim.lr_scheduler.OneCycleLR,
+                    max_lr=self.learning_rate,
+                    total_steps=n_steps,
+                    step_every="batch",
+                ),
+                EarlyStopping(patience=self.patience, load_best=True),
+            ],
             verbose=0,
         )
         net.fit(sets[0], None)
         return net.module_.eval()
 
     @torch.no_grad()
-    def _outputs(self, X: Windows, missing: str | None = None) -> dict[str, np.ndarray]:
-        batches = self._batches(X, missing)
+    def _outputs(
+        self, X: Windows, missing: str | None = None, alignment: Alignment | None = None
+    ) -> dict[str, np.ndarray]:
+        batches = self._batches(X, missing, alignment)
         found: dict[str, list] = {}
         with _one_thread():
             for start in range(0, len(X), 4 * self.batch_size):
@@ -296,6 +355,11 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
                 for name, values in embeddings.items():
                     found.setdefault(name, []).append(values.numpy())
         return {name: np.concatenate(values) for name, values in found.items()}
+
+
+def _rounded(said: dict[str, np.ndarray]) -> dict[str, list]:
+    """Write arrays as lists of numbers with six decimals."""
+    return {name: np.round(np.asarray(values, dtype=float), 6).tolist() for name, values in said.items()}
 
 
 class _Net(NeuralNet):

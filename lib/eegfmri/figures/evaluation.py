@@ -14,16 +14,32 @@ METHOD_LABELS = {
     "time_in_run": "time in run",
     "clock_reader": "nearest in time",
     "memoriser": "most alike (BOLD)",
-    "lda_eeg": "LDA, EEG",
-    "ridge_eeg": "ridge, EEG",
-    "lda_bold": "LDA, BOLD",
-    "ridge_bold": "ridge, BOLD",
+    "lda": "LDA",
+    "linear_svm": "linear SVM",
+    "rbf_svm": "RBF SVM",
+    "best_classical": "best classical",
+    "eeg_gcn": "EEG graph network",
+    "fmri_gcn": "fMRI graph network",
+    "fusion": "gated fusion",
 }
+
+#: What a method's name says of the signals it sees.
+MODALITIES = {"_eeg": ("EEG", PALETTE[0]), "_bold": ("BOLD", PALETTE[1])}
 
 
 def label(method: str) -> str:
     """Name a method for people."""
+    for suffix, (modality, _) in MODALITIES.items():
+        if method.endswith(suffix):
+            return f"{label(method.removesuffix(suffix))}, {modality}"
     return METHOD_LABELS.get(method, method.replace("_", " "))
+
+
+def colour(method: str) -> str:
+    """Colour of a method: by the signals it sees."""
+    known = {"eeg_gcn": PALETTE[0], "fmri_gcn": PALETTE[1], "fusion": PALETTE[4]}
+    by_suffix = (colour for suffix, (_, colour) in MODALITIES.items() if method.endswith(suffix))
+    return known.get(method) or next(by_suffix, UNKNOWN_COLOUR)
 
 
 def split_diagram(windows, protocols: Mapping[str, object], subject: str, fold: int = 1):
@@ -96,13 +112,12 @@ def scores_by_subject(evaluation, score: str = "balanced_accuracy", chance: floa
     figure = go.Figure()
     jitter = np.linspace(-0.22, 0.22, len(by_subject))
     for position, method in enumerate(evaluation.methods):
-        colour = PALETTE[0] if method.endswith("_eeg") else PALETTE[1] if method.endswith("_bold") else UNKNOWN_COLOUR
         row = summary.loc[method]
         figure.add_scatter(
             x=position + jitter,
             y=by_subject[method],
             mode="markers",
-            marker={"color": colour, "size": 7, "opacity": 0.65},
+            marker={"color": colour(method), "size": 7, "opacity": 0.65},
             text=[f"sub-{subject}" for subject in by_subject.index],
             hovertemplate="%{text}: %{y:.3f}<extra>" + label(method) + "</extra>",
             showlegend=False,

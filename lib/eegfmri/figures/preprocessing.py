@@ -3,18 +3,27 @@
 Functions take arrays. Curves are live (plotly), images of the brain static (matplotlib).
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 
-from eegfmri.figures import GRID, INK, PALETTE, use_theme
+from eegfmri.figures import INK, PALETTE, UNKNOWN_COLOUR, use_theme
 
 #: Before in a warm colour, after in a cool one, the truth dark and dashed.
 COLOURS = {"before": PALETTE[1], "after": PALETTE[0], "truth": INK}
 
 
-def _colour(name: str, number: int) -> str:
-    return COLOURS.get(name.split(":")[0].split(" ")[0], PALETTE[number % len(PALETTE)])
+def _colours(names: Iterable[str]) -> dict[str, str]:
+    """Give names that begin with before, after or truth those colours once each, and the others what is left."""
+    names, given = list(names), {}
+    for name in names:
+        colour = COLOURS.get(re.match(r"\w*", name)[0])
+        if colour is not None and colour not in given.values():
+            given[name] = colour
+    left = cycle([colour for colour in PALETTE if colour not in given.values()])
+    return {name: given[name] if name in given else next(left) for name in names}
 
 
 def traces(
@@ -44,7 +53,8 @@ def traces(
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    for number, (version, values) in enumerate(versions.items()):
+    colours = _colours(versions)
+    for version, values in versions.items():
         for row, name in enumerate(names):
             trace = np.asarray(values[row], dtype=float)
             figure.add_scattergl(
@@ -54,7 +64,7 @@ def traces(
                 hovertemplate=f"{name}, {version}: %{{customdata:.1f}} {unit}<br>%{{x:.2f}} s<extra></extra>",
                 line={
                     "width": 1.6 if version.startswith("truth") else 1.1,
-                    "color": _colour(version, number),
+                    "color": colours[version],
                     "dash": "dot" if version.startswith("truth") else "solid",
                 },
                 name=version,
@@ -62,6 +72,7 @@ def traces(
                 showlegend=row == 0,
             )
     figure.update_yaxes(
+        title=f"channels, {spacing:g} {unit} apart",
         tickvals=[-row * spacing for row in range(len(names))], ticktext=list(names), showgrid=False, fixedrange=True,
         range=[-(len(names) - 0.2) * spacing, 0.95 * spacing],
     )  # fmt: skip
@@ -105,8 +116,15 @@ def curves(
 
     figure = go.Figure()
     for name, place in (marks or {}).items():
-        figure.add_vline(x=place, line={"color": GRID, "width": 1.5}, annotation_text=name, annotation_position="top")
-    for number, (name, values) in enumerate(lines.items()):
+        # inside the axes: above them stands the legend
+        figure.add_vline(
+            x=place,
+            line={"color": UNKNOWN_COLOUR, "width": 1.5},
+            annotation_text=name,
+            annotation_position="bottom right",
+        )
+    colours = _colours(lines)
+    for name, values in lines.items():
         figure.add_scatter(
             x=np.asarray(x, dtype=np.float32),
             y=np.asarray(values, dtype=np.float32),
@@ -114,7 +132,7 @@ def curves(
             mode="lines",
             line={
                 "width": 2,
-                "color": _colour(name, number),
+                "color": colours[name],
                 "dash": "dash" if name.startswith("truth") else "solid",
             },
             hovertemplate=f"{name}: %{{y:.3g}}<br>%{{x:.3g}}<extra></extra>",
@@ -203,8 +221,8 @@ def power_over_time(
             line={"color": PALETTE[number % len(PALETTE)], "width": 1.6},
             hovertemplate=f"{name}: %{{y:.2f}} of its mean<extra></extra>", row=2, col=1,
         )  # fmt: skip
-    figure.update_yaxes(title="Hz", row=1, col=1)
-    figure.update_yaxes(title="rel. to mean", row=2, col=1)
+    figure.update_yaxes(title="frequency (Hz)", row=1, col=1)
+    figure.update_yaxes(title="power / mean", row=2, col=1)
     figure.update_xaxes(title=f"time (s), one volume every {t_r:g} s", row=2, col=1)
     figure.update_layout(height=540, legend={"y": 0.36})
     return figure
@@ -257,7 +275,7 @@ def motion_curves(
         figure.add_hline(y=threshold, line={"color": PALETTE[1], "dash": "dash", "width": 1}, row=3, col=1)
     figure.update_yaxes(title="shift (mm)", row=1, col=1)
     figure.update_yaxes(title="turn (°)", row=2, col=1)
-    figure.update_yaxes(title="displ. (mm)", row=3, col=1)
+    figure.update_yaxes(title="displaced (mm)", row=3, col=1)
     figure.update_xaxes(title="time from the first volume (s)", row=3, col=1)
     figure.update_layout(height=560)
     return figure

@@ -40,7 +40,7 @@ class EegConfig:
     n_epochs: int = 3
     conv_features: int = 8
     kernels: tuple[int, int] = (50, 9)
-    strides: tuple[int, int] = (25, 2)
+    strides: tuple[int, int] = (25, 4)
     graph_features: int = 16
     embedding: int = 32
     adjacency: str = "hybrid"
@@ -125,14 +125,15 @@ class BoldConfig:
     kernel : int
         In volumes, odd, of the temporal convolutions.
     shared : bool
-        All regions share the convolutions' weights; otherwise each has its own.
+        All regions share the convolutions' weights; otherwise each has its own, and only then can pooling over regions
+        tell one region from another.
     dropout : float
         On the embedding.
     """
 
     conv_features: int = 8
     kernel: int = 7
-    shared: bool = True
+    shared: bool = False
     graph_features: int = 16
     embedding: int = 32
     dropout: float = 0.25
@@ -158,10 +159,13 @@ class BoldEncoder(nn.Module):
         padding = config.kernel // 2
         self.temporal = nn.ModuleList(
             [
-                nn.Conv1d(copies, copies * features, config.kernel, padding=padding, groups=copies),
-                nn.Conv1d(copies * features, copies * features, config.kernel, padding=padding, groups=copies),
+                nn.Conv1d(copies, copies * features, config.kernel, padding=padding, groups=copies, bias=False),
+                nn.Conv1d(
+                    copies * features, copies * features, config.kernel, padding=padding, groups=copies, bias=False
+                ),
             ]
         )
+        self.scale = nn.ModuleList([nn.BatchNorm1d(copies * features) for _ in self.temporal])
         self.graph = nn.ModuleList(
             [
                 GraphConvolution(2 * features, config.graph_features),
@@ -171,16 +175,19 @@ class BoldEncoder(nn.Module):
         self.project = nn.Linear(2 * config.graph_features, config.embedding)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, bold: torch.Tensor) -> torch.Tensor:
-        """Encode windows of shape (B, R, V) into (B, E)."""
+    def forward(self, bold: torch.Tensor, adjacency: torch.Tensor | None = None) -> torch.Tensor:
+        """Encode windows of shape (B, R, V) into (B, E); another normalised adjacency (R, R) may stand in for the own one."""
+        normalised = self.normalised if adjacency is None else adjacency
         b, r, v = bold.shape
         x = bold.reshape(b * r, 1, v) if self.config.shared else bold
-        for layer in self.temporal:
-            x = torch.relu(layer(x))
+        for layer, scale in zip(self.temporal, self.scale, strict=True):
+            x = torch.relu(scale(layer(x)))
         x = x.reshape(b, r, -1, v)  # (B, R, F, V)
-        x = torch.cat([x.mean(dim=-1), x.std(dim=-1)], dim=-1)  # (B, R, 2F)
+        mean = x.mean(dim=-1)  # (B, R, F)
+        spread = torch.sqrt((x.square().mean(dim=-1) - mean.square()).clamp_min(1e-6))
+        x = torch.cat([mean, spread], dim=-1)  # (B, R, 2F)
         for layer in self.graph:
-            x = torch.relu(layer(x, self.normalised))  # (B, R, G)
+            x = torch.relu(layer(x, normalised))  # (B, R, G)
         x = torch.cat([x.mean(dim=1), x.amax(dim=1)], dim=-1)  # (B, 2G)
         return self.dropout(torch.tanh(self.project(x)))  # (B, E)
 
@@ -245,17 +252,22 @@ class GraphFusion(nn.Module):
         self.classify = nn.Linear(encoder.config.embedding, n_classes)
 
     def embed(
-        self, eeg: torch.Tensor | None = None, bold: torch.Tensor | None = None, index: torch.Tensor | None = None
+        self,
+        eeg: torch.Tensor | None = None,
+        bold: torch.Tensor | None = None,
+        index: torch.Tensor | None = None,
+        adjacency: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """Return the embeddings ``eeg``, ``bold``, and, with both, ``fused`` and ``gate``; each of shape (B, E).
 
-        A modality that the model has but the call lacks is missing at test: its embedding is zeros, as in training.
+        A modality that the model has but the call lacks is missing at test: its embedding is zeros, as in training. The
+        index belongs to the EEG encoder, the adjacency to the BOLD encoder.
         """
         found = {}
         if self.eeg is not None and eeg is not None:
             found["eeg"] = self.eeg(eeg, index)
         if self.bold is not None and bold is not None:
-            found["bold"] = self.bold(bold)
+            found["bold"] = self.bold(bold, adjacency)
         if not found:
             raise ValueError("nothing to embed: give the modality that the model encodes")
         if self.fusion is not None:

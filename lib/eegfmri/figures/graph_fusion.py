@@ -1,0 +1,440 @@
+"""Figures of graph_fusion: a night as its decoders see it, the gate, and the graphs they learned."""
+
+from collections.abc import Mapping, Sequence
+from textwrap import wrap
+
+import numpy as np
+import pandas as pd
+
+from eegfmri.figures import GRID, INK, PALETTE, STAGE_COLOURS, UNKNOWN_COLOUR, use_theme
+from eegfmri.figures.evaluation import label
+
+
+def night(windows, evaluation, subject: str, methods: Sequence[str], gate_of: str | None = None):
+    """Draw a held-out person's scored stages, below them the probability that each decoder gives to each stage.
+
+    Parameters
+    ----------
+    windows : eegfmri.windows.Windows
+        The windows that were evaluated.
+    evaluation : eegfmri.protocols.Evaluation
+        Of methods that say ``probabilities``.
+    subject : str
+        Whose session.
+    methods : sequence of str
+        One row each.
+    gate_of : str or None
+        A fused method whose gate is drawn in a last row.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        Time runs to the right in scored epochs; gaps are epochs that were not evaluated.
+    """
+    from plotly.subplots import make_subplots
+
+    titles = ["scorer", *(label(method) for method in methods), *(["weight of EEG in the gate"] if gate_of else [])]
+    rows = len(titles)
+    figure = make_subplots(
+        rows=rows, cols=1, shared_xaxes=True, vertical_spacing=0.06, subplot_titles=titles,
+        row_heights=[0.5, *[1.0] * (rows - 1)],
+    )  # fmt: skip
+    for row, method in enumerate(methods, 2):
+        rank, stages, texts, probabilities = _said(windows, evaluation, method, subject, "probabilities")
+        if row == 2:
+            for index, stage in enumerate(windows.classes):
+                own = stages == index
+                figure.add_bar(
+                    x=rank[own],
+                    y=np.ones(own.sum()),
+                    width=1,
+                    marker={"color": STAGE_COLOURS[stage], "line": {"width": 0}},
+                    name=stage,
+                    text=texts[own],
+                    textposition="none",
+                    hovertemplate="%{text}: " + stage + "<extra>scorer</extra>",
+                    row=1,
+                    col=1,
+                )
+        for index, stage in enumerate(windows.classes):
+            figure.add_bar(
+                x=rank,
+                y=np.round(probabilities[:, index], 3),
+                width=1,
+                marker={"color": STAGE_COLOURS[stage], "line": {"width": 0}},
+                showlegend=False,
+                text=texts,
+                textposition="none",
+                hovertemplate=f"%{{text}}: {stage} %{{y:.2f}}<extra>{label(method)}</extra>",
+                row=row,
+                col=1,
+            )
+        figure.update_yaxes(range=[0, 1], tickvals=[0, 0.5, 1], row=row, col=1)
+    if gate_of:
+        rank, stages, texts, gate = _said(windows, evaluation, gate_of, subject, "gate")
+        figure.add_scatter(
+            x=rank,
+            y=np.round(gate, 4),
+            mode="lines+markers",
+            line={"color": GRID, "width": 1},
+            marker={
+                "color": [STAGE_COLOURS[windows.classes[s]] for s in stages],
+                "size": 6,
+                "line": {"color": INK, "width": 0.5},
+            },
+            text=texts,
+            hovertemplate="%{text}: %{y:.3f}<extra>gate</extra>",
+            showlegend=False,
+            row=rows,
+            col=1,
+        )
+    figure.update_yaxes(showticklabels=False, ticks="", row=1, col=1)
+    figure.update_xaxes(title="scored epoch of the session", row=rows, col=1)
+    figure.update_annotations(x=0, xanchor="left", font={"size": 13})
+    figure.update_layout(
+        barmode="stack", bargap=0, height=140 + 115 * (rows - 1),
+        legend={"y": 1 + 28 / (140 + 115 * (rows - 1)), "x": 0, "traceorder": "normal"}, margin={"t": 64},
+    )  # fmt: skip
+    return figure
+
+
+def _said(windows, evaluation, method: str, subject: str, name: str):
+    """Rank in the session, scored stage, where and when, and what a method said, in order of time."""
+    own = evaluation.predictions[evaluation.predictions["method"] == method].reset_index(drop=True)
+    values = evaluation.extra(method, name)
+    of_subject = own[own["subject"] == subject]
+    table = windows.table.loc[of_subject["window"]]
+    order = np.argsort(table["order"].to_numpy())
+    texts = np.array([f"{row.run}, {row.onset:.0f} s" for row in table.itertuples()])
+    return (
+        table["order"].to_numpy()[order],
+        of_subject["true"].to_numpy()[order],
+        texts[order],
+        values[of_subject.index.to_numpy()][order],
+    )
+
+
+def gate_by_stage(table: pd.DataFrame):
+    """Draw each person's mean gate in each stage.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Subjects by stages; NaN where a person has no such epoch.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One line per person, the mean over people in black.
+    """
+    import matplotlib.pyplot as plt
+    import seaborn
+
+    use_theme()
+    figure, axes = plt.subplots(figsize=(5.2, 3.2))
+    long = table.rename_axis(index="subject", columns="stage").stack().rename("gate").reset_index()
+    seaborn.lineplot(
+        long, x="stage", y="gate", units="subject", estimator=None, color=UNKNOWN_COLOUR, marker="o", ax=axes, sort=False
+    )  # fmt: skip
+    axes.plot(range(table.shape[1]), table.mean(), color=INK, marker="D", linewidth=2)
+    axes.set_ylabel("weight of EEG in the gate")
+    axes.set_xlabel("scored stage")
+    axes.margins(x=0.15)
+    return figure
+
+
+def forest(rows: pd.DataFrame, unit: str, zero: float | None = 0.0, zero_name: str = "no difference"):
+    """Draw estimates with their intervals, one below the other, people as dots.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Indexed by name; columns ``value``, ``low``, ``high``, and optionally ``people`` (an array each), ``published`` (a
+        number to set beside, or NaN), ``colour``.
+    unit : str
+        Title of the axis.
+    zero : float or None
+        Where to draw a line of reference.
+    zero_name : str
+        What it stands for.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        Hovering tells the numbers.
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    height = np.arange(len(rows))[::-1]
+    colours = rows["colour"] if "colour" in rows else [INK] * len(rows)
+    if "people" in rows:
+        for y, (name, people), colour in zip(height, rows["people"].items(), colours, strict=True):
+            people = pd.Series(people).dropna()
+            figure.add_scatter(
+                x=np.round(people.to_numpy(), 4),
+                y=y + np.linspace(-0.22, 0.22, len(people)),
+                mode="markers",
+                marker={"color": colour, "size": 6, "opacity": 0.45},
+                text=[f"sub-{subject}" for subject in people.index],
+                hovertemplate=f"%{{text}}: %{{x:.3f}}<extra>{name}</extra>",
+                showlegend=False,
+            )
+    figure.add_scatter(
+        x=rows["value"],
+        y=height,
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": rows["high"] - rows["value"],
+            "arrayminus": rows["value"] - rows["low"],
+            "thickness": 2,
+            "width": 6,
+            "color": INK,
+        },
+        mode="markers",
+        marker={"color": INK, "size": 9, "symbol": "diamond"},
+        text=[f"{name}: {r.value:.3f} [{r.low:.3f}, {r.high:.3f}]" for name, r in rows.iterrows()],
+        hovertemplate="%{text}<extra></extra>",
+        name="computed here, 95 % interval",
+        showlegend="published" in rows,
+    )
+    if "published" in rows:
+        figure.add_scatter(
+            x=rows["published"],
+            y=height,
+            mode="markers",
+            marker={"color": PALETTE[1], "size": 13, "symbol": "star-open", "line": {"width": 2}},
+            text=list(rows.index),
+            hovertemplate="%{text}: published %{x:.4f}<extra></extra>",
+            name="published, on the real recordings",
+        )
+    if zero is not None:
+        figure.add_vline(
+            x=zero, line={"dash": "dot", "color": INK, "width": 1}, annotation_text=zero_name, annotation_font_size=11
+        )  # fmt: skip
+    figure.update_yaxes(
+        tickvals=height, ticktext=["<br>".join(wrap(name, 26)) for name in rows.index], showgrid=False, ticks=""
+    )
+    figure.update_xaxes(title=unit)
+    figure.update_layout(height=130 + 44 * len(rows))
+    return figure
+
+
+def adjacency_matrix(matrices: Mapping[str, np.ndarray], limit: float = 1.0):
+    """Draw matrices beside each other on one diverging scale.
+
+    Parameters
+    ----------
+    matrices : mapping of str to numpy.ndarray
+        Titles and square matrices.
+    limit : float, default=1.0
+        End of the scale.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Red is positive.
+    """
+    import matplotlib.pyplot as plt
+    import seaborn
+
+    use_theme()
+    figure, panels = plt.subplots(1, len(matrices), figsize=(3.3 * len(matrices) + 0.6, 3.4), squeeze=False)
+    for axes, (title, matrix) in zip(panels[0], matrices.items(), strict=True):
+        last = axes is panels[0][-1]
+        seaborn.heatmap(
+            matrix, cmap="RdBu_r", vmin=-limit, vmax=limit, square=True, ax=axes, cbar=last, xticklabels=False,
+            yticklabels=False, cbar_kws={"shrink": 0.7} if last else None, rasterized=True,
+        )  # fmt: skip
+        axes.set_title(title, fontsize=11)
+    return figure
+
+
+def scalp_graphs(graphs: Mapping[str, np.ndarray], ch_names: Sequence[str], n_edges: int = 60):
+    """Draw the strongest edges between electrodes, seen from above, nose up.
+
+    Parameters
+    ----------
+    graphs : mapping of str to numpy.ndarray
+        Titles and adjacencies, shape (n_channels, n_channels).
+    ch_names : sequence of str
+        Electrodes of the extended 10–20 system.
+    n_edges : int, default=60
+        How many edges of each graph.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        One head per graph; red edges are positive, blue negative, width grows with strength.
+    """
+    from plotly.subplots import make_subplots
+
+    from eegfmri.graphs import electrode_positions
+
+    xyz = electrode_positions(ch_names)
+    centred = xyz - [0, xyz[:, 1].mean(), np.median(xyz[:, 2]) - 0.02]
+    # Azimuthal equidistant: the distance from the crown is kept, as on a flattened cap.
+    polar = np.arccos(np.clip(centred[:, 2] / np.linalg.norm(centred, axis=1), -1, 1))
+    azimuth = np.arctan2(centred[:, 1], centred[:, 0])
+    x, y = polar * np.cos(azimuth), polar * np.sin(azimuth)
+    radius = 1.08 * polar.max()
+    figure = make_subplots(rows=1, cols=len(graphs), subplot_titles=list(graphs), horizontal_spacing=0.02)
+    ring = np.linspace(0, 2 * np.pi, 80)
+    outline = (
+        np.concatenate([radius * np.cos(ring), [None, -0.12, 0, 0.12]]),
+        np.concatenate([radius * np.sin(ring), [None, radius * 0.995, radius * 1.1, radius * 0.995]]),
+    )
+    for column, adjacency in enumerate(graphs.values(), 1):
+        figure.add_scatter(x=outline[0], y=outline[1], mode="lines", line={"color": UNKNOWN_COLOUR}, hoverinfo="skip",
+                           showlegend=False, row=1, col=column)  # fmt: skip
+        rows, columns = np.triu_indices(len(adjacency), 1)
+        weights = adjacency[rows, columns]
+        strongest = np.argsort(-np.abs(weights))[:n_edges]
+        top = max(np.abs(weights[strongest]).max(), 1e-12)
+        # Edges of like width are one trace: hundreds of traces would be slow.
+        level = np.ceil(4 * np.abs(weights[strongest]) / top).clip(1, 4)
+        for sign, colour in ((1, "#B2182B"), (-1, "#2166AC")):
+            for step in range(1, 5):
+                chosen = strongest[(level == step) & (np.sign(weights[strongest]) == sign)]
+                if len(chosen):
+                    ends = np.stack([rows[chosen], columns[chosen]], axis=1)
+                    gaps = np.full((len(chosen), 1), np.nan)
+                    figure.add_scatter(
+                        x=np.hstack([x[ends], gaps]).ravel(), y=np.hstack([y[ends], gaps]).ravel(), mode="lines",
+                        line={"color": colour, "width": 0.8 * step}, opacity=0.3 + 0.15 * step, hoverinfo="skip",
+                        showlegend=False, row=1, col=column,
+                    )  # fmt: skip
+        strength = np.abs(adjacency).sum(axis=1)
+        figure.add_scatter(
+            x=x, y=y, mode="markers+text", text=list(ch_names), textposition="top center", textfont={"size": 9},
+            marker={"color": INK, "size": 6}, customdata=np.round(strength, 3),
+            hovertemplate="%{text}: strength %{customdata}<extra></extra>", showlegend=False, row=1, col=column,
+        )  # fmt: skip
+        figure.update_xaxes(visible=False, range=[-1.2 * radius, 1.2 * radius], row=1, col=column)
+        axis = "x" if column == 1 else f"x{column}"
+        figure.update_yaxes(visible=False, range=[-1.15 * radius, 1.25 * radius], scaleanchor=axis, row=1, col=column)
+    figure.update_layout(height=430, margin={"l": 8, "r": 8, "b": 8})
+    return figure
+
+
+def brain_edges(use: np.ndarray, centres: np.ndarray, names: Sequence[str], n_edges: int = 40):
+    """Draw the strongest edges between regions in a transparent brain that can be turned.
+
+    Parameters
+    ----------
+    use : numpy.ndarray
+        Signed weights, shape (n_regions, n_regions).
+    centres : numpy.ndarray
+        Centres of the regions, mm in MNI space, shape (n_regions, 3).
+    names : sequence of str
+        Of the regions.
+    n_edges : int, default=40
+        How many edges, by absolute weight.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        Red edges speak for the stage that was chosen, blue ones against it.
+    """
+    import plotly.graph_objects as go
+
+    vertices, faces = _brain_surface()
+    figure = go.Figure(
+        go.Mesh3d(
+            x=vertices[:, 0], y=vertices[:, 1], z=vertices[:, 2], i=faces[:, 0], j=faces[:, 1], k=faces[:, 2],
+            color="#AEB7C2", opacity=0.12, hoverinfo="skip",
+        )
+    )  # fmt: skip
+    rows, columns = np.triu_indices(len(use), 1)
+    weights = use[rows, columns]
+    strongest = np.argsort(-np.abs(weights))[:n_edges]
+    top = max(np.abs(weights[strongest]).max(), 1e-12)
+    level = np.ceil(3 * np.abs(weights[strongest]) / top).clip(1, 3)
+    for sign, colour, name in ((1, "#B2182B", "for the chosen stage"), (-1, "#2166AC", "against it")):
+        first = True
+        for step in (3, 2, 1):
+            chosen = strongest[(level == step) & (np.sign(weights[strongest]) == sign)]
+            if not len(chosen):
+                continue
+            lines = np.full((len(chosen), 3, 3), np.nan)
+            lines[:, 0], lines[:, 1] = centres[rows[chosen]], centres[columns[chosen]]
+            flat = np.round(lines.reshape(-1, 3), 1)
+            figure.add_scatter3d(
+                x=flat[:, 0], y=flat[:, 1], z=flat[:, 2], mode="lines", line={"color": colour, "width": 2 * step},
+                name=name, legendgroup=name, showlegend=first, hoverinfo="skip",
+            )  # fmt: skip
+            first = False
+    touched = np.unique(np.concatenate([rows[strongest], columns[strongest]]))
+    total = np.zeros(len(use))
+    np.add.at(total, rows[strongest], np.abs(weights[strongest]))
+    np.add.at(total, columns[strongest], np.abs(weights[strongest]))
+    figure.add_scatter3d(
+        x=np.round(centres[touched, 0], 1), y=np.round(centres[touched, 1], 1), z=np.round(centres[touched, 2], 1),
+        mode="markers", marker={"color": INK, "size": 3 + 7 * total[touched] / total.max()},
+        text=[names[region] for region in touched], hovertemplate="%{text}<br>(%{x}, %{y}, %{z}) mm<extra></extra>",
+        showlegend=False,
+    )  # fmt: skip
+    hidden = {"visible": False, "showspikes": False}
+    figure.update_layout(
+        height=460,
+        scene={"xaxis": hidden, "yaxis": hidden, "zaxis": hidden, "aspectmode": "data",
+               "camera": {"eye": {"x": 0.2, "y": 0.5, "z": 1.9}, "up": {"x": 0, "y": 1, "z": 0}}},
+        margin={"l": 0, "r": 0, "b": 0, "t": 40},
+    )  # fmt: skip
+    return figure
+
+
+def _brain_surface() -> tuple[np.ndarray, np.ndarray]:
+    """Surface of the MNI152 template's brain as vertices in mm and triangles, coarse enough for a page."""
+    from nibabel.affines import apply_affine
+    from nilearn.datasets import load_mni152_brain_mask
+    from scipy.ndimage import gaussian_filter
+    from skimage.measure import marching_cubes
+
+    mask = load_mni152_brain_mask(resolution=4)
+    filled = gaussian_filter(np.pad(mask.get_fdata().astype(float), 1), 1)
+    vertices, faces, _, _ = marching_cubes(filled, 0.5, step_size=2)
+    return np.round(apply_affine(mask.affine, vertices - 1)).astype(int), faces
+
+
+def alignment_of_encoders(table: pd.DataFrame):
+    """Draw the alignment of two encoders per person beside what chance gives.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Columns ``encoders``, ``estimate`` and ``value``: one row per person, pair of encoders and estimate.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Dots are people, diamonds means over people.
+    """
+    import matplotlib.pyplot as plt
+    import seaborn
+
+    use_theme()
+    figure, axes = plt.subplots(figsize=(7, 3.6))
+    order = list(dict.fromkeys(table["encoders"]))
+    common = {
+        "x": "value",
+        "y": "encoders",
+        "hue": "estimate",
+        "data": table,
+        "order": order,
+        "ax": axes,
+        "dodge": True,
+    }
+    seaborn.stripplot(**common, alpha=0.55, jitter=False, palette=list(PALETTE[: table["estimate"].nunique()]))
+    seaborn.pointplot(
+        **common | {"dodge": 0.53}, linestyle="none", errorbar=None, markers="D", legend=False,
+        palette=[INK] * table["estimate"].nunique(), markersize=6,
+    )  # fmt: skip
+    axes.axvline(0, color=INK, linewidth=1, linestyle=":")
+    axes.set_xlabel("linear CKA on a held-out person's windows")
+    axes.set_ylabel("")
+    handles, names = axes.get_legend_handles_labels()
+    axes.get_legend().remove()
+    figure.legend(handles, names, loc="outside upper left", ncols=len(names), fontsize=10, handletextpad=0.2)
+    return figure
