@@ -247,7 +247,7 @@ EXPECTED = {
         "missing_bold": ("missing", "no BOLD file"),
         "truncated_eeg": ("repaired", "into a sample"),
         "truncated_bold": ("refused", "truncated or damaged"),
-        "zero_affine": ("ok", "no offset along x"),
+        "zero_affine": ("ok", "without an offset along x"),
         "wrong_image_rate": ("repaired", "repetition time of 1 s"),
     },
 }
