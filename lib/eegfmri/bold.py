@@ -55,7 +55,7 @@ __all__ = [
 
 SliceOrder = Literal["ascending", "descending", "interleaved", "interleaved odd first"]
 
-#: A voxel has signal where the mean volume is brighter than this share of its median over the brain.
+#: A voxel has signal where it is always brighter than this share of the median over the brain.
 MEASURABLE = 0.3
 
 #: A voxel counts as a tissue where at least this share of it is.
@@ -210,7 +210,7 @@ def regional_series(
     registration = register_to_template(reference, t1, settings.registration)
     atlas = load_atlas(settings.atlas, settings.n_regions)
     labels = resample(atlas.image, Grid.of(reference), registration.to_template, interpolation="nearest")
-    labels = with_signal(labels, reference)
+    labels = with_signal(labels, image)
     regressors = confounds(
         image,
         tissue_shares(registration.to_template, reference),
@@ -339,11 +339,12 @@ def correct_slice_times(image, slice_times: np.ndarray, t_r: float, reference: f
     data = np.asarray(image.dataobj, dtype=np.float32)
     out = np.empty_like(data)
     volumes = np.arange(n_volumes)
+    # A spline is linear in its values: interpolating unit vectors once gives the weights for every voxel of a slice.
+    unit = make_interp_spline(volumes, np.eye(n_volumes), k=3)
     for z, time in enumerate(slice_times):
-        series = data[:, :, z].reshape(-1, n_volumes).T
-        at = np.clip(volumes + (reference - time) / t_r, 0, n_volumes - 1)
-        shifted = make_interp_spline(volumes, series, k=3)(at)
-        out[:, :, z] = shifted.T.reshape(*data.shape[:2], n_volumes)
+        weights = unit(np.clip(volumes + (reference - time) / t_r, 0, n_volumes - 1))
+        series = data[:, :, z].reshape(-1, n_volumes)
+        out[:, :, z] = (series @ weights.T.astype(np.float32)).reshape(*data.shape[:2], n_volumes)
     return nibabel.Nifti1Image(out, image.affine, image.header)
 
 
@@ -493,8 +494,10 @@ def confounds(
     wanted = [*(("white", "fluid") if tissues else ()), *(("brain",) if global_signal else ())]
     columns = {}
     data = np.asarray(image.dataobj, dtype=np.float32) if wanted else None
+    # motion takes the outer voxels out of the field of view in some volumes, which are 0 there
+    covered = (data != 0).all(axis=-1) if wanted else None
     for name in wanted:
-        inside = shares[name] > TISSUE_SHARE
+        inside = (shares[name] > TISSUE_SHARE) & covered
         if inside.sum() >= 5:
             columns[name] = data[inside].mean(axis=0)
     if motion_regressors not in (0, 6, 24) or (motion_regressors and motion is None):
@@ -514,20 +517,20 @@ def confounds(
     return pd.DataFrame(columns, index=range(image.shape[3]))
 
 
-def with_signal(labels, reference, share: float = MEASURABLE):
-    """Take voxels that show air or lost signal out of a labelled image.
+def with_signal(labels, image, share: float = MEASURABLE):
+    """Take voxels that lack signal in any volume out of a labelled image: air, dropout, slices that the head moved out of.
 
-    A percent of next to nothing is a large number: where an atlas reaches beyond the brain that was scanned, or into the
-    dropout above the sinuses, a region's percent signal change would be noise a hundred times larger than the others'.
+    A percent of next to nothing is a large number, and where the head left the field of view a volume is 0: a region that holds
+    such voxels would be noise a hundred times larger than the others'.
 
     Parameters
     ----------
     labels : nibabel.Nifti1Image
         Integers, 0 outside.
-    reference : nibabel.Nifti1Image
-        Mean volume of the run, on the same grid.
+    image : nibabel.Nifti1Image
+        The run on the same grid, shape (x, y, z, n_volumes).
     share : float, default=MEASURABLE
-        A voxel counts if it is brighter than this share of the median over labelled voxels.
+        A voxel counts if it is always brighter than this share of the median over labelled voxels.
 
     Returns
     -------
@@ -536,8 +539,8 @@ def with_signal(labels, reference, share: float = MEASURABLE):
     """
     import nibabel
 
-    values, level = np.asarray(labels.dataobj), np.asarray(reference.dataobj)
-    kept = level > share * np.median(level[values > 0]) if (values > 0).any() else False
+    values, lowest = np.asarray(labels.dataobj), np.asarray(image.dataobj).min(axis=-1)
+    kept = lowest > share * np.median(lowest[values > 0]) if (values > 0).any() else False
     return nibabel.Nifti1Image(np.where(kept, values, 0).astype(values.dtype), labels.affine)
 
 

@@ -5,7 +5,9 @@ result on disk. Everything here looks at one run alone; where a step uses a stat
 calls it transductive and names the variant that uses the first minutes only.
 """
 
+import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -267,8 +269,13 @@ def resample(data: np.ndarray, sfreq: float, new_sfreq: float) -> np.ndarray:
     rows = data.reshape(-1, data.shape[-1])
     n_new = -(-data.shape[-1] * ratio.numerator // ratio.denominator)
     out = np.empty((len(rows), n_new), dtype=data.dtype)
-    for row, new in zip(rows, out, strict=True):  # row by row stays in the processor's cache
-        new[:] = resample_poly(row, ratio.numerator, ratio.denominator, padtype="line")
+
+    def fill(number: int) -> None:
+        out[number] = resample_poly(rows[number], ratio.numerator, ratio.denominator, padtype="line")
+
+    # row by row stays in the processor's cache, and scipy filters without holding the interpreter
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(fill, range(len(rows))))
     return out.reshape(*data.shape[:-1], n_new)
 
 

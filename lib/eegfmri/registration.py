@@ -634,7 +634,8 @@ def strip_skull(t1):
     Returns
     -------
     nibabel.Nifti1Image
-        0 outside the brain; the time goes with the sixth power of the resolution, so give voxels of 3 mm or more. An image that is 0 over more than half of its voxels has been stripped and is returned as is.
+        0 outside the brain. The time goes with the sixth power of the resolution: give voxels of 3 mm or more. An image that is
+        0 over more than half of its voxels has been stripped and is returned as is.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
