@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from eegfmri import bench_graph_fusion as bench
+from eegfmri.bench import graph_fusion as bench
 from eegfmri.datasets.stage_sequences import load_stage_statistics
 
 

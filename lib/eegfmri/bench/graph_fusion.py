@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from eegfmri import cache, project
+from eegfmri.bench.measure import timed
 from eegfmri.datasets.sleep import EEG_CHANNELS, SELECTIONS
 from eegfmri.datasets.stage_sequences import draw_stages, load_stage_statistics
 from eegfmri.protocols import Fold, LeaveOneSubjectOut, evaluate
@@ -173,28 +174,9 @@ class _Run(Recording):
 
 def _one_fold(windows: Windows, modality: str) -> tuple[float, float]:
     """Run the first fold in this process; return seconds and GiB."""
-    import threading
-
-    from eegfmri.bench import private_memory
-
-    peak, running = [0], [True]
-
-    def watch() -> None:
-        while running[0]:
-            peak[0] = max(peak[0], private_memory())
-            time.sleep(0.2)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            started = time.perf_counter()
-            evaluate({modality: full_size_network(modality)}, windows, _FirstFolds(n_folds=1), folder=folder)
-            seconds = time.perf_counter() - started
-    finally:
-        running[0] = False
-        watcher.join()
-    return seconds, peak[0] / 2**30
+    network = {modality: full_size_network(modality)}
+    with tempfile.TemporaryDirectory() as folder:
+        return timed(lambda: evaluate(network, windows, _FirstFolds(n_folds=1), folder=folder), 0.2)
 
 
 @dataclass(frozen=True)
