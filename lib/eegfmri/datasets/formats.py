@@ -7,12 +7,15 @@ them. What can be mended without a guess is mended and said; the rest raises `Da
 import re
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from eegfmri.cache import read_json
 from eegfmri.errors import DataError
+from eegfmri.recordings import Recording
 
 #: Written beside simulated recordings.
 SIMULATION_FILE = "simulated.json"
@@ -99,6 +102,43 @@ def read_brainvision(header: Path, overrides: dict):
         )
     except (ValueError, RuntimeError, KeyError, OSError) as error:
         raise DataError(f"{header} cannot be read as BrainVision: {error}; fetch the file again.") from error
+
+
+@dataclass(frozen=True, eq=False)
+class BrainVisionRecording(Recording):
+    """A run whose EEG is BrainVision; `overrides` holds what its header says wrongly, as MNE's reader takes it."""
+
+    overrides: dict = field(default_factory=dict)
+
+    #: Channels off the scalp, with their MNE types.
+    other_channels: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def signal_suffix(self) -> str:
+        """Of the signal file."""
+        return ".eeg"
+
+    def raw(self):
+        """Open the EEG lazily from the first volume on, in volts: scalp channels under canonical names, the others typed."""
+        raw = self.raw_uncut()
+        raw.crop(tmin=self.first_sample / self.sfreq)
+        return raw
+
+    def raw_uncut(self):
+        """Open the EEG lazily as it lies on disk, lead-in and tail included."""
+        self.require_signals()
+        raw = read_brainvision(self.eeg_file, self.overrides)
+        name_channels(raw, self.scalp_channels, self.other_channels)
+        return raw
+
+    def files(self) -> list[Path]:
+        """Return header, signal and marker file of the EEG, and the image."""
+        paths = super().files()
+        if self.eeg_file is not None:
+            data = self.overrides.get("data_fname", self.eeg_file.with_suffix(self.signal_suffix))
+            marker = self.overrides.get("marker_fname", self.eeg_file.with_suffix(".vmrk"))
+            paths += [Path(data), Path(marker)]
+        return paths
 
 
 def note_partial_sample(data_file: Path, header: Path, n_channels: int, repaired: list[str]) -> None:

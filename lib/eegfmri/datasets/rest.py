@@ -7,13 +7,14 @@ markers, and a recording whose markers do not tell it is refused.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from eegfmri.datasets.formats import (
+    BrainVisionRecording,
     header_overrides,
     image_header,
     name_channels,
@@ -24,7 +25,7 @@ from eegfmri.datasets.formats import (
     status,
 )
 from eegfmri.errors import DataError, RequestError
-from eegfmri.recordings import Recording, RecordingSet
+from eegfmri.recordings import RecordingSet
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -114,38 +115,21 @@ def read(root: str | Path, source: Literal["export", "raw"] = "export") -> Recor
 
 
 @dataclass(frozen=True, eq=False)
-class RestRecording(Recording):
-    """The run of one person; `overrides` holds what its header says wrongly, as MNE's BrainVision reader takes it."""
+class RestRecording(BrainVisionRecording):
+    """The run of one person."""
 
     source: str = "export"
-    overrides: dict = field(default_factory=dict)
+    other_channels = OTHER_CHANNELS
 
     @property
     def scalp_channels(self) -> tuple[str, ...]:
         """The 63 scalp channels of the dataset."""
         return EEG_CHANNELS
 
-    def raw(self):
-        """Open the EEG lazily from the first volume on: 63 scalp channels in volts, and the ECG typed so."""
-        raw = self.raw_uncut()
-        raw.crop(tmin=self.first_sample / self.sfreq)
-        return raw
-
-    def raw_uncut(self):
-        """Open the EEG lazily as it lies on disk, lead-in and tail included."""
-        self.require_signals()
-        raw = read_brainvision(self.eeg_file, self.overrides)
-        name_channels(raw, EEG_CHANNELS, OTHER_CHANNELS)
-        return raw
-
-    def files(self) -> list[Path]:
-        """Return header, signal and marker file of the EEG, and the image."""
-        paths = super().files()
-        if self.eeg_file is not None:
-            data = self.overrides.get("data_fname", self.eeg_file.with_suffix(SOURCES[self.source]))
-            marker = self.overrides.get("marker_fname", self.eeg_file.with_suffix(".vmrk"))
-            paths += [Path(data), Path(marker)]
-        return paths
+    @property
+    def signal_suffix(self) -> str:
+        """Of the signal file."""
+        return SOURCES[self.source]
 
     def summary(self) -> dict:
         """Describe the recording, source included."""

@@ -15,6 +15,7 @@ import pandas as pd
 
 from eegfmri.cache import read_json
 from eegfmri.datasets.formats import (
+    BrainVisionRecording,
     header_overrides,
     image_header,
     name_channels,
@@ -188,37 +189,15 @@ def subjects_by_rule(table: pd.DataFrame, rule: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class SleepRecording(Recording):
-    """A run of ds003768; `overrides` holds what its header says wrongly, as MNE's BrainVision reader takes it."""
+class SleepRecording(BrainVisionRecording):
+    """A run of ds003768."""
 
-    overrides: dict = field(default_factory=dict)
+    other_channels = OTHER_CHANNELS
 
     @property
     def scalp_channels(self) -> tuple[str, ...]:
         """The 30 scalp channels of the dataset."""
         return EEG_CHANNELS
-
-    def raw(self):
-        """Open the EEG lazily from the first volume trigger on: 30 scalp channels in volts, EOG and ECG typed so."""
-        raw = self.raw_uncut()
-        raw.crop(tmin=self.first_sample / self.sfreq)
-        return raw
-
-    def raw_uncut(self):
-        """Open the EEG lazily as the recorder wrote it, lead-in and tail included."""
-        self.require_signals()
-        raw = read_brainvision(self.eeg_file, self.overrides)
-        name_channels(raw, EEG_CHANNELS, OTHER_CHANNELS)
-        return raw
-
-    def files(self) -> list[Path]:
-        """Return header, signal and marker file of the EEG, and the image."""
-        paths = super().files()
-        if self.eeg_file is not None:
-            data = self.overrides.get("data_fname", self.eeg_file.with_suffix(".eeg"))
-            marker = self.overrides.get("marker_fname", self.eeg_file.with_suffix(".vmrk"))
-            paths += [Path(data), Path(marker)]
-        return paths
 
 
 @dataclass(frozen=True)

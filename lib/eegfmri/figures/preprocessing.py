@@ -325,7 +325,7 @@ def brain_slices(
     axes_mm = [origin[axis] + step[axis] * np.arange(background.shape[axis]) for axis in range(3)]
     if point is None:
         cuts = [(2, height) for height in heights]
-        shape = (2, -(-len(cuts) // 2)) if len(cuts) > 4 else (1, len(cuts))
+        shape = (2, -(-len(cuts) // 2)) if len(cuts) > 3 else (1, len(cuts))
     else:
         cuts, shape = list(enumerate(point)), (1, 3)
     figure, panels = plt.subplots(*shape, figsize=(2.35 * shape[1], 2.8 * shape[0]), squeeze=False)
