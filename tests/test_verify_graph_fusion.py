@@ -14,6 +14,7 @@ from eegfmri.datasets.simulate import simulate
 SETTINGS = {
     "n_training_epochs": 1,
     "n_training_epochs_within": 1,
+    "batch_size_within": 16,
     "conv_features": 2,
     "graph_features": 4,
     "embedding": 4,
