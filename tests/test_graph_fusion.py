@@ -91,8 +91,9 @@ def test_renumbering_electrodes_or_regions_changes_nothing(windows):
     renumbered.load_state_dict(state)
     torch.testing.assert_close(renumbered(eeg[:, :, order]), encoder(eeg), atol=1e-5, rtol=1e-5)
     order = torch.randperm(R)
-    encoder = BoldEncoder(connectivity).eval()
-    renumbered = BoldEncoder(connectivity[order][:, order]).eval()
+    alike = BoldConfig(shared=True)  # with weights of their own, regions are not exchangeable
+    encoder = BoldEncoder(connectivity, alike).eval()
+    renumbered = BoldEncoder(connectivity[order][:, order], alike).eval()
     renumbered.load_state_dict(encoder.state_dict() | {"normalised": renumbered.normalised})
     torch.testing.assert_close(renumbered(bold[:, order]), encoder(bold), atol=1e-5, rtol=1e-5)
 

@@ -325,6 +325,12 @@ _FRAME = (
     "label.overlay",
 )
 
+#: Without the book's side bars the text would take the width that notes in the margin need.
+_STANDALONE_STYLE = (
+    "@media (min-width: 768px) { .bd-main .bd-content .bd-article-container { flex-grow: 0; max-width: 72%; } "
+    ".bd-sidebar-secondary { display: none; } }"
+)
+
 #: Scripts that serve search, navigation between pages or live kernels.
 _NEEDLESS = re.compile(r"(searchtools|searchindex|language_data|sphinx_highlight|thebe|fontawesome)")
 
@@ -360,6 +366,10 @@ def inlined(path: Path, title: str) -> str:
             link.replace_with(style)
         else:
             link.decompose()
+    if page.head:
+        style = page.new_tag("style")
+        style.string = _STANDALONE_STYLE
+        page.head.append(style)
     for script in page.find_all("script"):
         source = script.get("src")
         if not source:

@@ -214,7 +214,7 @@ def forest(rows: pd.DataFrame, unit: str, zero: float | None = 0.0, zero_name: s
             x=zero, line={"dash": "dot", "color": INK, "width": 1}, annotation_text=zero_name, annotation_font_size=11
         )  # fmt: skip
     figure.update_yaxes(
-        tickvals=height, ticktext=["<br>".join(wrap(name, 26)) for name in rows.index], showgrid=False, ticks=""
+        tickvals=height, ticktext=["<br>".join(wrap(name, 32)) for name in rows.index], showgrid=False, ticks=""
     )
     figure.update_xaxes(title=unit)
     figure.update_layout(height=130 + 44 * len(rows))
