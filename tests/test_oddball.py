@@ -191,6 +191,22 @@ def test_tarballs_that_unpack_one_level_deeper_are_found(tmp_path):
     write_run(tmp_path / "ds116_sub002", "002")
     assert oddball.is_root(tmp_path)
     assert oddball.read(tmp_path).subjects == ("001", "002")
+    said = "ds116_sub001/sub001 and ds116_sub002/sub002 lie one folder deeper than expected"
+    assert any(said in note for note in oddball.read(tmp_path).notes)
+
+
+def test_a_tree_as_published_has_no_note_on_its_folders(root):
+    assert not any("folder" in note for note in oddball.read(root).notes)
+
+
+@pytest.mark.parametrize(("place", "said"), [("", "The dataset's folder holds 1"), ("bids", "The folder bids holds 1")])
+def test_event_tables_of_the_other_version_are_noted_and_not_read(root, place, said):
+    before = [recording.summary() for recording in oddball.read(root)]
+    folder = root / place / "sub-01" / "func"
+    folder.mkdir(parents=True)
+    (folder / "sub-01_task-auditory_run-01_events.tsv").write_text("no table\n")
+    assert any(said in note for note in oddball.read(root).notes)
+    assert [recording.summary() for recording in oddball.read(root)] == before
 
 
 def test_a_run_that_lies_twice_is_refused(tmp_path):

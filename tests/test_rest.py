@@ -134,6 +134,18 @@ def test_every_name_of_a_volume_marker(tmp_path, kind, name):
     write_images(tmp_path)
     recording = only(tmp_path)
     assert (recording.status, recording.first_sample) == ("ok", 5000)
+    assert len(recording.notes) == (name != "R128")
+    assert all("instead of 'R128'" in note for note in recording.notes)
+    assert recording.summary()["notes"] == list(recording.notes)
+
+
+def test_usual_markers_that_are_passed_over_are_named(tmp_path):
+    scan = [("Toggle", "T  1", 20 + k * T_R) for k in range(12)]
+    write_eeg(tmp_path, markers=[*scan, *(("Response", "R128", 2 + k * T_R) for k in range(3))])
+    write_images(tmp_path)
+    recording = only(tmp_path)
+    assert (recording.status, recording.first_sample) == ("ok", 5000)
+    assert recording.notes[1] == "Not used as volume markers: R128 marks 3 volumes, the image has 12."
 
 
 @pytest.mark.parametrize("description", ["", "Scan Start"])
@@ -142,6 +154,8 @@ def test_one_scan_start_is_the_start(tmp_path, description):
     write_images(tmp_path)
     recording = only(tmp_path)
     assert (recording.status, recording.first_sample, recording.n_volumes) == ("ok", 2750, 12)
+    (note,) = recording.notes
+    assert note.startswith("One marker 'Scan Start'")
 
 
 def test_one_volume_marker_is_no_start(tmp_path):
@@ -250,6 +264,22 @@ def test_raw_is_read_at_its_own_rate(root):
     assert (recording.status, recording.sfreq, recording.first_sample) == ("ok", 1000.0, 20000)
     with pytest.raises(RequestError, match="'reref'"):
         rest.read(root, source="reref")
+
+
+def test_what_is_wrong_with_the_other_source_is_noted_and_changes_nothing(root):
+    raw = write_eeg(root, source="raw", sfreq=1000.0, binary="INT_16")
+    sound = only(root).summary()
+    assert sound["notes"] == []
+    os.truncate(raw.with_suffix(".eeg"), 64 * 2 * 30000 + 37)
+    broken = only(root)
+    assert {**broken.summary(), "notes": []} == sound
+    assert any("'raw', not used here" in note and "37 bytes into a sample" in note for note in broken.notes)
+    assert (only(root, source="raw").status, only(root, source="raw").notes) == ("repaired", ())
+    raw.with_suffix(".eeg").unlink()
+    assert "fetch" in only(root).notes[0]
+    write_images(root, t_r=1.0)  # said of the recording, not again of the other source
+    write_eeg(root, source="raw", sfreq=1000.0, binary="INT_16")
+    assert (only(root).status, only(root).notes) == ("repaired", ())
 
 
 def test_missing_partners_are_missing(tmp_path):

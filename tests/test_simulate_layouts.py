@@ -211,14 +211,22 @@ def test_planted_motion_is_found_again_in_the_images(tmp_path):
 # Traps
 
 
+#: What `data check` says of each quirk: of the recording, its status (None: others of that person decide it) and a sentence; of
+#: the dataset ("dataset"), a sentence; of labels ("stages"), counts. ``{subject}`` is who has it.
 EXPECTED = {
     "sleep": {
-        "subject_column": ("repaired", "extra leading column"),
+        "subject_column": (None, "extra leading column"),
         "renamed_header": ("repaired", "rsub-"),
+        "doubtful_labels": ("stages", {"uncertain": 2, "unscorable": 1}),
         "blank_for_tab": ("repaired", "a blank stood for the tab"),
+        "wrong_sidecar_rate": (
+            "dataset",
+            "task-sleep_eeg.json says 1000 Hz, the headers 250 Hz; the headers are believed",
+        ),
         "truncated_eeg": ("repaired", "into a sample"),
         "missing_channel": ("repaired", "lacks channel TP10"),
         "odd_channel_names": ("repaired", "read as meant"),
+        "rare_labels": ("stages", {"uncertain": 1, "unscorable": 4}),
         "lost_triggers": ("repaired", "2 volume trigger(s) inside the run are missing"),
         "no_trigger": ("refused", "no volume trigger"),
         "missing_bold": ("missing", "no BOLD file"),
@@ -226,8 +234,15 @@ EXPECTED = {
         "annex_pointer": ("missing", "git-annex pointer"),
         "truncated_bold": ("refused", "truncated or damaged"),
         "labels_only": ("missing", "no EEG file"),
+        "no_sleep_run": ("dataset", "sub-{subject} has no sleep run, neither in a label table nor as files"),
+        "extra_sourcedata": (
+            "dataset",
+            "sourcedata also holds EyeTracker_data, fMRI_field_map and fMRI_processed_file_1; 3 of 4 files there are not named as the "
+            "runs are ('Sub-03_fieldmap.nii' and 'sub-02 _task-rest_run-1_bold.nii')",
+        ),
     },
     "oddball": {
+        "nested_folder": ("dataset", "ds116_sub{subject}/sub{subject}"),
         "bad_run": ("ok", "11 ms apart"),
         "missing_eeg": ("missing", "no EEG file"),
         "missing_bold": ("missing", "no BOLD file"),
@@ -237,10 +252,11 @@ EXPECTED = {
         "truncated_bold": ("refused", "truncated or damaged"),
         "wrong_image_rate": ("repaired", "repetition time of 1 s"),
         "twice": ("refused", "The run lies twice"),
+        "bids_events": ("dataset", "The folder bids holds 18 event tables of OpenNeuro's version"),
     },
     "rest": {
-        "scan_start": ("ok", ""),
-        "toggle_marker": ("ok", ""),
+        "scan_start": ("ok", "One marker 'Scan Start' tells where the scan starts and is time zero"),
+        "toggle_marker": ("ok", "Volumes are marked 'T 1' instead of 'R128'"),
         "renamed_header": ("repaired", "does not exist"),
         "no_marker": ("refused", "no marker tells a volume"),
         "missing_eeg": ("missing", "no EEG file"),
@@ -249,8 +265,35 @@ EXPECTED = {
         "truncated_bold": ("refused", "truncated or damaged"),
         "zero_affine": ("ok", "without an offset along x"),
         "wrong_image_rate": ("repaired", "repetition time of 1 s"),
+        "broken_raw": ("ok", "Source 'raw', not used here: 20130410320002.eeg ends 37 bytes into a sample"),
     },
 }
+
+
+@pytest.mark.parametrize("dataset", ["sleep", "oddball", "rest"])
+def test_for_every_quirk_it_is_written_down_what_is_said_of_it(dataset):
+    assert set(EXPECTED[dataset]) == {*DEFAULT_QUIRKS[dataset], *OTHER_QUIRKS[dataset]}
+
+
+def check(root: Path, out: Path) -> tuple[dict, str]:
+    """Run ``eegfmri data check`` and return what it writes and what it prints."""
+    from typer.testing import CliRunner
+
+    from eegfmri.cli import app
+
+    done = CliRunner().invoke(app, ["data", "check", str(root), "--json", str(out)])
+    assert done.exit_code == 0, done.output
+    return json.loads(out.read_text(encoding="utf-8")), done.output
+
+
+def test_what_is_unusual_and_harmless_is_noted_and_nothing_else(odd, resting, tmp_path):
+    (note,) = [note for note in oddball.read(odd).notes if "ds116_" in note]
+    assert note.startswith("ds116_sub002/sub002 lies one folder deeper than expected")
+    document, printed = check(resting, tmp_path / "check.json")
+    assert document["notes"] == []
+    notes = {row["subject"]: row["notes"] for row in document["recordings"]}
+    assert [len(notes[subject]) for subject in ("32", "35", "38", "40")] == [0, 0, 1, 1]
+    assert f"note: sub-38 rest: {notes['38'][0]}" in printed
 
 
 @pytest.mark.slow
@@ -260,33 +303,44 @@ def test_every_trap_is_met_as_designed_and_none_silently(tmp_path, dataset, n_su
     root = simulator.simulate(dataset, tmp_path / dataset, scale="tiny", n_subjects=n_subjects, quirks=quirks)
     planned = {entry["quirk"]: entry for entry in json.loads((root / "simulated.json").read_text())["quirks"]}
     assert set(planned) == set(quirks)
-    recordings = reader(dataset).read(root)
+    document, printed = check(root, tmp_path / "check.json")
     touched = set()
-    for quirk, (status, sentence) in EXPECTED[dataset].items():
-        entry = planned[quirk]
-        mine = [r for r in recordings if r.subject == entry["subject"] and entry["run"] in (None, r.run)]
+    for quirk, entry in planned.items():
+        expected, what = EXPECTED[dataset][quirk]
+        if expected == "dataset":
+            sentence = what.format(subject=entry["subject"])
+            assert any(sentence in note for note in document["notes"]), (quirk, document["notes"])
+            assert sentence in printed, quirk
+            continue
+        mine = [
+            row
+            for row in document["recordings"]
+            if row["subject"] == entry["subject"] and entry["run"] in (None, row["run"])
+        ]
         assert mine, quirk
-        for recording in mine:
-            touched.add(recording.name)
-            said = " ".join((*recording.repaired, *recording.problems))
-            if entry["run"] is not None:  # a whole person's quirk leaves room for others, which may be worse
-                assert recording.status == status, (quirk, said)
-            assert sentence in said, (quirk, said)
-    for recording in recordings:
-        if recording.name not in touched:
-            assert recording.status in ("ok", "repaired"), (recording.name, recording.problems)
+        for row in mine:
+            touched.add((row["subject"], row["run"]))
+            if expected == "stages":
+                assert {kind: row["stages"][kind] for kind in what} == what, quirk
+                continue
+            said = [sentence for kind in ("repaired", "problems", "notes") for sentence in row[kind]]
+            assert row["status"] == (expected or row["status"]), (quirk, said)
+            assert any(what in sentence for sentence in said), (quirk, said)
+        assert expected == "stages" or what in printed, quirk
+    for row in document["recordings"]:
+        if (row["subject"], row["run"]) not in touched:
+            assert row["status"] == "ok", row
+            assert not row["notes"], row
     if dataset == "sleep":
-        assert any("1000 Hz" in note for note in recordings.notes)
-        assert "task-sleep_run-1" not in {r.run for r in recordings if r.subject == planned["no_sleep_run"]["subject"]}
-        rare = recordings[f"sub-{planned['rare_labels']['subject']}_{planned['rare_labels']['run']}"]
-        assert rare.stage_counts()["unscorable"] == 4
-        assert rare.stage_counts()["uncertain"] == 1
-        doubtful = planned["doubtful_labels"]
-        assert recordings[f"sub-{doubtful['subject']}_{doubtful['run']}"].stage_counts()["uncertain"] == 2
+        assert "task-sleep_run-1" not in {
+            row["run"] for row in document["recordings"] if row["subject"] == planned["no_sleep_run"]["subject"]
+        }
     if dataset == "rest":
         broken = rest.read(root, source="raw")[f"sub-{planned['broken_raw']['subject']}_rest"]
         assert "into a sample" in " ".join(broken.repaired)
+        assert broken.notes == ()
     if dataset == "oddball":
+        assert "and ds116_sub004/sub004 lie one folder deeper" in printed  # where the run lies that lies twice
         tables = sorted((root / "bids").rglob("*_events.tsv"))
         assert len(tables) == 2 * n_subjects
         truth = simulator.read_truth(root)

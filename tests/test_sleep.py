@@ -59,10 +59,30 @@ def test_the_sidecars_rate_is_not_believed(root):
     (root / "task-rest_eeg.json").write_text(json.dumps({"SamplingFrequency": 250}))
     recordings = sleep.read(root)
     assert recordings[0].sfreq == 50.0
-    assert len(recordings.notes) == 1
-    assert "250 Hz" in recordings.notes[0]
-    assert "50 Hz" in recordings.notes[0]
+    (note,) = [note for note in recordings.notes if "headers" in note]
+    assert "250 Hz" in note
+    assert "50 Hz" in note
     assert recordings[0].status == "ok"
+
+
+def test_who_has_no_sleep_run_is_named(root):
+    assert any(note.startswith("Nobody here has a sleep run") for note in sleep.read(root).notes)
+    write_run(root, "02", "task-sleep_run-1")
+    assert any(note.startswith("sub-01 has no sleep run") for note in sleep.read(root).notes)
+    write_run(root, "01", "task-sleep_run-1")
+    assert sleep.read(root).notes == ()
+
+
+def test_folders_beside_the_label_tables_are_named_and_left_alone(root):
+    before = [recording.summary() for recording in sleep.read(root)]
+    folder = root / "sourcedata/fMRI_processed_file_1/sub-02"
+    folder.mkdir(parents=True)
+    (folder / "sub-02_task-rest_run-1_bold.nii").touch()
+    assert any("sourcedata also holds fMRI_processed_file_1; nothing" in note for note in sleep.read(root).notes)
+    (folder / "sub-02 _task-sleep_run-1_bold.nii").touch()
+    (note,) = [note for note in sleep.read(root).notes if "sourcedata" in note]
+    assert "1 of 2 files there are not named as the runs are ('sub-02 _task-sleep_run-1_bold.nii')" in note
+    assert [recording.summary() for recording in sleep.read(root)] == before
 
 
 def test_a_truncated_signal_caps_the_epochs(root):
@@ -299,6 +319,7 @@ def test_the_real_label_tables_give_the_published_counts(real_data):
     assert repaired == {r.name for r in recordings if r.subject == "01"} | {"sub-32_task-sleep_run-1"}
     assert "line 69" in recordings["sub-32_task-sleep_run-1"].repaired[0]
     assert {r.status for r in recordings} == {"missing"}
+    assert "sub-02 and sub-21 have no sleep run" in " ".join(recordings.notes)
     assert isinstance(recordings[0].epochs, pd.DataFrame)
 
 

@@ -176,13 +176,14 @@ def data_check(
 
     roots = datasets.resolve(folder)
     documents = [datasets.open_recordings(root, name).check() for name, root in roots.items()]
+    from rich.markup import escape
     from rich.table import Table
 
     console = _console()
     for document in documents:
         console.print(f"{document['dataset']}{', simulated' if document.get('simulated') else ''}: {folder}")
         for note in document.get("notes", ()):
-            console.print(f"  note: {note}")
+            console.print(f"  note: {escape(note)}")
         # Scored epochs where there are any, events of a task elsewhere.
         scored = any(row["epochs"] for row in document["recordings"])
         counted = "stages" if scored else "events"
@@ -213,20 +214,20 @@ def data_check(
 
 
 def _remarks(console, recordings: list[dict]) -> None:
-    """Print what was repaired or is wrong, a sentence of many recordings once."""
+    """Print what was repaired, is wrong or is noted, a sentence of many recordings once."""
     from rich.markup import escape
 
     about: dict[tuple[str, str], list[str]] = {}
     for row in recordings:
-        for kind in ("repaired", "problems"):
+        for kind in ("repaired", "problems", "notes"):
             for sentence in row[kind]:
                 about.setdefault((kind, sentence), []).append(f"sub-{row['subject']} {row['run']}")
     shown: dict[str, int] = {}
     for (kind, sentence), names in about.items():
         shown[kind] = shown.get(kind, 0) + 1
-        if shown[kind] <= SHOWN or kind == "repaired":
+        if shown[kind] <= SHOWN or kind != "problems":
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            console.print(f"{kind}: {names[0]}{more}: {escape(sentence)}")
+            console.print(f"{'note' if kind == 'notes' else kind}: {names[0]}{more}: {escape(sentence)}")
     if shown.get("problems", 0) > SHOWN:
         console.print(f"problems: and {shown['problems'] - SHOWN} more; --json FILE writes all.")
 

@@ -44,6 +44,9 @@ class Recording(ABC):
         Whether the recording can be used as it is, was mended, must not be used, or lacks signals.
     repaired, problems : tuple of str
         One sentence each: what was mended; what stands in the way of use.
+    notes : tuple of str
+        One sentence each: what is unlike the others and needed no mending, or concerns a file that is not used here.
+        The status does not depend on them.
     eeg_file, bold_file : pathlib.Path or None
         Header or container of the EEG; NIfTI image of the BOLD volumes.
     sfreq : float or None
@@ -93,6 +96,7 @@ class Recording(ABC):
     simulated: bool = False
     events: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=EVENT_COLUMNS), repr=False)
     t1_file: Path | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -129,6 +133,7 @@ class Recording(ABC):
             "status": self.status,
             "repaired": list(self.repaired),
             "problems": list(self.problems),
+            "notes": list(self.notes),
             "stages": self.stage_counts(),
             "epochs": len(self.epochs),
             "epochs_used": int(self.epochs["used"].sum()) if self.usable else 0,
@@ -242,7 +247,8 @@ class RecordingSet:
     recordings : tuple of Recording
         One per run, usable or not.
     notes : tuple of str
-        What holds for the dataset as a whole (a sidecar that is wrong for every run).
+        What holds for the dataset as a whole or for a person in it, and not for one run: a sidecar that is wrong for every
+        run, folders that are left alone.
     simulation : dict or None
         Preset, scale, seed and digest of the simulator, as written in ``simulated.json``; None for real recordings.
     """
@@ -346,7 +352,14 @@ class RecordingSet:
         )
 
     def check(self) -> dict:
-        """Describe every recording: the document of ``eegfmri data check --json``."""
+        """Describe every recording: the document of ``eegfmri data check --json``.
+
+        Returns
+        -------
+        dict
+            ``schema``, ``dataset``, ``simulated``, ``notes`` (sentences on the dataset as a whole) and ``recordings``, one
+            `Recording.summary` each, whose ``notes`` are the sentences on that recording.
+        """
         return {
             "schema": 1,
             "dataset": self.dataset,

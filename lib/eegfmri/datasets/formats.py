@@ -47,6 +47,13 @@ def status(repaired: Iterable[str], missing: bool = False, refused: bool = False
     return "missing" if missing else "refused" if refused else "repaired" if tuple(repaired) else "ok"
 
 
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Join names for a sentence: ``a, b and c``; of more than ``most`` the first, and how many follow."""
+    if len(names) > most:
+        return f"{names[0]} and {len(names) - 1} more"
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
 # --- BrainVision -----------------------------------------------------------------------------------------------------
 
 

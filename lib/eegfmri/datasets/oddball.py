@@ -7,6 +7,7 @@ floor(i / 2000). OpenNeuro's version has images and malformed event tables only;
 
 import re
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from eegfmri import cache, project
-from eegfmri.datasets.formats import image_header, not_downloaded, simulation, status
+from eegfmri.datasets.formats import image_header, listed, not_downloaded, simulation, status
 from eegfmri.datasets.oddball_trials import Behaviour, decode_events, read_behaviour, read_bids_events
 from eegfmri.errors import DataError, RequestError
 from eegfmri.recordings import EVENT_COLUMNS, Recording, RecordingSet
@@ -166,7 +167,8 @@ def read(root: str | Path, source: Literal["reref", "noGA"] = "reref") -> Record
     if not recordings:
         bids = " This looks like OpenNeuro's version, which has no EEG." if any(root.glob("sub-*/func")) else ""
         raise DataError(f"{root} holds nothing of the oddball dataset: expected sub001/EEG/task001_run001/*.mat.{bids}")
-    return RecordingSet("oddball", root, tuple(recordings), _notes(source, recordings), simulated_by)
+    notes = (*_notes(source, recordings), *_tree_notes(root, folders))
+    return RecordingSet("oddball", root, tuple(recordings), notes, simulated_by)
 
 
 def select_subjects(recordings: RecordingSet, rule: str = "synthesis") -> tuple[str, ...]:
@@ -459,5 +461,29 @@ def _notes(source: str, recordings: list[OddballRecording]) -> tuple[str, ...]:
         notes.append(
             "Row 35 of data_reref is called ECG, but the authors' re-referencing routine copies the pair Pz-Oz there; it is "
             "typed misc. The ECG rows of data_noGA are not in doubt."
+        )
+    return tuple(notes)
+
+
+def _tree_notes(root: Path, folders: dict[str, list[Path]]) -> tuple[str, ...]:
+    """Say where the tree differs from what was published: people one folder deeper, event tables of the other version."""
+    notes = []
+    nested = [
+        folder.relative_to(root).as_posix()
+        for _, places in sorted(folders.items())
+        for folder in places
+        if folder.parent != root and any(_run_folders(folder))
+    ]
+    if nested:
+        said = (
+            ("lies", "its tarball unpacks; it is") if len(nested) == 1 else ("lie", "their tarballs unpack; they are")
+        )
+        notes.append(f"{listed(nested)} {said[0]} one folder deeper than expected, as {said[1]} read all the same.")
+    tables = [table for deep in ("", "*/") for table in root.glob(f"{deep}sub-*/func/*_events.tsv")]
+    for place, number in sorted(Counter(table.parents[2] for table in tables).items()):
+        where = "The dataset's folder" if place == root else f"The folder {place.relative_to(root).as_posix()}"
+        notes.append(
+            f"{where} holds {number} event table{'s' * (number != 1)} of OpenNeuro's version, in which targets stand twice and the last "
+            "rows are shifted; trials are read from the legacy tree's own tables, and oddball.read_bids_events is there for these."
         )
     return tuple(notes)

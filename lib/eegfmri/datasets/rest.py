@@ -58,6 +58,9 @@ VOLUME_MARKERS = {
     "Volume": re.compile(r"(?:^|/)\s*volume$", re.IGNORECASE),
 }
 
+#: The one of them that needs no remark.
+USUAL_MARKER = "R128"
+
 #: Without a marker, a recording this close (s) to the length of its scan was cut to it.
 CUT_TOLERANCE = 0.25
 
@@ -145,6 +148,7 @@ def _eeg_folders(root: Path) -> Iterator[tuple[str, Path]]:
 
 def _open_run(subject: str, holding: list[Path], images: Path | None, source: str, simulated: bool) -> RestRecording:
     repaired, problems, missing, refused = [], [], [], False
+    notes: list[str] = []
     facts: dict = {}
     header = image = t1 = None
     try:
@@ -176,10 +180,11 @@ def _open_run(subject: str, holding: list[Path], images: Path | None, source: st
             problems.append(f"Missing: {'; '.join(missing)}.")
         else:
             try:
-                facts = _signal_facts(header, image, source, repaired, problems)
+                facts = _signal_facts(header, image, source, repaired, problems, notes)
             except DataError as error:
                 problems.append(str(error))
                 refused = True
+            notes += _other_source_notes(holding[0], subject, image, source, {*repaired, *problems})
     return RestRecording(
         dataset="rest",
         subject=subject,
@@ -192,8 +197,27 @@ def _open_run(subject: str, holding: list[Path], images: Path | None, source: st
         simulated=simulated,
         t1_file=t1,
         source=source,
+        notes=tuple(notes),
         **facts,
     )
+
+
+def _other_source_notes(folder: Path, subject: str, image: Path, source: str, said: set[str]) -> list[str]:
+    """Say what is wrong with the form of the EEG that is not used here, so that nobody finds out on changing to it.
+
+    What was ``said`` of the recording is not said again: it concerns the image.
+    """
+    (other,) = (name for name in SOURCES if name != source)
+    repaired, problems = [], []
+    try:
+        header = _header(folder / other, subject)
+        if header is not None and (reason := not_downloaded(header)):
+            raise DataError(f"{reason}.")
+        if header is not None:
+            _signal_facts(header, image, other, repaired, problems, [])
+    except DataError as error:
+        problems.append(str(error))
+    return [f"Source {other!r}, not used here: {text}" for text in (*repaired, *problems) if text not in said]
 
 
 def _header(folder: Path, subject: str) -> Path | None:
@@ -228,8 +252,10 @@ def _one(folder: Path, pattern: str, kind: str) -> Path | None:
     return found[0] if found else None
 
 
-def _signal_facts(header: Path, image: Path, source: str, repaired: list[str], problems: list[str]) -> dict:
-    """Read what headers, markers and sizes say; append what was mended and what is doubtful, raise on what is a guess."""
+def _signal_facts(
+    header: Path, image: Path, source: str, repaired: list[str], problems: list[str], notes: list[str]
+) -> dict:
+    """Read what headers, markers and sizes say; append what was mended, doubtful or unusual, raise on what is a guess."""
     overrides = header_overrides(header, repaired, SOURCES[source])
     raw = read_brainvision(header, overrides)
     sfreq = float(raw.info["sfreq"])
@@ -248,7 +274,7 @@ def _signal_facts(header: Path, image: Path, source: str, repaired: list[str], p
     }
     onsets = {kind: samples.astype(int) for kind, samples in onsets.items() if len(samples)}
     others = sorted({a["description"] for a in raw.annotations if not a["description"].startswith("New Segment")})
-    first, covered, paced = find_scan(onsets, raw.n_times, sfreq, n_volumes, header.stem, repaired, others)
+    first, covered, paced = find_scan(onsets, raw.n_times, sfreq, n_volumes, header.stem, repaired, others, notes)
     if abs(stated - T_R) > 1e-3:
         if not paced:
             raise DataError(
@@ -297,6 +323,7 @@ def find_scan(
     name: str,
     repaired: list[str],
     others: list[str] = (),
+    notes: list[str] | None = None,
 ) -> tuple[int, int, bool]:
     """Find where in the EEG the scan starts, from its markers.
 
@@ -316,6 +343,8 @@ def find_scan(
         Gets a sentence for what was mended.
     others : list of str
         All markers that there are, for the refusal.
+    notes : list of str or None
+        Gets a sentence where other markers than `USUAL_MARKER` tell the scan.
 
     Returns
     -------
@@ -368,7 +397,10 @@ def find_scan(
             raise DataError(
                 f"{name}: the markers disagree about the start of the scan ({said}); which one holds would be a guess."
             )
-        first, covered, paced = max(found.values(), key=lambda value: value[2])
+        kind = max(found, key=lambda kind: found[kind][2])
+        first, covered, paced = found[kind]
+        if notes is not None and kind != USUAL_MARKER:
+            notes += [_marker_note(kind, paced), *(f"Not used as volume markers: {doubt}." for doubt in doubts)]
         if covered < n_volumes:
             repaired.append(f"The EEG ends after {covered} of {n_volumes} volumes; the rest of the scan is not used.")
         return first, covered, paced
@@ -384,6 +416,16 @@ def find_scan(
     raise DataError(
         f"{name}: {reason}; the EEG lasts {n_times / sfreq:.1f} s, the scan {n_volumes * T_R:.1f} s, so how long the lead-in is would "
         "be a guess. Use the recorder's file (source='raw') if its markers tell it."
+    )
+
+
+def _marker_note(kind: str, paced: bool) -> str:
+    """Say which markers told the scan, where they are not the usual ones."""
+    if paced:
+        return f"Volumes are marked {kind!r} instead of {USUAL_MARKER!r}; the first of these markers is time zero."
+    return (
+        f"One marker {kind!r} tells where the scan starts and is time zero; no marker tells its volumes, which are counted from there by "
+        f"the repetition time of {T_R:g} s."
     )
 
 

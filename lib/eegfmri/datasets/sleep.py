@@ -18,6 +18,7 @@ from eegfmri.datasets.formats import (
     BrainVisionRecording,
     header_overrides,
     image_header,
+    listed,
     name_channels,
     not_downloaded,
     note_partial_sample,
@@ -77,6 +78,8 @@ _LABEL = re.compile(
     r"^(?:(?P<stage>W|1|2|3)(?: \((?P<doubt>uncertain|unscorable)\))?|2 or 3 \(unscorable\)|unscorable)$"
 )
 _STAGE_NAMES = {"W": "W", "1": "N1", "2": "N2", "3": "N3"}
+#: How names of the dataset's runs begin: nothing but the number between ``sub-`` and the underscore.
+_SPELLING = re.compile(r"sub-[0-9A-Za-z]+[_.]")
 _TRIGGER = re.compile(r"(?:^|/)\s*R\s*128$")
 _LABEL_COLUMNS = ["session", "epoch_start_time_sec", "30-sec_epoch_sleep_stage"]
 
@@ -131,7 +134,8 @@ def read(root: str | Path) -> RecordingSet:
             recordings.append(
                 _open_run(root, subject, run, labels, signals.get((subject, run), {}), simulated_by is not None)
             )
-    return RecordingSet("sleep", root, tuple(recordings), _sidecar_notes(root, recordings), simulated_by)
+    notes = (*_sidecar_notes(root, recordings), *_sleepless_notes(recordings), *_folder_notes(root / "sourcedata"))
+    return RecordingSet("sleep", root, tuple(recordings), notes, simulated_by)
 
 
 def select_subjects(recordings: RecordingSet, rule: str = "six_of_each") -> tuple[str, ...]:
@@ -485,3 +489,31 @@ def _sidecar_notes(root: Path, recordings: Iterable[Recording]) -> tuple[str, ..
                 found = ", ".join(f"{rate:g}" for rate in sorted(rates))
                 notes.append(f"{sidecar.name} says {stated:g} Hz, the headers {found} Hz; the headers are believed.")
     return tuple(notes)
+
+
+def _sleepless_notes(recordings: Iterable[Recording]) -> tuple[str, ...]:
+    """Say who has rest runs only: a run that nobody recorded leaves no row behind that could be seen to be missing."""
+    asleep = {r.subject for r in recordings if r.run.startswith("task-sleep")}
+    awake = list(dict.fromkeys(f"sub-{r.subject}" for r in recordings if r.subject not in asleep))
+    if not awake:
+        return ()
+    who = f"{listed(awake)} {'has' if len(awake) == 1 else 'have'} no" if asleep else "Nobody here has a"
+    return (f"{who} sleep run, neither in a label table nor as files; rest runs are all that is used.",)
+
+
+def _folder_notes(sourcedata: Path) -> tuple[str, ...]:
+    """Say which folders beside the label tables are left alone, and whether their names could be taken for the runs'."""
+    folders = sorted(path for path in sourcedata.glob("[!.]*") if path.is_dir())
+    if not folders:
+        return ()
+    there = f"sourcedata also holds {listed([folder.name for folder in folders])}"
+    names = sorted(path.name for folder in folders for path in folder.rglob("*") if not path.is_dir())
+    odd = [name for name in names if name[:3].lower() == "sub" and not _SPELLING.match(name)]
+    if not odd:
+        return (f"{there}; nothing is read from there.",)
+    # Capitals sort before small letters: first and last show both kinds of slip.
+    shown = " and ".join(repr(name) for name in dict.fromkeys((odd[0], odd[-1])))
+    return (
+        f"{there}; {len(odd)} of {len(names)} files there are not named as the runs are ({shown}): none is matched to a run, "
+        "and nothing is read from there.",
+    )
