@@ -214,10 +214,19 @@ def forest(rows: pd.DataFrame, unit: str, zero: float | None = 0.0, zero_name: s
             x=zero, line={"dash": "dot", "color": INK, "width": 1}, annotation_text=zero_name, annotation_font_size=11
         )  # fmt: skip
     figure.update_yaxes(
-        tickvals=height, ticktext=["<br>".join(wrap(name, 32)) for name in rows.index], showgrid=False, ticks=""
+        tickvals=height, ticktext=["<br>".join(wrap(name, 24)) for name in rows.index], showgrid=False, ticks=""
     )
-    figure.update_xaxes(title=unit)
-    figure.update_layout(height=130 + 44 * len(rows))
+    shown = [rows["value"], rows["low"], rows["high"], *(rows["published"],) * ("published" in rows)]
+    shown += [pd.Series(people, dtype=float) for people in rows.get("people", [])]
+    everything = pd.concat([pd.Series(values, dtype=float) for values in shown]).dropna()
+    if zero is not None:
+        everything = pd.concat([everything, pd.Series([zero])])
+    margin = 0.06 * (everything.max() - everything.min())
+    # Told, not left to plotly, which on a narrow page keeps room for marks at the cost of the scale.
+    figure.update_xaxes(
+        title={"text": unit, "font": {"size": 12}}, range=[everything.min() - margin, everything.max() + margin]
+    )
+    figure.update_layout(height=130 + 48 * len(rows))
     return figure
 
 
@@ -314,7 +323,7 @@ def scalp_graphs(graphs: Mapping[str, np.ndarray], ch_names: Sequence[str], n_ed
         figure.update_xaxes(visible=False, range=[-1.2 * radius, 1.2 * radius], row=1, col=column)
         axis = "x" if column == 1 else f"x{column}"
         figure.update_yaxes(visible=False, range=[-1.15 * radius, 1.25 * radius], scaleanchor=axis, row=1, col=column)
-    figure.update_layout(height=430, margin={"l": 8, "r": 8, "b": 8})
+    figure.update_layout(height=430, margin={"l": 8, "r": 8, "b": 8, "t": 64})
     return figure
 
 
