@@ -75,7 +75,6 @@ def test_reader_and_simulator_know_the_same_pairs():
     from eegfmri.datasets import simulate_oddball
 
     assert simulate_oddball.PAIRS == oddball.PAIRS
-    assert simulate_oddball.NOISY_PAIRS == oddball.EXCLUDED_PAIRS
 
 
 def test_trials_of_tables_marker_rows_and_truth_agree(odd):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eegfmri.datasets.oddball import EXCLUDED_PAIRS
 from eegfmri.datasets.simulate_artefacts import MODEL_RATE, Gradient, make_gradient
 from eegfmri.datasets.simulate_eeg import pieces
 from eegfmri.datasets.simulate_files import cut_short, write_image, write_matlab
@@ -45,28 +46,6 @@ PAIRS = (
     *("PO8-P8", "PO4-PO8", "O2-PO4", "Oz-O2", "P4-PO4", "CP2-P4", "CP2-Pz", "C4-CP2", "C4-Cz", "Pz-Oz"),
 )
 INVERTED_PAIR = "C4-CP2"
-
-#: Pairs (counted from 1) that the README names as noisy, by subject: they are noisy here too, and the electrodes were derived
-#: without them.
-NOISY_PAIRS = {
-    "001": (8, 24),
-    "002": (5, 30),
-    "003": (29, 30, 34, 36),
-    "004": (23, 24, 30),
-    "005": (8, 30),
-    "006": (9, 24, 30),
-    "007": (30,),
-    "008": (28, 29, 30, 33, 36),
-    "009": (29, 30, 33),
-    "010": (24, 29, 33),
-    "011": (16, 24, 30),
-    "012": (30,),
-    "013": (30,),
-    "014": (30,),
-    "015": (8, 16, 28, 34, 37),
-    "016": (16, 24, 30, 28, 37),
-    "017": (7, 33),
-}
 
 #: Levels of the stimulus row, and of the response row while the button is down.
 TASK_ON = 25
@@ -300,7 +279,7 @@ def _write_eeg(folder, preset, scale, person, run, planted: Planted, stimuli, ge
     np.matmul(pairs, recorded[:n_electrodes], out=bipolar[: len(PAIRS)])
     bipolar[len(PAIRS) :] = recorded[n_electrodes:]
     contact = generator(person.subject, run.name, "contact")
-    for number in NOISY_PAIRS.get(person.subject, ()):
+    for number in EXCLUDED_PAIRS.get(person.subject, ()):
         bipolar[number - 1] += 1e-6 * preset.bad_contact * _contact_noise(n_times, sfreq, contact)
     if scale.raw_sfreq is not None and int(person.subject) <= scale.raw_subjects:
         raw = bipolar.copy()
