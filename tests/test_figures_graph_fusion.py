@@ -34,28 +34,6 @@ def test_a_night_shows_the_scorer_the_probabilities_and_the_gate_epoch_by_epoch(
     np.testing.assert_allclose(gate.y, evaluation.extra("fusion", "gate")[of_subject], atol=1e-4)
 
 
-def test_a_forest_holds_every_person_the_interval_and_the_published_value():
-    rows = pd.DataFrame(
-        {
-            "value": [0.5, 0.7],
-            "low": [0.4, 0.6],
-            "high": [0.65, 0.75],
-            "people": [pd.Series({"01": 0.3, "02": 0.7}), pd.Series({"01": 0.7, "02": np.nan})],
-            "published": [0.58, np.nan],
-        },
-        index=["a", "b"],
-    )
-    figure = draw.forest(rows, "score", 1 / 3, "chance")
-    first, second, estimate, published = figure.data
-    assert list(first.x) == [0.3, 0.7]
-    assert list(second.x) == [0.7]
-    assert list(estimate.x) == [0.5, 0.7]
-    np.testing.assert_allclose(estimate.error_x.array, [0.15, 0.05])
-    np.testing.assert_allclose(estimate.error_x.arrayminus, [0.1, 0.1])
-    assert published.x[0] == 0.58
-    assert list(figure.layout.yaxis.ticktext) == ["a", "b"]
-
-
 def test_a_head_draws_the_strongest_edges_between_the_right_electrodes():
     names = ["Fz", "Oz", "C3", "C4"]
     adjacency = np.zeros((4, 4))

@@ -1,6 +1,7 @@
 """Figures of an evaluation: how windows are split, what each method scores, and how sure one can be."""
 
 from collections.abc import Mapping
+from textwrap import wrap
 
 import numpy as np
 import pandas as pd
@@ -271,4 +272,91 @@ def interval_widths(intervals: pd.DataFrame):
     axes.set_ylim(len(intervals) - 0.4, -0.6)
     axes.set_xlabel("balanced accuracy, pooled")
     axes.margins(x=0.2)
+    return figure
+
+
+def forest(rows: pd.DataFrame, unit: str, zero: float | None = 0.0, zero_name: str = "no difference"):
+    """Draw estimates with their intervals, one below the other, people as dots.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Indexed by name; columns ``value``, ``low``, ``high``, and optionally ``people`` (an array each), ``published`` (a
+        number to set beside, or NaN), ``colour``.
+    unit : str
+        Title of the axis.
+    zero : float or None
+        Where to draw a line of reference.
+    zero_name : str
+        What it stands for.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        Hovering tells the numbers.
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    height = np.arange(len(rows))[::-1]
+    colours = rows["colour"] if "colour" in rows else [INK] * len(rows)
+    if "people" in rows:
+        for y, (name, people), colour in zip(height, rows["people"].items(), colours, strict=True):
+            people = pd.Series(people).dropna()
+            figure.add_scatter(
+                x=np.round(people.to_numpy(), 4),
+                y=y + np.linspace(-0.22, 0.22, len(people)),
+                mode="markers",
+                marker={"color": colour, "size": 6, "opacity": 0.45},
+                text=[f"sub-{subject}" for subject in people.index],
+                hovertemplate=f"%{{text}}: %{{x:.3f}}<extra>{name}</extra>",
+                showlegend=False,
+            )
+    figure.add_scatter(
+        x=rows["value"],
+        y=height,
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": rows["high"] - rows["value"],
+            "arrayminus": rows["value"] - rows["low"],
+            "thickness": 2,
+            "width": 6,
+            "color": INK,
+        },
+        mode="markers",
+        marker={"color": INK, "size": 9, "symbol": "diamond"},
+        text=[f"{name}: {r.value:.3f} [{r.low:.3f}, {r.high:.3f}]" for name, r in rows.iterrows()],
+        hovertemplate="%{text}<extra></extra>",
+        name="computed here, 95 % interval",
+        showlegend="published" in rows,
+    )
+    if "published" in rows:
+        figure.add_scatter(
+            x=rows["published"],
+            y=height,
+            mode="markers",
+            marker={"color": PALETTE[1], "size": 13, "symbol": "star-open", "line": {"width": 2}},
+            text=list(rows.index),
+            hovertemplate="%{text}: published %{x:.4f}<extra></extra>",
+            name="published, on the real recordings",
+        )
+    if zero is not None:
+        figure.add_vline(
+            x=zero, line={"dash": "dot", "color": INK, "width": 1}, annotation_text=zero_name, annotation_font_size=11
+        )  # fmt: skip
+    figure.update_yaxes(
+        tickvals=height, ticktext=["<br>".join(wrap(name, 24)) for name in rows.index], showgrid=False, ticks=""
+    )
+    shown = [rows["value"], rows["low"], rows["high"], *(rows["published"],) * ("published" in rows)]
+    shown += [pd.Series(people, dtype=float) for people in rows.get("people", [])]
+    everything = pd.concat([pd.Series(values, dtype=float) for values in shown]).dropna()
+    if zero is not None:
+        everything = pd.concat([everything, pd.Series([zero])])
+    margin = 0.06 * (everything.max() - everything.min())
+    # Told, not left to plotly, which on a narrow page keeps room for marks at the cost of the scale.
+    figure.update_xaxes(
+        title={"text": unit, "font": {"size": 12}}, range=[everything.min() - margin, everything.max() + margin]
+    )
+    figure.update_layout(height=130 + 48 * len(rows))
     return figure

@@ -1,0 +1,49 @@
+"""Figures of an evaluation: what they draw is what was scored."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eegfmri.figures import PALETTE, evaluation
+
+
+def test_a_forest_holds_every_person_the_interval_and_the_published_value():
+    rows = pd.DataFrame(
+        {
+            "value": [0.5, 0.7],
+            "low": [0.4, 0.6],
+            "high": [0.65, 0.75],
+            "people": [pd.Series({"01": 0.3, "02": 0.7}), pd.Series({"01": 0.7, "02": np.nan})],
+            "published": [0.58, np.nan],
+        },
+        index=["a", "b"],
+    )
+    figure = evaluation.forest(rows, "score", 1 / 3, "chance")
+    first, second, estimate, published = figure.data
+    assert list(first.x) == [0.3, 0.7]
+    assert list(second.x) == [0.7]
+    assert list(estimate.x) == [0.5, 0.7]
+    np.testing.assert_allclose(estimate.error_x.array, [0.15, 0.05])
+    np.testing.assert_allclose(estimate.error_x.arrayminus, [0.1, 0.1])
+    assert published.x[0] == 0.58
+    assert list(figure.layout.yaxis.ticktext) == ["a", "b"]
+
+    # The scale holds all that is drawn, on any width of page.
+    low, high = figure.layout.xaxis.range
+    assert low < 0.3
+    assert high > 0.75
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "colour"),
+    [
+        ("lda_eeg", "LDA, EEG", PALETTE[0]),
+        ("best_classical_bold", "best classical, BOLD", PALETTE[1]),
+        ("eeg_gcn", "EEG graph network", PALETTE[0]),
+        ("time_in_run", "time in run", evaluation.UNKNOWN_COLOUR),
+        ("something_new", "something new", evaluation.UNKNOWN_COLOUR),
+    ],
+)
+def test_methods_are_named_and_coloured_by_what_they_see(method, name, colour):
+    assert evaluation.label(method) == name
+    assert evaluation.colour(method) == colour
