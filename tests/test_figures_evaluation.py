@@ -32,6 +32,11 @@ def test_a_forest_holds_every_person_the_interval_and_the_published_value():
     low, high = figure.layout.xaxis.range
     assert low < 0.3
     assert high > 0.75
+    bare = evaluation.forest(rows[["value", "low", "high"]], "score", None)
+    assert len(bare.data) == 1
+    low, high = bare.layout.xaxis.range
+    assert low < 0.4
+    assert high > 0.75
 
 
 @pytest.mark.parametrize(

@@ -348,11 +348,10 @@ def forest(rows: pd.DataFrame, unit: str, zero: float | None = 0.0, zero_name: s
     figure.update_yaxes(
         tickvals=height, ticktext=["<br>".join(wrap(name, 24)) for name in rows.index], showgrid=False, ticks=""
     )
-    shown = [rows["value"], rows["low"], rows["high"], *(rows["published"],) * ("published" in rows)]
-    shown += [pd.Series(people, dtype=float) for people in rows.get("people", [])]
+    shown = [rows[name] for name in ("value", "low", "high", "published") if name in rows]
+    shown += list(rows["people"]) if "people" in rows else []
+    shown += [[zero]] if zero is not None else []
     everything = pd.concat([pd.Series(values, dtype=float) for values in shown]).dropna()
-    if zero is not None:
-        everything = pd.concat([everything, pd.Series([zero])])
     margin = 0.06 * (everything.max() - everything.min())
     # Told, not left to plotly, which on a narrow page keeps room for marks at the cost of the scale.
     figure.update_xaxes(
