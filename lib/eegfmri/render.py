@@ -327,7 +327,7 @@ _FRAME = (
 
 #: Without the book's side bars the text would take the width that notes in the margin need.
 _STANDALONE_STYLE = (
-    "@media (min-width: 768px) { .bd-main .bd-content .bd-article-container { flex-grow: 0; max-width: 72%; } "
+    "@media (min-width: 768px) { .bd-main .bd-content .bd-article-container { flex-grow: 0; max-width: 70vw; } "
     ".bd-sidebar-secondary { display: none; } }"
 )
 
