@@ -61,7 +61,7 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
         Regions share the weights of their temporal convolutions.
     conv_features, graph_features, embedding : int
         Sizes, alike for both encoders.
-    n_training_epochs : int, default=12
+    n_training_epochs : int, default=24
         At most so many passes over the data.
     patience : int, default=8
         Stop after so many passes without a lower validation loss; the best weights are kept.
@@ -89,7 +89,7 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
         conv_features: int = 8,
         graph_features: int = 16,
         embedding: int = 32,
-        n_training_epochs: int = 12,
+        n_training_epochs: int = 24,
         patience: int = 8,
         batch_size: int = 16,
         learning_rate: float = 6e-3,
