@@ -22,6 +22,7 @@ from eegfmri.registration import (
     Grid,
     Registration,
     Transform,
+    align_rigidly,
     estimate_motion,
     register_to_template,
     resample,
@@ -300,9 +301,7 @@ def _in_space(
     else:
         of_first = mean_volume(first.image().slicer[..., settings.n_dropped : first.n_volumes])
         registration = register_to_template(of_first, t1, settings.registration)
-        both = [np.asarray(image.dataobj) for image in (of_first, resample(reference, Grid.of(of_first)))]
-        # takes points of the first run's space to where the same tissue lies in this run
-        moved = estimate_motion(nibabel.Nifti1Image(np.stack(both, axis=-1), of_first.affine), reference=0).matrices[1]
+        moved = align_rigidly(of_first, reference)
         registration = Registration(
             Transform((np.linalg.inv(moved),)).then(registration.to_template),
             registration.to_run.then(Transform((moved,))),
