@@ -16,7 +16,7 @@ ROOMS = (
     ("recordings",),
     ("atlas", "datasets"),
     ("registration",),
-    ("eeg", "bold"),
+    ("eeg", "bold", "spectrograms"),
     ("windows",),
     ("graphs", "metrics", "saliency"),
     ("models",),
