@@ -22,6 +22,10 @@ FOUR_BANDS = {name: BANDS[name] for name in ("delta", "theta", "alpha", "beta")}
 SILENCE = -60.0
 
 
+#: The EEG's own preparation: 1 to 30 Hz, at the rate of the export.
+PASS_BAND = EegSettings(sfreq=250.0, l_freq=1.0, h_freq=30.0)
+
+
 @dataclass(frozen=True)
 class SpectrogramSettings:
     """How spectrograms are made; every field is part of the cache key.
@@ -45,7 +49,7 @@ class SpectrogramSettings:
         Power in dB relative to 1 µV²/Hz; else in µV²/Hz.
     """
 
-    eeg: EegSettings = EegSettings(sfreq=250.0, l_freq=1.0, h_freq=30.0)
+    eeg: EegSettings = PASS_BAND
     filtered: Literal["before", "after"] = "before"
     lag: float = 0.0
     frame: float = 1.08
@@ -263,5 +267,5 @@ def band_table(eeg: np.ndarray, sfreq: float, t_r: float, n_volumes: int, settin
         rows.append(band_means(frequencies, density.mean(axis=-1), bands).T)  # (n_bands, n_segments)
     power = 1e12 * np.concatenate(rows)
     if settings.decibels:
-        power = 10 * np.log10(np.maximum(power, 10 ** (SILENCE / 10)))
+        power = 10 * np.log10(np.maximum(power.astype(float), 10 ** (SILENCE / 10)))
     return power.astype(np.float32)

@@ -14,6 +14,7 @@ EEG (K segments or C channels).
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -60,12 +61,10 @@ class Autoencoder(nn.Module):
         sizes = (1, *config.features)
         self.coarse = (sizes[-1], *(n >> len(config.features) for n in self.box))
         n_coarse = math.prod(self.coarse)
-        self.down = nn.ModuleList([nn.Conv3d(a, b, 3, 2, padding=1) for a, b in zip(sizes, sizes[1:], strict=False)])
+        self.down = nn.ModuleList([nn.Conv3d(a, b, 3, 2, padding=1) for a, b in pairwise(sizes)])
         self.to_token = nn.Linear(n_coarse, config.embedding)
         self.from_token = nn.Linear(config.embedding, n_coarse)
-        self.up = nn.ModuleList(
-            [nn.ConvTranspose3d(b, a, 4, 2, padding=1) for a, b in zip(sizes, sizes[1:], strict=False)][::-1]
-        )
+        self.up = nn.ModuleList([nn.ConvTranspose3d(b, a, 4, 2, padding=1) for a, b in pairwise(sizes)][::-1])
 
     def encode(self, volumes: torch.Tensor) -> torch.Tensor:
         """Make tokens of volumes: (N, V) to (N, E)."""
