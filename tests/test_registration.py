@@ -221,7 +221,7 @@ def test_the_way_through_a_t1_image_is_found():
 
 
 def test_the_template_s_box_cut_into_64_64_30_has_the_voxels_that_follow():
-    grid = reg.GRIDS["mni_2mm"].resized((64, 64, 30))
+    grid = reg.GRIDS["mni_64x64x30"]
     zooms = np.diag(grid.affine)[:3]
     np.testing.assert_allclose(zooms, [2.84375, 3.40625, 6.0667], atol=1e-4)
     # not the 3.3 × 3.3 × 4.0 mm of the scan, though the numbers of voxels are the same
@@ -233,8 +233,8 @@ def test_the_template_s_box_cut_into_64_64_30_has_the_voxels_that_follow():
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["affine", "syn"])
 def test_tissue_lands_in_the_64_64_30_grid_where_it_belongs(kind):
-    run, _, truth, points = planted_head(seed=3)
-    grid = reg.GRIDS["mni_2mm"].resized((64, 64, 30))
+    run, _, truth, _ = planted_head(seed=3)
+    grid = reg.GRIDS["mni_64x64x30"]
     found = reg.register_to_template(run, kind=kind)
     # an image that shows, at each place, where in the run it is: carried to the grid, each voxel tells where its tissue came from
     places = Grid.of(run).points().reshape(*run.shape, 3)
