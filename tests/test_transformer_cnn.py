@@ -186,7 +186,10 @@ def test_chosen_volumes_are_rendered_as_all_are(mask, run):
     whole = model(eeg, position, tokens)
     assert whole.shape == (B * T, int(mask.sum()))
     chosen = torch.tensor([3, T + 2, 0])
-    torch.testing.assert_close(model(eeg, position, tokens, chosen), whole[chosen])
+    torch.testing.assert_close(model(eeg, position, tokens, rendered=chosen), whole[chosen])
+    volumes = torch.randn(B, T, int(mask.sum())).double()
+    encoded = model.tokens_of(volumes.flatten(0, 1)).unflatten(0, (B, T))
+    torch.testing.assert_close(model(eeg, position, volumes=volumes), model(eeg, position, encoded))
     torch.testing.assert_close(model(eeg, position), model.render(model.generate(eeg, position).flatten(0, 1)))
 
 

@@ -388,6 +388,7 @@ class TransformerCnn(nn.Module):
         eeg: torch.Tensor,
         position: torch.Tensor,
         tokens: torch.Tensor | None = None,
+        volumes: torch.Tensor | None = None,
         rendered: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Predict volumes: of given past tokens (teacher forcing), or without any (autoregression).
@@ -400,6 +401,8 @@ class TransformerCnn(nn.Module):
             Number of each volume in its run, shape (B, T), rising.
         tokens : torch.Tensor or None
             The volumes' own tokens, shape (B, T, E); volume t is predicted from those before t.
+        volumes : torch.Tensor or None
+            In place of tokens the volumes themselves, shape (B, T, V), where the auto-encoder is trained on.
         rendered : torch.Tensor of int or None
             Which of the B × T volumes to render, in flattened order; None: all.
 
@@ -408,6 +411,8 @@ class TransformerCnn(nn.Module):
         torch.Tensor
             Shape (n_rendered, V).
         """
+        if volumes is not None:
+            tokens = self.tokens_of(volumes.flatten(0, 1)).unflatten(0, position.shape)
         said = self.generate(eeg, position) if tokens is None else self.force(eeg, position, tokens)
         said = said.flatten(0, 1)
         return self.render(said if rendered is None else said[rendered])
