@@ -17,7 +17,7 @@ def project(tmp_path_factory):
 def test_help_names_every_command(project):
     done = eegfmri(project, "--help")
     assert done.returncode == 0
-    for command in ("data", "chapters", "run", "sweep", "build", "verify", "bench"):
+    for command in ("data", "chapters", "run", "build", "verify", "bench"):
         assert f" {command} " in done.stdout
 
 
@@ -58,11 +58,6 @@ def test_chapters_lists_names_types_defaults_and_help(project):
         (["run", "fixtures/first", "--profile", "ful"], "did you mean"),
         (["run", "fixtures/first", "--data", "nowhere"], "no folder"),
         (["run", "fixtures/second", "-p", "labels_dir=nowhere"], "no folder"),
-        (["sweep", "fixtures/frist", "-p", "seed=0,1"], "did you mean 'fixtures/first'?"),
-        (["sweep", "fixtures/first", "-p", "seed=0,one"], "must be int"),
-        (["sweep", "fixtures/first", "-p", "seed=0,"], "key=value"),
-        (["sweep", "fixtures/first", "-p", "seed=0", "-p", "seed=1"], "given twice"),
-        (["sweep", "fixtures/first", "--workers", "0"], "--workers"),
         (["build", "--profile", "huge"], "profile"),
         (["build", "--jobs", "0"], "--jobs"),
         (["build", "--data", "nowhere"], "no folder"),

@@ -491,52 +491,6 @@ def run_command(
             typer.echo(_short(path))
 
 
-@app.command("sweep")
-def sweep_command(
-    chapter: Annotated[str, typer.Argument(help="Name as `eegfmri chapters` lists it.")],
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-p",
-            "--parameter",
-            metavar="KEY=A,B,…",
-            help="Values of a parameter, split at commas outside brackets; repeatable.",
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", help="Combinations executed at once; as many as cores.")
-    ] = None,
-    profile: ProfileOption = None,
-    data: DataOption = None,
-    out: Annotated[str | None, typer.Option("--out", metavar="DIR", help="Folder for the tables.")] = None,
-) -> int:
-    """Execute a chapter for every combination of values; over seed: how far chance alone moves its results."""
-    from eegfmri import sweeps
-    from eegfmri.chapters import find
-
-    with _Reporter(_console()) as report:
-        folder, document = sweeps.sweep(
-            chapter, parameter or [], profile=profile, data=data, out=out, workers=workers, listen=report
-        )
-    import pandas as pd
-
-    shown = sweeps.headline(find(chapter), document["spread"])
-    _print_frame(
-        pd.DataFrame([{**row["setting"], **{k: v for k, v in row.items() if k != "setting"}} for row in shown])
-    )
-    failed = [row for row in document["rows"] if row["status"] == "failed"]
-    typer.echo(
-        f"{len(document['rows']) - len(failed)} of {len(document['rows'])} combinations, {len(document['spread'])} results each at most; "
-        f"the table shows {len(shown)} of them."
-    )
-    for path in sorted(folder.iterdir()):
-        if path.is_file():
-            typer.echo(_short(path))
-    for row in failed:
-        typer.echo(_sentence(row["error"]), err=True)
-    return 1 if failed else 0
-
-
 @app.command("build")
 def build_command(
     profile: ProfileOption = None,
