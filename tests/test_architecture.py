@@ -28,7 +28,7 @@ ROOMS = (
     ("printed_equations",),
     ("claims",),
     ("figures",),
-    ("kernels", "chapters", "execution", "runner", "render", "bench"),
+    ("kernels", "chapters", "execution", "runner", "sweep", "render", "bench"),
     ("cli", "__main__"),
 )
 
