@@ -16,7 +16,7 @@ ROOMS = (
     ("recordings",),
     ("atlas", "datasets"),
     ("registration",),
-    ("eeg", "bold"),
+    ("eeg", "bold", "spectrograms"),
     ("volumes",),
     ("windows",),
     ("graphs", "metrics", "saliency", "volume_metrics"),

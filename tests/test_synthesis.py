@@ -272,7 +272,9 @@ def test_keeping_keys_and_values_changes_nothing(name, mask, eeg):
     module = made(name, mask).double()
     eeg = eeg.double()
     # The two differ by the order of sums only; the issue asks for 1e-5.
-    torch.testing.assert_close(module.generate(eeg, cached=True), module.generate(eeg, cached=False), atol=1e-10, rtol=0)
+    torch.testing.assert_close(
+        module.generate(eeg, cached=True), module.generate(eeg, cached=False), atol=1e-10, rtol=0
+    )
 
 
 @pytest.mark.parametrize("name", TRANSFORMERS)

@@ -283,7 +283,9 @@ def align_rigidly(fixed, moving, n_points: int = 20_000) -> np.ndarray:
         return ((1 + parameters[6] / 100) * moved - seen) / seen.std()
 
     # three shifts in mm, three turns in mm at 50 mm, the ratio of intensities in per cent: all of one size
-    found = least_squares(difference, np.zeros(7), diff_step=1e-3, x_scale=1.0, method="trf", loss="soft_l1", f_scale=0.1)
+    found = least_squares(
+        difference, np.zeros(7), diff_step=1e-3, x_scale=1.0, method="trf", loss="soft_l1", f_scale=0.1
+    )
     return matrix(found.x)
 
 
@@ -378,6 +380,8 @@ GRIDS = {
     "mni_4mm": Grid((40, 48, 39), np.array([[4.0, 0, 0, -78], [0, 4, 0, -112], [0, 0, 4, -70], [0, 0, 0, 1]])),
 }
 GRIDS["mni_64x64x30"] = GRIDS["mni_2mm"].resized((64, 64, 30))
+# The same box at half that resolution, for runs whose own voxels are as large.
+GRIDS["mni_32x32x15"] = GRIDS["mni_2mm"].resized((32, 32, 15))
 
 
 def resample(

@@ -48,7 +48,12 @@ def synthesis() -> list[dict]:
                 rows += [
                     {"case": case, "measure": "training step, public code", "value": seconds, "unit": "s"},
                     {"case": case, "measure": "private memory, public code", "value": memory, "unit": "GiB"},
-                    {"case": case, "measure": "speed-up over public code", "value": seconds / found["training step"], "unit": ""},
+                    {
+                        "case": case,
+                        "measure": "speed-up over public code",
+                        "value": seconds / found["training step"],
+                        "unit": "",
+                    },
                 ]
     return rows
 
@@ -117,6 +122,16 @@ def _network(name: str, masked: bool) -> list[tuple[str, float, str]]:
     n_weights = sum(p.numel() for p in module.parameters())
     # The first repetition loads kernels and allocates the optimiser's state: it is no part of the median.
     found = [(part, float(np.median(seconds[1:])), "s") for part, seconds in parts.items()]
-    found.sort(key=lambda row: ("training step", "forward pass", "backward pass", "optimiser").index(row[0]) if row[0] in parts and row[0] in ("training step", "forward pass", "backward pass", "optimiser") else 9)
-    return [("voxels", int(mask.sum()), ""), ("weights", n_weights / 1e6, "million"), *found,
-            ("private memory, training", training_memory, "GiB")]
+    found.sort(
+        key=lambda row: (
+            ("training step", "forward pass", "backward pass", "optimiser").index(row[0])
+            if row[0] in parts and row[0] in ("training step", "forward pass", "backward pass", "optimiser")
+            else 9
+        )
+    )
+    return [
+        ("voxels", int(mask.sum()), ""),
+        ("weights", n_weights / 1e6, "million"),
+        *found,
+        ("private memory, training", training_memory, "GiB"),
+    ]

@@ -193,7 +193,9 @@ class VolumeSynthesiser(BaseEstimator):
         if positions is not None:
             said["channel_positions"] = np.round(positions.detach().numpy().astype(float), 6).tolist()
         forced = self.predict_teacher_forced(X, targets)
-        errors = [mean_squared_error(targets[i], forced[i : i + 1], targets.measured(s)) for i, s in enumerate(X.groups)]
+        errors = [
+            mean_squared_error(targets[i], forced[i : i + 1], targets.measured(s)) for i, s in enumerate(X.groups)
+        ]
         said["mse_teacher_forced"] = np.concatenate(errors).tolist()
         return said
 
@@ -256,7 +258,9 @@ class VolumeSynthesiser(BaseEstimator):
         else:
             n = sum(piece.shape[1] for piece in pieces)
             offset = sum(piece.sum(axis=1, dtype=float) for piece in pieces) / n
-            square = sum(np.square(piece - offset[:, None].astype(np.float32)).sum(axis=1, dtype=float) for piece in pieces)
+            square = sum(
+                np.square(piece - offset[:, None].astype(np.float32)).sum(axis=1, dtype=float) for piece in pieces
+            )
             unit = np.sqrt(square / n)
         return np.stack([offset, np.where(unit > 0, unit, 1.0)])
 

@@ -347,9 +347,7 @@ class Convolutional(nn.Module):
         self.config = config = config or ConvolutionalConfig()
         self.pool = AveragePool(config.pool)
         at_once = n_channels if config.all_electrodes else 1
-        self.channel = ChannelConvolutions(
-            at_once, n_times // config.pool, sfreq / config.pool, config.channel, config
-        )
+        self.channel = ChannelConvolutions(at_once, n_times // config.pool, sfreq / config.pool, config.channel, config)
         self.flatten = nn.Flatten()
         self.hidden = dense([n_channels // at_once * config.channel, *config.hidden], config.dropout)
         self.head = VoxelHead(config.hidden[-1], n_voxels)
@@ -472,9 +470,7 @@ class Layer(nn.Module):
         self.attend_self = Attention(width, config.n_heads)
         if decoder:
             self.norm_cross, self.attend_cross = nn.LayerNorm(width), Attention(width, config.n_heads)
-        self.feed = nn.Sequential(
-            nn.Linear(width, config.feedforward), nn.ReLU(), nn.Linear(config.feedforward, width)
-        )
+        self.feed = nn.Sequential(nn.Linear(width, config.feedforward), nn.ReLU(), nn.Linear(config.feedforward, width))
         self.dropout = Dropout(config.dropout)
         self.decoder = decoder
 
@@ -745,7 +741,14 @@ def full_config(name: str) -> FullyConnectedConfig | TransformerConfig:
         "siamese": SiameseConfig(channel=100, hidden=hidden, dropout=0.5),
         "convolutional": ConvolutionalConfig(channel=100, hidden=hidden, dropout=0.5, features=16),
         "convolutional_all": ConvolutionalConfig(
-            all_electrodes=True, channel=200, hidden=hidden, dropout=0.5, features=512, kernel=0.388, stride=0.016, bin=0.256
+            all_electrodes=True,
+            channel=200,
+            hidden=hidden,
+            dropout=0.5,
+            features=512,
+            kernel=0.388,
+            stride=0.016,
+            bin=0.256,
         ),
         "transformer": transformer,
         "transformer_sinusoidal": replace(transformer, positions="sinusoidal"),
@@ -778,7 +781,9 @@ def shapes(module: nn.Module, eeg: torch.Tensor) -> dict[str, tuple[int, ...]]:
         return hook
 
     skipped = (nn.ModuleList, Slices)
-    handles = [child.register_forward_hook(note(n)) for n, child in module.named_children() if not isinstance(child, skipped)]
+    handles = [
+        child.register_forward_hook(note(n)) for n, child in module.named_children() if not isinstance(child, skipped)
+    ]
     for name in ("encoder", "decoder"):
         layers = getattr(module, name, None)
         if isinstance(layers, nn.ModuleList) and len(layers):
