@@ -16,7 +16,7 @@ ROOMS = (
     ("recordings",),
     ("atlas", "datasets"),
     ("registration",),
-    ("eeg", "bold"),
+    ("eeg", "bold", "spectrograms"),
     ("volumes",),
     ("windows",),
     ("graphs", "metrics", "saliency", "volume_metrics"),
@@ -28,7 +28,7 @@ ROOMS = (
     ("printed_equations",),
     ("claims",),
     ("figures",),
-    ("kernels", "chapters", "execution", "runner", "render", "bench"),
+    ("kernels", "chapters", "execution", "runner", "sweep", "render", "bench"),
     ("cli", "__main__"),
 )
 

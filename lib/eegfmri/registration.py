@@ -380,6 +380,8 @@ GRIDS = {
     "mni_4mm": Grid((40, 48, 39), np.array([[4.0, 0, 0, -78], [0, 4, 0, -112], [0, 0, 4, -70], [0, 0, 0, 1]])),
 }
 GRIDS["mni_64x64x30"] = GRIDS["mni_2mm"].resized((64, 64, 30))
+# The same box at half that resolution, for runs whose own voxels are as large.
+GRIDS["mni_32x32x15"] = GRIDS["mni_2mm"].resized((32, 32, 15))
 
 
 def resample(

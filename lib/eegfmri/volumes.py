@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -315,7 +315,7 @@ def _in_space(
 
 # ------------------------------------------------------------------------------------------------ scaling
 
-Scaling = Literal["normalised", "raw", "zscore", "unit"]
+Scaling = Literal["normalised", "raw", "zscore", "unit", "standardised"]
 
 
 class VolumeScaling:
@@ -323,9 +323,10 @@ class VolumeScaling:
 
     ``normalised``: volume / median − 1, voxel by voxel and person by person. ``zscore``: each voxel of each person minus its mean,
     by its standard deviation. ``raw``: by one number, the mean intensity of training volumes. ``unit``: from the lowest to the
-    highest intensity of training volumes to [0, 1].
+    highest intensity of training volumes to [0, 1]. ``standardised``: all voxels of a person minus one number, their mean, by one
+    number, their standard deviation, so that most of what varies is anatomy.
 
-    The first two need each person's own volumes. Those of a training person come from its training windows; a new person's
+    The first two and the last need each person's own volumes. Those of a training person come from its training windows; a new person's
     from its own unlabelled volumes, which is transductive, or from the first minutes of its session.
 
     Parameters
@@ -337,15 +338,15 @@ class VolumeScaling:
     """
 
     def __init__(self, kind: Scaling = "normalised", calibration_minutes: float | None = None):
-        if kind not in ("normalised", "raw", "zscore", "unit"):
-            raise RequestError(f"A scaling is 'normalised', 'raw', 'zscore' or 'unit', not {kind!r}.")
+        if kind not in get_args(Scaling):
+            raise RequestError(f"A scaling is one of {', '.join(get_args(Scaling))}, not {kind!r}.")
         self.kind = kind
         self.calibration_minutes = calibration_minutes
 
     @property
     def transductive(self) -> bool:
         """Whether a new person's own volumes are used."""
-        return self.kind in ("normalised", "zscore")
+        return self.kind in ("normalised", "zscore", "standardised")
 
     def fit(self, windows) -> "VolumeScaling":
         """Learn from training windows (`eegfmri.windows.volume_windows`)."""
@@ -385,6 +386,9 @@ class VolumeScaling:
             deviation = volumes.std(axis=0, dtype=float)
             measured = measured & (deviation > 0)
             return volumes.mean(axis=0, dtype=float), np.where(measured, deviation, 1.0), measured
+        if self.kind == "standardised":
+            inside = volumes[:, measured]
+            return inside.mean(dtype=float), inside.std(dtype=float) or 1.0, measured
         return median, np.where(measured, median, 1.0), measured
 
 
