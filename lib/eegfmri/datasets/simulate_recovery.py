@@ -5,8 +5,10 @@ the files through the datasets' readers; from ``simulated.json`` they take what 
 scanner, and, for couplings, the planted power.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -280,6 +282,28 @@ def regress(series: np.ndarray, regressors: np.ndarray, t_r: float, high_pass: f
     slow = np.cos(np.pi * np.outer(np.arange(n_volumes) + 0.5, orders) / n_volumes)
     design = np.column_stack([*regressors, slow])
     return np.linalg.lstsq(design, series.T, rcond=None)[0][: len(regressors)].T
+
+
+def planted_response(root: str | Path, subject: str, run: str, t_r: float) -> np.ndarray:
+    """Power planted in a simulated run, convolved with the canonical response: what an ideal decoder would know.
+
+    Parameters
+    ----------
+    root : str or pathlib.Path
+        The simulated dataset.
+    subject, run : str
+        As its recordings name them.
+    t_r : float
+        s.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_regions, n_bands, n_volumes), relative to wakefulness.
+    """
+    facts = json.loads((Path(root) / "simulated.json").read_text(encoding="utf-8"))
+    power = np.load(Path(root) / facts["subjects"][subject]["runs"][run]["power"], allow_pickle=False)
+    return convolved(power, t_r)
 
 
 def event_regressors(onsets: Mapping[str, np.ndarray], n_volumes: int, t_r: float) -> np.ndarray:
