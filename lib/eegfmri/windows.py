@@ -194,6 +194,23 @@ class Windows:
             features={name: values[indices] for name, values in self.features.items()},
         )
 
+    def start_of_session(self, minutes: float) -> "Windows":
+        """Return the windows of the first so many minutes of one subject's first run, at least one.
+
+        Parameters
+        ----------
+        minutes : float
+            Counted from the first window's onset.
+
+        Returns
+        -------
+        Windows
+            Those of other runs are left out, however long ``minutes`` is.
+        """
+        onset, run = self.table["onset"].to_numpy(), self.table["run"].to_numpy()
+        first = run == run[0]
+        return self[first & (onset < onset[first].min() + max(60 * minutes, 1e-6))]
+
     def with_feature(self, name: str, function: Callable[["Windows"], np.ndarray]) -> "Windows":
         """Attach an array computed from each window alone.
 

@@ -306,6 +306,49 @@ def planted_response(root: str | Path, subject: str, run: str, t_r: float) -> np
     return convolved(power, t_r)
 
 
+def planted_share(
+    volumes: np.ndarray, points: np.ndarray, root: str | Path, subject: str, run: str, reach: float = 6.0
+) -> float:
+    """Share of the variance over time of a run's voxels that the BOLD planted in their region explains, at best.
+
+    Each voxel is regressed on the noise-free series of the region it lies in; what a series of the same slowness explains by chance
+    (the planted one, moved along its circle) is subtracted.
+
+    Parameters
+    ----------
+    volumes : numpy.ndarray
+        Shape (n_voxels, n_volumes), all volumes of the run.
+    points : numpy.ndarray
+        Where the voxels lie, shape (n_voxels, 3), mm of MNI152.
+    root, subject, run
+        As for `planted_response`.
+    reach : float, default=6.0
+        Voxels farther than this from all regions, in mm, are explained by nothing.
+
+    Returns
+    -------
+    float
+        No prediction can take away more of the error within a run, from whatever signal.
+    """
+    from scipy.spatial import cKDTree
+
+    facts = json.loads((Path(root) / "simulated.json").read_text(encoding="utf-8"))
+    planted = np.load(Path(root) / facts["subjects"][subject]["runs"][run]["bold"], allow_pickle=False)
+    regions = cortical_regions()
+    distance, nearest = cKDTree(regions.voxels).query(points)
+    series = volumes - volumes.mean(axis=1, keepdims=True)
+    total, near = float((series**2).sum()), distance < reach
+
+    def explained(of_regions: np.ndarray) -> float:
+        of_regions = of_regions - of_regions.mean(axis=1, keepdims=True)
+        x, y = of_regions[regions.labels[nearest[near]]], series[near]
+        return float(((x * y).sum(axis=1) ** 2 / np.maximum((x**2).sum(axis=1), 1e-30)).sum()) / total
+
+    shifts = np.linspace(0.2, 0.8, 7) * planted.shape[1]
+    chance = np.mean([explained(np.roll(planted, round(shift), axis=1)) for shift in shifts])
+    return explained(planted) - float(chance)
+
+
 def event_regressors(onsets: Mapping[str, np.ndarray], n_volumes: int, t_r: float) -> np.ndarray:
     """Canonical responses to events, each as high as 1 after a single event.
 

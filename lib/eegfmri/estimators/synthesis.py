@@ -261,9 +261,7 @@ class VolumeSynthesiser(BaseEstimator):
         """Offset and unit from what a subject's windows cover, shape (2, n_channels), of power (2, n_channels, n_values)."""
         own = X[subject == X.groups]
         if minutes is not None:
-            order = own.table["order"].to_numpy()
-            volumes = round(60 * minutes * own.bold.sfreq)
-            own = own[order < order.min() + max(1, volumes)]
+            own = own.start_of_session(minutes)
         if self.eeg_input == "power":
             return _moments_of_power(own)
         pieces = [run[:, covered] for run, covered in _covered(own.eeg, self.config().pool)]

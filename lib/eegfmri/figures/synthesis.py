@@ -1,6 +1,6 @@
 """Figures of synthesis: skill against the gap in time, and where learned encodings put the electrodes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -96,6 +96,43 @@ def skill_against_gap(table: pd.DataFrame, window: float):
     figure.update_xaxes(title="gap between tested and nearest training window, onset to onset (s)", rangemode="tozero")
     figure.update_yaxes(title="skill")
     figure.update_layout(height=400)
+    return figure
+
+
+def training_curves(said: Mapping[str, Sequence[Mapping[str, Sequence[float]]]]):
+    """Draw training and validation loss of several networks, mean over folds.
+
+    Parameters
+    ----------
+    said : mapping of str to sequence of mapping
+        By method, of each fold: ``train_loss`` and ``valid_loss`` per pass.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel per network; 1 is the training-mean volume.
+    """
+    import matplotlib.pyplot as plt
+
+    use_theme()
+    n_rows = -(-len(said) // 3)
+    figure, axes = plt.subplots(n_rows, 3, figsize=(8.4, 2.1 * n_rows + 0.3), sharex=True, squeeze=False)
+    for axis in axes.ravel()[len(said) :]:
+        axis.set_axis_off()
+    for axis, (method, folds) in zip(axes.ravel(), said.items(), strict=False):
+        for name, width, text in (("train_loss", 1.0, "training"), ("valid_loss", 2.4, "validation")):
+            length = max(len(fold[name]) for fold in folds)
+            padded = np.array([[*fold[name], *[np.nan] * (length - len(fold[name]))] for fold in folds])
+            axis.plot(
+                np.arange(1, length + 1), np.nanmean(padded, axis=0), color=PALETTE[0], linewidth=width, label=text,
+                marker="o", markersize=3,
+            )  # fmt: skip
+        axis.axhline(1.0, color=INK, linestyle=":", linewidth=1)
+        axis.set_title(label(method), fontsize=9)
+        axis.tick_params(labelsize=8)
+    axes[-1, 0].set_xlabel("pass over the data", fontsize=9)
+    axes[0, 0].set_ylabel("loss", fontsize=9)
+    axes[0, 0].legend(fontsize=8)
     return figure
 
 
