@@ -151,7 +151,10 @@ def pretrain(
     mask = torch.from_numpy(X.bold.streams[0].space.mask)
     if (folder / "history.json").is_file():
         autoencoder = Autoencoder(mask, config)
-        weights = {name: torch.from_numpy(np.array(cache.load_array(folder / f"{name}.npy"))) for name in autoencoder.state_dict()}
+        weights = {
+            name: torch.from_numpy(np.array(cache.load_array(folder / f"{name}.npy")))
+            for name in autoencoder.state_dict()
+        }
         autoencoder.load_state_dict(weights)
         return autoencoder.eval(), pd.DataFrame(cache.read_json(folder / "history.json"))
     mean = torch.from_numpy(mean_target(targets, rows)) if centred else None
@@ -653,7 +656,8 @@ class _Watch:
         mse = ((predicted - true) ** 2).mean(axis=1, dtype=float)
         some = np.unique(np.linspace(0, len(rows) - 1, min(WATCHED, len(rows))).astype(int))
         ssim = [
-            volume_metrics.ssim(self.space.fill(true[n]), self.space.fill(predicted[n]), self.range, self.inside) for n in some
+            volume_metrics.ssim(self.space.fill(true[n]), self.space.fill(predicted[n]), self.range, self.inside)
+            for n in some
         ]
         return {
             "psnr": float(np.mean(volume_metrics.psnr(mse, self.range))),
