@@ -1,8 +1,9 @@
 """What a score of volumes depends on besides the prediction: the scaling, the voxels counted, the settings of SSIM, and whether it
 notices that something is lost.
 
-A prediction in one scaling is carried into another through the scanner's intensities, so that one and the same prediction is scored under all
-of them. Predictions that are surely bad in one known way (peaks flattened, order of time shuffled) show what a score is blind to.
+A prediction in one scaling is carried into another through the scanner's intensities, so that one and the same prediction is scored
+under all of them. Predictions that are surely bad in one known way (peaks flattened, order of time shuffled) show what a score is
+blind to.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,6 +32,7 @@ def under_scalings(
     base: VolumeScaling,
     kinds: Sequence[str],
     every: int = 10,
+    native: Mapping[str, Predict] | None = None,
 ) -> pd.DataFrame:
     """Score predictions in several scalings, over the brain and over the whole grid.
 
@@ -48,12 +50,14 @@ def under_scalings(
         Scalings to score in.
     every : int, default=10
         Score every so many test windows.
+    native : mapping of str to callable or None
+        Predictors that are made anew in each scaling, from its own targets.
 
     Returns
     -------
     pandas.DataFrame
-        One row per predictor, scaling and scored window: ``predictor``, ``scaling``, ``fold``, ``subject``, `SCORES`, and ``range``, that of
-        the fold's training targets (0.1 to 99.9 %).
+        One row per predictor, scaling and scored window: ``predictor``, ``scaling``, ``fold``, ``subject``, `SCORES`, and ``range``,
+        that of the fold's training targets (0.1 to 99.9 %).
     """
     space = windows.bold.streams[0].space
     inside, n_grid = volume_metrics.eroded(space.mask), space.mask.size
@@ -66,13 +70,18 @@ def under_scalings(
         said = {name: np.asarray(predict(fold, of_train, truth))[chosen] for name, predict in predictors.items()}
         for kind in kinds:
             other = VolumeScaling(kind, base.calibration_minutes).fit(train)
-            data_range, targets = range_of(other.targets(train)), other.targets(test)
+            training, targets = other.targets(train), other.targets(test)
+            data_range = range_of(training)
+            own = {name: predict(fold, training, targets) for name, predict in (native or {}).items()}
             for place, row in enumerate(chosen):
                 subject = test.groups[row]
                 measured = targets.measured(subject)
                 true = targets[row][0]
-                for name, values in said.items():
-                    predicted = carried(values[place], truth.people[subject], targets.people[subject])
+                of_all = {
+                    name: carried(values[place], truth.people[subject], targets.people[subject])
+                    for name, values in said.items()
+                } | {name: values[row] for name, values in own.items()}
+                for name, predicted in of_all.items():
                     squares = np.where(measured, (true - predicted) ** 2, 0.0)
                     mse, whole = squares[measured].mean(dtype=float), squares.sum(dtype=float) / n_grid
                     found = volume_metrics.ssim(

@@ -11,6 +11,7 @@ EEG.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -105,6 +106,7 @@ def pretrain(
     learning_rate: float = 1e-3,
     schedule: bool = True,
     seed: int = 0,
+    folder: str | Path | None = None,
 ) -> tuple[Autoencoder, pd.DataFrame]:
     """Train the auto-encoder on volumes, or find it trained.
 
@@ -128,6 +130,8 @@ def pretrain(
         Let the rate rise and fall, see `eegfmri.estimators.training.train`.
     seed : int, default=0
         Of weights and order.
+    folder : str, pathlib.Path or None
+        Where trained weights are kept, under a key of all the above; None: the project's cache.
 
     Returns
     -------
@@ -147,7 +151,7 @@ def pretrain(
         cache.code_digest(__name__),
         cache.versions("torch", "skorch"),
     )
-    folder = project.cache_dir() / "autoencoders" / key
+    folder = (project.cache_dir() / "autoencoders" if folder is None else Path(folder)) / key
     mask = torch.from_numpy(X.bold.streams[0].space.mask)
     if (folder / "history.json").is_file():
         autoencoder = Autoencoder(mask, config)

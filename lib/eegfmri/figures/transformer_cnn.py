@@ -237,10 +237,8 @@ def ssim_by_settings(table: pd.DataFrame, published: float | None = None):
     counted = list(dict.fromkeys(table["counted"]))
     ranges = list(dict.fromkeys(table["range"]))
     for number, (name, own) in enumerate(table.groupby("range", sort=False)):
-        x = [
-            counted.index(c) + 0.16 * (number - (len(ranges) - 1) / 2) + 0.04 * (d == 2)
-            for c, d in zip(own["counted"], own["dimensions"], strict=True)
-        ]
+        shift = 0.16 * (number - (len(ranges) - 1) / 2)
+        x = [counted.index(r.counted) + shift + 0.04 * (r.dimensions == 2) for r in own.itertuples()]
         figure.add_scatter(
             x=x, y=_short(own["ssim"]), mode="markers", name=f"range: {name}",
             marker={
