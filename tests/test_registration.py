@@ -220,6 +220,20 @@ def test_the_way_through_a_t1_image_is_found():
     np.testing.assert_allclose(back, 0, atol=1e-9)
 
 
+def test_two_means_of_one_head_are_laid_on_each_other_and_stay_where_nothing_moved():
+    image = nibabel.Nifti1Image(blob(), np.diag([4.0, 4.0, 6.0, 1.0]))
+    still = reg.parameters_of(reg.align_rigidly(image, image)[None], reg.grid_centre(image))[0]
+    # mm and radians; a tenth of that would be seen at the edges of a volume relative to its median
+    assert np.abs(still).max() < 1e-3
+    planted = np.array([1.5, -2.0, 0.7, 0.03, -0.02, 0.04])
+    truth = reg.matrices_of(planted, reg.grid_centre(image))
+    moved = reg.resample(image, Grid.of(image), Transform((np.linalg.inv(truth),)), interpolation="cubic")
+    brighter = nibabel.Nifti1Image(1.1 * np.asarray(moved.dataobj), moved.affine)
+    found = reg.parameters_of(reg.align_rigidly(image, brighter)[None], reg.grid_centre(image))[0]
+    np.testing.assert_allclose(found[:3], planted[:3], atol=0.3)
+    np.testing.assert_allclose(found[3:], planted[3:], atol=0.005)
+
+
 def test_the_template_s_box_cut_into_64_64_30_has_the_voxels_that_follow():
     grid = reg.GRIDS["mni_64x64x30"]
     zooms = np.diag(grid.affine)[:3]
