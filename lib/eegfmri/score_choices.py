@@ -222,7 +222,8 @@ def ssim_settings(
     -------
     pandas.DataFrame
         One row per combination: ``range``, ``window`` (`WINDOWS`), ``dimensions`` (3, or 2 for the mean over axial slices), ``counted``
-        (whole grid, or inside the eroded brain), ``ssim``, the mean over volumes.
+        (the whole grid; without its border of half a window, as scikit-image and `eegfmri.volume_metrics.ssim` do; inside the eroded
+        brain), ``ssim``, the mean over volumes.
 
     Raises
     ------
@@ -239,16 +240,15 @@ def ssim_settings(
         for named, of_volume in ranges.items():
             for window, options in WINDOWS.items():
                 common = {"data_range": of_volume(a), "use_sample_covariance": False, "full": True, **options}
-                _, deep = structural_similarity(first, second, **common)
-                flat = np.stack(
-                    [
-                        structural_similarity(first[:, :, z], second[:, :, z], **common)[1]
-                        for z in range(first.shape[2])
-                    ],
-                    axis=2,
-                )
-                for dimensions, similarity in ((3, deep), (2, flat)):
+                deep, deep_map = structural_similarity(first, second, **common)
+                flat = [structural_similarity(first[:, :, z], second[:, :, z], **common) for z in range(first.shape[2])]
+                flat_map = np.stack([of_slice for _, of_slice in flat], axis=2)
+                for dimensions, mean, similarity in (
+                    (3, deep, deep_map),
+                    (2, np.mean([of_slice for of_slice, _ in flat]), flat_map),
+                ):
                     rows.append((named, window, dimensions, "whole grid", similarity.mean()))
+                    rows.append((named, window, dimensions, "without its border", mean))
                     rows.append((named, window, dimensions, "inside the brain", similarity[inside].mean()))
     table = pd.DataFrame(rows, columns=["range", "window", "dimensions", "counted", "ssim"])
     return table.groupby(["range", "window", "dimensions", "counted"], sort=False)["ssim"].mean().reset_index()

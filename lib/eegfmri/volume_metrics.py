@@ -94,8 +94,7 @@ def ssim(true: np.ndarray, predicted: np.ndarray, data_range: float, inside: np.
     """
     from skimage.metrics import structural_similarity
 
-    # the mean that comes first leaves out a border of half a window on every side, half of the slices of a flat grid
-    _, similarity = structural_similarity(
+    whole, similarity = structural_similarity(
         true,
         predicted,
         data_range=data_range,
@@ -104,7 +103,7 @@ def ssim(true: np.ndarray, predicted: np.ndarray, data_range: float, inside: np.
         use_sample_covariance=False,
         full=True,
     )
-    return Ssim(float(similarity.mean()), float(similarity[inside].mean()) if inside is not None and inside.any() else float("nan"))
+    return Ssim(float(whole), float(similarity[inside].mean()) if inside is not None and inside.any() else float("nan"))
 
 
 def eroded(mask: np.ndarray, voxels: int = 2) -> np.ndarray:
