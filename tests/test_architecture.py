@@ -23,6 +23,7 @@ ROOMS = (
     ("models",),
     ("protocols",),
     ("volume_evaluation",),
+    ("score_choices",),
     ("estimators",),
     ("results",),
     ("printed_equations",),

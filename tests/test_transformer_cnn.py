@@ -10,6 +10,7 @@ from eegfmri.models.transformer_cnn import (
     Attention,
     Autoencoder,
     AutoencoderConfig,
+    Enlarge,
     TransformerCnn,
     TransformerConfig,
     UNet,
@@ -84,6 +85,22 @@ def test_the_autoencoder_has_the_shapes_it_says_and_learns_to_reconstruct(mask):
         optimiser.step()
     # three patterns fit into twelve numbers; half of the variance is far more than their mean would give
     assert loss < 0.5 * volumes.var()
+
+
+def test_enlarging_is_the_transposed_convolution():
+    torch.manual_seed(4)
+    enlarge, slow = Enlarge(3, 2).double(), torch.nn.ConvTranspose3d(3, 2, 4, 2, padding=1).double()
+    with torch.no_grad():
+        enlarge.convolve.bias.copy_(slow.bias.repeat(8))
+        for i in range(2):
+            for j in range(2):
+                for k in range(2):
+                    # the taps of a place: from the further neighbour to the nearer one
+                    taps = slow.weight[:, :, [3 - i, 1 - i]][:, :, :, [3 - j, 1 - j]][:, :, :, :, [3 - k, 1 - k]]
+                    enlarge.convolve.weight.unflatten(0, (2, 2, 2, 2))[i, j, k] = taps.transpose(0, 1)
+    x = torch.randn(2, 3, 4, 5, 3).double()
+    assert enlarge(x).shape == (2, 2, 8, 10, 6)
+    torch.testing.assert_close(enlarge(x), slow(x))
 
 
 def test_the_mean_is_taken_away_and_given_back(mask):

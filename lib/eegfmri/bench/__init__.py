@@ -16,6 +16,7 @@ BENCHMARKS = {
     "preprocessing": "eegfmri.bench.preprocessing:preprocessing",
     "graph_fusion": "eegfmri.bench.graph_fusion:graph_fusion",
     "synthesis": "eegfmri.bench.synthesis:synthesis",
+    "transformer_cnn": "eegfmri.bench.transformer_cnn:transformer_cnn",
 }
 
 

@@ -11,6 +11,7 @@ EEG.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -38,6 +39,9 @@ EegScaling = Literal["training", "subject"]
 
 #: Volumes rendered or encoded at once where nothing is learned.
 CHUNK = 64
+
+#: Runs predicted side by side: the weights are fetched once a step for all of them.
+RUNS = 4
 
 #: Volumes of each kind that are watched in training.
 WATCHED = 8
@@ -105,6 +109,7 @@ def pretrain(
     learning_rate: float = 1e-3,
     schedule: bool = True,
     seed: int = 0,
+    folder: str | Path | None = None,
 ) -> tuple[Autoencoder, pd.DataFrame]:
     """Train the auto-encoder on volumes, or find it trained.
 
@@ -128,6 +133,8 @@ def pretrain(
         Let the rate rise and fall, see `eegfmri.estimators.training.train`.
     seed : int, default=0
         Of weights and order.
+    folder : str, pathlib.Path or None
+        Where trained weights are kept, under a key of all the above; None: the project's cache.
 
     Returns
     -------
@@ -147,10 +154,11 @@ def pretrain(
         cache.code_digest(__name__),
         cache.versions("torch", "skorch"),
     )
-    folder = project.cache_dir() / "autoencoders" / key
+    folder = (project.cache_dir() / "autoencoders" if folder is None else Path(folder)) / key
     mask = torch.from_numpy(X.bold.streams[0].space.mask)
     if (folder / "history.json").is_file():
-        autoencoder = Autoencoder(mask, config)
+        with torch.random.fork_rng(devices=[]):  # weights are drawn although others take their place
+            autoencoder = Autoencoder(mask, config)
         weights = {
             name: torch.from_numpy(np.array(cache.load_array(folder / f"{name}.npy")))
             for name in autoencoder.state_dict()
@@ -366,16 +374,17 @@ class TransformerCnnRegressor(_OnVolumes):
     @torch.no_grad()
     def predict(self, X: Windows) -> np.ndarray:
         """Predict volumes by autoregression through each run, shape (n_windows, n_voxels); no volume is looked at."""
-        eeg, out = self._eeg(X), None
+        eeg, number = self._eeg(X), torch.from_numpy(X.y)
+        out = np.empty(X.bold.shape[:2], dtype=np.float32)
+        runs = runs_of(X, np.arange(len(X)))
         with one_thread():
-            for rows in runs_of(X, np.arange(len(X))):
-                position = torch.from_numpy(X.y[rows])[None]
-                said = self.module_.generate(eeg[rows][None], position)[0]
-                for part in np.array_split(np.arange(len(rows)), -(-len(rows) // CHUNK)):
-                    volumes = self.module_.render(said[part]).numpy()
-                    if out is None:
-                        out = np.empty((len(X), volumes.shape[1]), dtype=np.float32)
-                    out[rows[part]] = volumes
+            for some in np.array_split(np.arange(len(runs)), -(-len(runs) // RUNS)):
+                chosen = [runs[place] for place in some]
+                padded, _ = together(chosen)
+                said = self.module_.generate(eeg[padded], number[padded])
+                for rows, tokens in zip(chosen, said, strict=True):
+                    for part in chunks(np.arange(len(rows))):
+                        out[rows[part]] = self.module_.render(tokens[part]).numpy()
         return out
 
     @torch.no_grad()
@@ -388,7 +397,7 @@ class TransformerCnnRegressor(_OnVolumes):
                 tokens = (raw - self.module_.token_mean) / self.module_.token_scale
                 position = torch.from_numpy(X.y[rows])[None]
                 said = self.module_.force(eeg[rows][None], position, tokens[None])[0]
-                for part in np.array_split(np.arange(len(rows)), -(-len(rows) // CHUNK)):
+                for part in chunks(np.arange(len(rows))):
                     out[rows[part]] = self.module_.render(said[part]).numpy()
         return out
 
@@ -569,6 +578,27 @@ def runs_of(X: Windows, rows: np.ndarray) -> list[np.ndarray]:
     return [part[np.argsort(X.y[part], kind="stable")] for part in parts]
 
 
+def together(stretches: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Make one table of stretches of unequal length: shorter ones repeat their last row, which nothing before it can see.
+
+    Parameters
+    ----------
+    stretches : sequence of numpy.ndarray
+        Rows, in order of time.
+
+    Returns
+    -------
+    padded : numpy.ndarray
+        Shape (n_stretches, longest).
+    real : numpy.ndarray
+        Where in the flattened table the rows stand that are no repetition, in the order of the stretches.
+    """
+    longest = max(map(len, stretches))
+    padded = np.stack([rows[np.minimum(np.arange(longest), len(rows) - 1)] for rows in stretches])
+    real = np.concatenate([place * longest + np.arange(len(rows)) for place, rows in enumerate(stretches)])
+    return padded, real
+
+
 def chunks(rows: np.ndarray, size: int = CHUNK) -> Iterator[np.ndarray]:
     """Cut rows into parts of at most so many."""
     for start in range(0, len(rows), size):
@@ -611,10 +641,7 @@ class _ReadStretches:
 
     def inputs(self, chosen: list[np.ndarray], forced: bool) -> tuple[dict, np.ndarray]:
         """Arguments of the model for some stretches, and the windows that it renders."""
-        longest = max(map(len, chosen))
-        # shorter ones are filled up by repeating their last volume: what comes last is seen by nothing before it
-        padded = np.stack([part[np.minimum(np.arange(longest), len(part) - 1)] for part in chosen])
-        real = np.concatenate([place * longest + np.arange(len(part)) for place, part in enumerate(chosen)])
+        padded, real = together(chosen)
         inputs = {"eeg": self.eeg[padded], "position": self.number[padded], "rendered": torch.from_numpy(real)}
         if forced and self.tokens is not None:
             inputs["tokens"] = self.tokens[padded]

@@ -14,7 +14,7 @@ EEG (K segments or C channels).
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 
 import torch
 from torch import nn
@@ -35,6 +35,34 @@ class AutoencoderConfig:
 
     features: tuple[int, ...] = (16, 32, 64)
     embedding: int = 256
+
+
+class Enlarge(nn.Module):
+    """Twice as many voxels along each axis: the transposed convolution of kernel 4 and stride 2.
+
+    y[2i + r] = Σ_k w[r, k] x[i + r + k − 1], k = 0, 1, along each axis: an ordinary convolution of kernel 2 makes all eight voxels
+    that follow from one, and they are put in their places. On a CPU that is many times faster than torch's transposed convolution.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Feature maps.
+    """
+
+    def __init__(self, n_in: int, n_out: int):
+        super().__init__()
+        self.convolve = nn.Conv3d(n_in, 8 * n_out, 2, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Enlarge (N, n_in, X, Y, Z) to (N, n_out, 2 X, 2 Y, 2 Z)."""
+        n, (a, b, c) = len(x), x.shape[2:]
+        parts = self.convolve(x).chunk(8, dim=1)  # eight of (N, n_out, X + 1, Y + 1, Z + 1)
+        places = [
+            part[:, :, i : i + a, j : j + b, k : k + c]
+            for part, (i, j, k) in zip(parts, product((0, 1), repeat=3), strict=True)
+        ]
+        y = torch.stack(places, dim=-1).unflatten(-1, (2, 2, 2))  # (N, n_out, X, Y, Z, 2, 2, 2)
+        return y.permute(0, 1, 2, 5, 3, 6, 4, 7).reshape(n, -1, 2 * a, 2 * b, 2 * c)
 
 
 class Autoencoder(nn.Module):
@@ -64,7 +92,7 @@ class Autoencoder(nn.Module):
         self.down = nn.ModuleList([nn.Conv3d(a, b, 3, 2, padding=1) for a, b in pairwise(sizes)])
         self.to_token = nn.Linear(n_coarse, config.embedding)
         self.from_token = nn.Linear(config.embedding, n_coarse)
-        self.up = nn.ModuleList([nn.ConvTranspose3d(b, a, 4, 2, padding=1) for a, b in pairwise(sizes)][::-1])
+        self.up = nn.ModuleList([Enlarge(b, a) for a, b in pairwise(sizes)][::-1])
 
     def encode(self, volumes: torch.Tensor) -> torch.Tensor:
         """Make tokens of volumes: (N, V) to (N, E)."""
@@ -527,11 +555,9 @@ class UNet(nn.Module):
         self.left = nn.Conv3d(fine, fine, 3, padding=1)
         self.down = nn.Conv3d(fine, coarse, 3, 2, padding=1)
         self.bottom = nn.Conv3d(coarse, coarse, 3, padding=1)
-        self.up = nn.ConvTranspose3d(coarse, fine, 4, 2, padding=1)
+        self.up = Enlarge(coarse, fine)
         self.right = nn.Conv3d(2 * fine, fine, 3, padding=1)
-        self.enlarge = nn.ModuleList(
-            [nn.ConvTranspose3d(fine, fine // 2, 4, 2, padding=1), nn.ConvTranspose3d(fine // 2, 1, 4, 2, padding=1)]
-        )
+        self.enlarge = nn.ModuleList([Enlarge(fine, fine // 2), Enlarge(fine // 2, 1)])
 
     def forward(self, eeg: torch.Tensor) -> torch.Tensor:
         """Predict volumes: (N, C, F, K) to (N, V)."""
