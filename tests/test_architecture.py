@@ -18,7 +18,7 @@ ROOMS = (
     ("registration",),
     ("eeg", "bold", "sources"),
     ("windows",),
-    ("graphs", "graph_signals", "metrics", "saliency"),
+    ("graphs", "graph_signals", "metrics", "planted", "saliency"),
     ("models",),
     ("protocols",),
     ("estimators",),

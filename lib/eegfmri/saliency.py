@@ -223,25 +223,24 @@ def recovery(scores: np.ndarray, planted: np.ndarray) -> float:
     return float(average_precision_score(planted, scores))
 
 
-def strongest_nodes(truth: np.ndarray, share: float = 0.2) -> np.ndarray:
-    """Mark the nodes whose planted effect is largest.
+def marked(effects: np.ndarray, share: float = 0.5) -> np.ndarray:
+    """Mark the nodes whose planted effect is at least a share of the largest.
 
     Parameters
     ----------
-    truth : numpy.ndarray
-        Effect, signed or not, shape (…, n_nodes).
-    share : float, default=0.2
-        Of all nodes.
+    effects : numpy.ndarray
+        Signed or not, shape (…, n_nodes).
+    share : float, default=0.5
+        Of the largest absolute effect in the row.
 
     Returns
     -------
     numpy.ndarray of bool
-        Shape of the truth; all False in rows without an effect.
+        Shape of the effects; all False in rows without an effect.
     """
-    size = np.abs(np.asarray(truth, dtype=float))
-    n_marked = max(1, round(share * size.shape[-1]))
-    ranks = np.argsort(np.argsort(-size, axis=-1, kind="stable"), axis=-1)
-    return (ranks < n_marked) & (size.max(axis=-1, keepdims=True) > 0)
+    size = np.abs(np.asarray(effects, dtype=float))
+    largest = size.max(axis=-1, keepdims=True)
+    return (size >= share * largest) & (largest > 0)
 
 
 # --- lags --------------------------------------------------------------------------------------------------------------
