@@ -17,7 +17,7 @@ def project(tmp_path_factory):
 def test_help_names_every_command(project):
     done = eegfmri(project, "--help")
     assert done.returncode == 0
-    for command in ("data", "chapters", "run", "build", "verify", "bench"):
+    for command in ("data", "chapters", "run", "sweep", "build", "verify", "bench"):
         assert f" {command} " in done.stdout
 
 
@@ -66,6 +66,13 @@ def test_chapters_lists_names_types_defaults_and_help(project):
         (["data", "list", "--data", "nowhere"], "no folder"),
         (["data", "simulate", "slep"], "did you mean 'sleep'?"),
         (["data", "simulate", "--scale", "huge"], "--scale"),
+        (["sweep", "fixtures/first", "-p", "seed=1"], "several values"),
+        (["sweep", "fixtures/first", "-p", "sede=1,2"], "did you mean 'seed'?"),
+        (["sweep", "fixtures/first", "-p", "seed=1,two"], "must be int"),
+        (["sweep", "fixtures/first", "-p", "seed=1,,2"], "empty value"),
+        (["sweep", "fixtures/first", "-p", "names=['a'"], "do not close"),
+        (["sweep", "fixtures/first", "-p", "seed=1,2", "-p", "seed=3"], "given twice"),
+        (["sweep", "fixtures/first", "-p", "seed=1,2", "--workers", "0"], "--workers"),
         (["nonsense"], "nonsense"),
         (["run"], "CHAPTER"),
         (["build", "--nonsense"], "--nonsense"),

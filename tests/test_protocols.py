@@ -190,9 +190,9 @@ def test_changed_parameters_or_windows_are_computed_anew(windows, tmp_path):
 
 
 def test_the_key_of_a_fold_follows_the_code_of_its_method():
-    assert "eegfmri.estimators" in protocols._modules_of(estimators.ridge("bold_mean"))
-    assert "eegfmri.protocols" in protocols._modules_of(estimators.ridge("bold_mean")), "its inner validation"
-    assert "eegfmri.estimators" in protocols._modules_of(estimators.clock_reader())
+    assert "eegfmri.estimators" in protocols.modules_of(estimators.ridge("bold_mean"))
+    assert "eegfmri.protocols" in protocols.modules_of(estimators.ridge("bold_mean")), "its inner validation"
+    assert "eegfmri.estimators" in protocols.modules_of(estimators.clock_reader())
 
 
 def test_training_windows_of_one_class_fall_back_and_say_so(tmp_path):

@@ -491,6 +491,56 @@ def run_command(
             typer.echo(_short(path))
 
 
+@app.command("sweep")
+def sweep_command(
+    chapter: Annotated[str, typer.Argument(help="Name as `eegfmri chapters` lists it.")],
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--parameter", metavar="KEY=A,B,C", help="Values of a parameter; repeatable."),
+    ] = None,
+    profile: ProfileOption = None,
+    data: DataOption = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", help="Combinations executed at once.")
+    ] = None,
+    out: Annotated[str | None, typer.Option("--out", metavar="DIR", help="Folder for table and plot.")] = None,
+) -> int:
+    """Execute a chapter for every combination of values: a table, the spread of each result, a plot."""
+    from eegfmri import claims, project, sweep
+
+    console = _console()
+
+    def report(event: str, **about) -> None:
+        if event == "combination":
+            values = ", ".join(f"{name} = {value}" for name, value in about["values"].items())
+            outcome = about["outcome"]
+            console.print(f"{about['done']}/{about['total']} {outcome.status:<8} {values} ({outcome.seconds:.1f} s)")
+        elif event == "data":
+            console.print(f"simulated recordings: {about['dataset']} (seed {about['seed']})")
+
+    done = sweep.sweep(chapter, parameter or [], profile, data, workers, out, report)
+    if done.spread:
+        ledger = project.data_dir() / "claims.yml"
+        compared = {claim.result_key for claim in claims.load()} if ledger.is_file() else set()
+        shown = [row for row in done.spread if row["key"] in compared] or done.spread
+        import pandas as pd
+
+        _print_frame(pd.DataFrame(shown[:SHOWN_RESULTS]))
+        if len(done.spread) > len(shown[:SHOWN_RESULTS]):
+            typer.echo(f"{len(done.spread)} results in all: {_short(done.folder / 'spread.csv')}")
+    for name in ("sweep.csv", "spread.csv", "sweep.html"):
+        if (done.folder / name).is_file():
+            typer.echo(_short(done.folder / name))
+    failed = [outcome for outcome in done.outcomes if outcome.status == "failed"]
+    for outcome in failed:
+        typer.echo(_sentence(outcome.error), err=True)
+    return 1 if failed else 0
+
+
+#: Results of a sweep shown on the terminal.
+SHOWN_RESULTS = 25
+
+
 @app.command("build")
 def build_command(
     profile: ProfileOption = None,

@@ -132,7 +132,112 @@ class ShuffledWithinSubject:
                 yield Fold(f"sub-{subject}_part-{number + 1}", own[train], own[test])
 
 
-Protocol = LeaveOneSubjectOut | BlockedWithinSubject | ShuffledWithinSubject
+@dataclass(frozen=True)
+class BlockedTogether:
+    """One model for all subjects; of each, contiguous blocks of time are tested and training keeps a gap around them.
+
+    Attributes
+    ----------
+    n_blocks : int
+        Blocks each subject's session is cut into; the first of everyone are tested together, then the second, and so on.
+    gap : float
+        As for `BlockedWithinSubject`.
+    name, leaks
+        As for `LeaveOneSubjectOut`.
+    """
+
+    n_blocks: int = 5
+    gap: float = 20.0
+    name: str = "blocked"
+    leaks: bool = False
+
+    def split(self, windows: Windows) -> Iterator[Fold]:
+        """Yield ``n_blocks`` folds."""
+        owns = [np.flatnonzero(windows.groups == subject) for subject in windows.subjects]
+        blocks = [_blocks(windows, own, self.n_blocks) for own in owns]
+        for number in range(self.n_blocks):
+            train = []
+            for own, theirs in zip(owns, blocks, strict=True):
+                rest = np.setdiff1d(own, theirs[number])
+                train.append(rest[_separated(windows, rest, theirs[number], self.gap)])
+            train, test = np.concatenate(train), np.concatenate([theirs[number] for theirs in blocks])
+            if len(test) and len(train):
+                yield Fold(f"block-{number + 1}", train, np.sort(test))
+
+
+@dataclass(frozen=True)
+class ShuffledTogether:
+    """All windows of all subjects shuffled into a training and a test part: neighbours end up on both sides, so it leaks.
+
+    Attributes
+    ----------
+    test_share : float
+        Share of windows that are tested.
+    n_folds : int
+        How many such splits, each drawn anew.
+    seed : int
+        Of the shuffling.
+    name, leaks
+        As for `LeaveOneSubjectOut`.
+    """
+
+    test_share: float = 0.2
+    n_folds: int = 1
+    seed: int = 0
+    name: str = "shuffled"
+    leaks: bool = True
+
+    def split(self, windows: Windows) -> Iterator[Fold]:
+        """Yield ``n_folds`` folds."""
+        from sklearn.model_selection import ShuffleSplit
+
+        splits = ShuffleSplit(self.n_folds, test_size=self.test_share, random_state=self.seed)
+        for number, (train, test) in enumerate(splits.split(np.zeros(len(windows)))):
+            yield Fold(f"part-{number + 1}", np.sort(train), np.sort(test))
+
+
+@dataclass(frozen=True)
+class SubjectFolds:
+    """Subjects dealt into parts of equal size; each part is tested by a model of the others.
+
+    Attributes
+    ----------
+    n_parts : int
+        Parts; with four, a quarter of the subjects is tested and `InnerValidation` with three splits cuts another quarter for
+        validation: 50, 25 and 25 %.
+    n_folds : int or None
+        Test only so many of the parts; all if None.
+    seed : int
+        Of the dealing.
+    name, leaks
+        As for `LeaveOneSubjectOut`.
+    """
+
+    n_parts: int = 4
+    n_folds: int | None = None
+    seed: int = 0
+    name: str = "by_subject"
+    leaks: bool = False
+
+    def split(self, windows: Windows) -> Iterator[Fold]:
+        """Yield up to ``n_parts`` folds."""
+        subjects = np.array(windows.subjects)
+        if len(subjects) < self.n_parts:
+            raise RequestError(f"{len(subjects)} subjects cannot be dealt into {self.n_parts} parts: ask for fewer.")
+        parts = np.array_split(np.random.default_rng(self.seed).permutation(subjects), self.n_parts)
+        for number, part in enumerate(parts[: self.n_folds]):
+            tested = np.isin(windows.groups, part)
+            yield Fold(f"part-{number + 1}", np.flatnonzero(~tested), np.flatnonzero(tested))
+
+
+Protocol = (
+    LeaveOneSubjectOut
+    | BlockedWithinSubject
+    | ShuffledWithinSubject
+    | BlockedTogether
+    | ShuffledTogether
+    | SubjectFolds
+)
 
 
 @dataclass(frozen=True)
@@ -480,7 +585,7 @@ def evaluate(
     tasks = []
     for method, estimator in methods.items():
         key = cache.digest(
-            common, method, parameter_text(estimator), cache.code_digest(__name__, *_modules_of(estimator))
+            common, method, parameter_text(estimator), cache.code_digest(__name__, *modules_of(estimator))
         )
         tasks += [
             (method, estimator, fold, folder / f"{protocol.name}-{method}-{key}" / f"{fold.name}.json")
@@ -565,7 +670,7 @@ def parameter_text(estimator) -> str:
     return f"{type(estimator).__qualname__}:{json.dumps(parameters, sort_keys=True, default=_described)}"
 
 
-def _modules_of(estimator) -> set[str]:
+def modules_of(estimator) -> set[str]:
     """Return the modules that define an estimator and whatever its parameters hold."""
     return {
         getattr(value, "__module__", type(value).__module__) for value in (estimator, *estimator.get_params().values())

@@ -329,11 +329,14 @@ class Grid:
         return Grid(tuple(shape), affine)
 
 
-#: Grids in MNI152 space by name: 2 mm over the usual box of 91 × 109 × 91; the 53 × 63 × 52 of one paper, at 3 mm.
+#: Grids in MNI152 space by name: 2 mm over the usual box of 91 × 109 × 91; the 53 × 63 × 52 of one paper, at 3 mm; nearly the
+#: same box at 4 mm; and the box of 2 mm cut into 64 × 64 × 30, as another paper does: voxels of 2.8 × 3.4 × 6.1 mm.
 GRIDS = {
     "mni_2mm": Grid((91, 109, 91), np.array([[2.0, 0, 0, -90], [0, 2, 0, -126], [0, 0, 2, -72], [0, 0, 0, 1]])),
     "mni_3mm": Grid((53, 63, 52), np.array([[3.0, 0, 0, -78], [0, 3, 0, -112], [0, 0, 3, -70], [0, 0, 0, 1]])),
+    "mni_4mm": Grid((40, 48, 39), np.array([[4.0, 0, 0, -78], [0, 4, 0, -112], [0, 0, 4, -70], [0, 0, 0, 1]])),
 }
+GRIDS["mni_64x64x30"] = GRIDS["mni_2mm"].resized((64, 64, 30))
 
 
 def resample(

@@ -7,6 +7,7 @@ a set of windows far larger than memory can be split, shuffled and iterated.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -84,6 +85,22 @@ class LazyArray:
         """Return the windows at the given indices (or under a mask), still lazy."""
         return LazyArray(self.streams, self.run[indices], self.first[indices], self.length)
 
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each row over all windows, window by window so that memory stays small.
+
+        Returns
+        -------
+        mean, deviation : numpy.ndarray
+            Shape (n_rows,) each; the deviation of a row that never varies is 1, so that one can divide by it.
+        """
+        total = squares = np.zeros(self.shape[1])
+        for index in range(len(self)):
+            window = self._window(index).astype(float)
+            total, squares = total + window.sum(axis=1), squares + (window**2).sum(axis=1)
+        mean = total / (len(self) * self.length)
+        deviation = np.sqrt(np.maximum(squares / (len(self) * self.length) - mean**2, 0))
+        return mean, np.where(deviation > 0, deviation, 1.0)
+
     def _window(self, index: int) -> np.ndarray:
         first = self.first[index]
         return self._run(self.run[index])[:, first : first + self.length]
@@ -117,7 +134,7 @@ class Windows:
     eeg, bold : LazyArray
         Shapes (n_windows, n_channels, n_times) and (n_windows, n_regions, n_volumes).
     y : numpy.ndarray
-        Class index, shape (n_windows,).
+        Class index, shape (n_windows,); of `volume_windows` the number of the volume in its run.
     classes : tuple of str
         Names of the classes.
     dropped : dict of str to int
@@ -333,6 +350,7 @@ def epoch_windows(
     )
 
 
+<<<<<<< HEAD
 def event_windows(
     recordings: Iterable[Recording],
     eeg: Callable[[Recording], Stream],
@@ -344,10 +362,24 @@ def event_windows(
     lag: float = 5.0,
 ) -> Windows:
     """Cut one window per stimulus of a task, EEG around it and BOLD after it.
+=======
+def volume_windows(
+    recordings: Iterable[Recording],
+    eeg: Callable[[Recording], Stream],
+    volumes: Callable[[Recording], Stream],
+    *,
+    eeg_seconds: float = 30.0,
+    target: Literal["after", "end"] = "after",
+    lag: float = 0.0,
+    step: int = 1,
+) -> Windows:
+    """Pair single volumes with the EEG before them.
+>>>>>>> main
 
     Parameters
     ----------
     recordings : iterable of Recording
+<<<<<<< HEAD
         Runs with `Recording.events`; unusable ones are counted as dropped.
     eeg, bold : callable
         Give a recording's prepared stream (`eegfmri.eeg.prepare`, `eegfmri.bold.prepare`).
@@ -359,16 +391,35 @@ def event_windows(
         Number of volumes centred on the stimulus plus the lag.
     lag : float, default=5.0
         Haemodynamic delay in s.
+=======
+        Unusable ones are counted as dropped.
+    eeg, volumes : callable
+        Give a recording's prepared streams (`eegfmri.eeg.prepare`, `eegfmri.volumes.prepare_volumes`).
+    eeg_seconds : float, default=30.0
+        Length of the EEG.
+    target : {"after", "end"}
+        The EEG ends where the volume begins, or where it ends.
+    lag : float, default=0.0
+        The EEG ends this much earlier, in s.
+    step : int, default=1
+        Take every so many volumes of a run.
+>>>>>>> main
 
     Returns
     -------
     Windows
+<<<<<<< HEAD
         In order of subject, run and time; trials that the dataset's authors left out, and those whose window leaves the run,
         are dropped and counted.
+=======
+        ``bold`` has shape (n_windows, n_voxels, 1), ``y`` is the number of the volume in its run, also in the table as
+        ``volume``; ``onset`` is when the volume begins. There are no classes.
+>>>>>>> main
 
     Raises
     ------
     RequestError
+<<<<<<< HEAD
         If the stretch is empty or nothing is left.
     """
     before, after = eeg_seconds
@@ -404,10 +455,39 @@ def event_windows(
                 dropped["context leaves the run"] += 1
                 continue
             eeg_start, t_r = eeg_stream.start + eeg_first / eeg_stream.sfreq, 1 / bold_stream.sfreq
+=======
+        If the request is not possible, or nothing is left.
+    """
+    if target not in ("after", "end"):
+        raise RequestError(f"The volume lies 'after' the EEG or at its 'end', not at {target!r}.")
+    if eeg_seconds <= 0 or step < 1:
+        raise RequestError(
+            f"EEG of {eeg_seconds:g} s before every {step}th volume cannot be cut: both must be positive."
+        )
+    dropped = {"recording not usable": 0, "context leaves the run": 0}
+    rows, eeg_streams, volume_streams, ranks = [], [], [], {}
+    for recording in recordings:
+        if not recording.usable:
+            dropped["recording not usable"] += recording.n_volumes or 0
+            continue
+        eeg_stream, volume_stream = eeg(recording), volumes(recording)
+        n_times, n_volumes = eeg_stream.load().shape[1], volume_stream.load().shape[1]
+        length, t_r = round(eeg_seconds * eeg_stream.sfreq), 1 / volume_stream.sfreq
+        for volume in range(0, n_volumes, step):
+            rank = ranks[recording.subject] = ranks.get(recording.subject, -1) + 1
+            onset = volume_stream.start + (volume - 0.5) * t_r
+            stop = onset - lag + (t_r if target == "end" else 0.0)
+            first = round((stop - eeg_stream.start) * eeg_stream.sfreq) - length
+            if first < 0 or first + length > n_times:
+                dropped["context leaves the run"] += 1
+                continue
+            start = eeg_stream.start + first / eeg_stream.sfreq
+>>>>>>> main
             rows.append(
                 {
                     "subject": recording.subject,
                     "run": recording.run,
+<<<<<<< HEAD
                     "onset": event.onset,
                     "order": rank,
                     "start": min(eeg_start, bold_first * t_r),
@@ -432,6 +512,31 @@ def event_windows(
         bold=LazyArray(bold_streams, table["stream"], table["bold_first"], bold_volumes),
         y=table["y"].to_numpy(),
         classes=tuple(classes),
+=======
+                    "onset": onset,
+                    "order": rank,
+                    "start": min(start, onset),
+                    "stop": max(start + length / eeg_stream.sfreq, onset + t_r),
+                    "volume": volume,
+                    "stream": len(eeg_streams),
+                    "eeg_first": first,
+                }
+            )
+        eeg_streams.append(eeg_stream)
+        volume_streams.append(volume_stream)
+    if not rows:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count) or "no volume"
+        raise RequestError(f"No window is left ({reasons}): choose other subjects or less EEG.")
+    _same(eeg_streams, "EEG")
+    _same(volume_streams, "BOLD")
+    table = pd.DataFrame(rows)
+    return Windows(
+        table=table[["subject", "run", "onset", "order", "start", "stop", "volume"]],
+        eeg=LazyArray(eeg_streams, table["stream"], table["eeg_first"], length),
+        bold=LazyArray(volume_streams, table["stream"], table["volume"], 1),
+        y=table["volume"].to_numpy(),
+        classes=(),
+>>>>>>> main
         dropped=dropped,
     )
 
@@ -483,5 +588,5 @@ def poisoned(windows: Windows, subject: str, folder: str | Path, seed: int = 0) 
         name: np.where(theirs.reshape(-1, *[1] * (values.ndim - 1)), rng.normal(0, 100, values.shape), values)
         for name, values in windows.features.items()
     }
-    y = np.where(theirs, rng.integers(0, len(windows.classes), len(windows)), windows.y)
+    y = np.where(theirs, rng.integers(0, len(windows.classes) or windows.y.max() + 1, len(windows)), windows.y)
     return replace(windows, y=y, features=features, **spoilt)

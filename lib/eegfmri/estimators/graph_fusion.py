@@ -8,10 +8,6 @@ covariance of its own unlabelled windows. ``"calibration"`` uses its first minut
 subjects are aligned by all of their own windows.
 """
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -23,15 +19,12 @@ from torch import nn
 from eegfmri import graphs
 from eegfmri.eeg import whitening
 from eegfmri.errors import RequestError
+from eegfmri.estimators import training
+from eegfmri.estimators.training import Batch, one_thread
 from eegfmri.models.graph_fusion import BoldConfig, BoldEncoder, EegConfig, EegEncoder, GraphFusion
 from eegfmri.protocols import InnerValidation
 from eegfmri.recordings import EPOCH_SECONDS
 from eegfmri.windows import Windows
-
-with warnings.catch_warnings():
-    # skorch loads tqdm for a progress bar that is not used here; in a notebook without widgets tqdm would complain.
-    warnings.filterwarnings("ignore", message="IProgress not found")
-    from skorch import NeuralNet
 
 Alignment = Literal["transductive", "calibration", "none"]
 
@@ -143,15 +136,13 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
             self.connectivity_ = graphs.sparsify(
                 graphs.functional_connectivity(X.bold[i] for i in range(len(X))), density=self.density, signs=self.signs
             )
-            self.bold_mean_, self.bold_scale_ = _moments(X)
+            self.bold_mean_, self.bold_scale_ = X.bold.moments()
         if self.modality != "bold":
             if self.alignment not in ("transductive", "calibration", "none"):
                 raise RequestError(f"alignment is 'transductive', 'calibration' or 'none', not {self.alignment!r}.")
             of_training = "none" if self.alignment == "none" else "transductive"
             self.whitening_ = {subject: self._learn_whitening(X, subject, of_training) for subject in X.subjects}
-        with _one_thread(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            self.module_ = self._train(X, y, train, validation)
+        self.module_ = self._train(X, y, train, validation)
         return self
 
     def predict(self, X: Windows) -> np.ndarray:
@@ -228,7 +219,7 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
         """Average a_ij ∂(score of the chosen stage)/∂a_ij over windows; both directions of an edge together."""
         encoder, batches = self.module_.bold, self._batches(X)
         total = torch.zeros_like(encoder.normalised)
-        with _one_thread():
+        with one_thread():
             for start in range(0, len(X), 4 * self.batch_size):
                 rows = range(start, min(start + 4 * self.batch_size, len(X)))
                 adjacency = encoder.normalised.clone().requires_grad_()
@@ -305,40 +296,25 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
         return GraphFusion(len(self.classes_), eeg, bold, self.modality_dropout)
 
     def _train(self, X: Windows, y: np.ndarray, train: np.ndarray, validation: np.ndarray) -> GraphFusion:
-        from skorch.callbacks import EarlyStopping, LRScheduler
-        from skorch.helper import predefined_split
-
         coded = np.searchsorted(self.classes_, y)
         counts = np.bincount(coded[train], minlength=len(self.classes_))
         weights = torch.tensor(counts.sum() / (len(counts) * np.maximum(counts, 1)), dtype=torch.float32)
-        sets = [_Indices(rows, coded) for rows in (train, validation)]
-        n_steps = self.n_training_epochs * -(-len(train) // self.batch_size)
-        net = _Net(
+        trained = training.train(
             partial(self._build, X),
-            criterion=nn.CrossEntropyLoss,
-            criterion__weight=weights,
-            optimizer=torch.optim.AdamW,
-            optimizer__lr=self.learning_rate,
-            optimizer__weight_decay=self.weight_decay,
-            max_epochs=self.n_training_epochs,
+            self._batches(X),
+            train,
+            validation,
+            criterion=nn.CrossEntropyLoss(weight=weights),
+            y=coded,
+            sampler=training.Stretches(X, train, self.batch_size // 2, self.seed),
+            n_training_epochs=self.n_training_epochs,
+            patience=self.patience,
             batch_size=self.batch_size,
-            train_split=predefined_split(sets[1]),
-            iterator_train__sampler=_Stretches(X, train, self.batch_size // 2, self.seed),
-            iterator_train__collate_fn=self._batches(X),
-            iterator_valid__collate_fn=self._batches(X),
-            callbacks=[
-                LRScheduler(
-                    torch.optim.lr_scheduler.OneCycleLR,
-                    max_lr=self.learning_rate,
-                    total_steps=n_steps,
-                    step_every="batch",
-                ),
-                EarlyStopping(patience=self.patience, load_best=True),
-            ],
-            verbose=0,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            seed=self.seed,
         )
-        net.fit(sets[0], None)
-        return net.module_.eval()
+        return trained.module
 
     @torch.no_grad()
     def _outputs(
@@ -346,7 +322,7 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
     ) -> dict[str, np.ndarray]:
         batches = self._batches(X, missing, alignment)
         found: dict[str, list] = {}
-        with _one_thread():
+        with one_thread():
             for start in range(0, len(X), 4 * self.batch_size):
                 rows = range(start, min(start + 4 * self.batch_size, len(X)))
                 embeddings = self.module_.embed(**batches([(row, 0) for row in rows])[0].inputs)
@@ -362,38 +338,6 @@ def _rounded(said: dict[str, np.ndarray]) -> dict[str, list]:
     return {name: np.round(np.asarray(values, dtype=float), 6).tolist() for name, values in said.items()}
 
 
-class _Net(NeuralNet):
-    """skorch's network for batches in which windows share epochs."""
-
-    def infer(self, x: "_Batch", **fit_params) -> torch.Tensor:
-        """Return the logits of a batch."""
-        return self.module_(**x.inputs)
-
-
-@dataclass
-class _Batch:
-    """Inputs of so many windows; the tensors themselves may be shorter or longer, since epochs are shared."""
-
-    inputs: dict[str, torch.Tensor]
-    n_windows: int
-
-    def __len__(self) -> int:
-        return self.n_windows
-
-
-class _Indices(torch.utils.data.Dataset):
-    """Rows and classes of some windows; what they hold is read batch by batch."""
-
-    def __init__(self, rows: np.ndarray, y: np.ndarray):
-        self.rows, self.y = np.asarray(rows), np.asarray(y)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> tuple[int, int]:
-        return int(self.rows[index]), int(self.y[self.rows[index]])
-
-
 class _Batches:
     """Read a batch: each epoch of EEG once, whitened; BOLD scaled. Called by the data loader with rows and classes."""
 
@@ -404,7 +348,7 @@ class _Batches:
         self.whitening_of, self.bold_moments = whitening_of, bold_moments
         self.groups = windows.groups
 
-    def __call__(self, batch: list[tuple[int, int]]) -> tuple[_Batch, torch.Tensor]:
+    def __call__(self, batch: list[tuple[int, int]]) -> tuple[Batch, torch.Tensor]:
         rows, y = (np.array(values) for values in zip(*batch, strict=True))
         inputs = {}
         if self.whitening_of is not None:
@@ -423,49 +367,4 @@ class _Batches:
             mean, scale = self.bold_moments
             bold = (self.windows.bold[rows] - mean[:, None]) / scale[:, None]
             inputs["bold"] = torch.from_numpy(bold.astype(np.float32))
-        return _Batch(inputs, len(rows)), torch.from_numpy(y)
-
-
-class _Stretches(torch.utils.data.Sampler):
-    """Visit windows in random order, a stretch of neighbours at a time, since neighbours share epochs."""
-
-    def __init__(self, windows: Windows, rows: np.ndarray, length: int, seed: int):
-        runs = windows.eeg.run[rows]
-        edges = np.flatnonzero(np.diff(runs)) + 1
-        pieces = [
-            piece
-            for run in np.split(np.arange(len(rows)), edges)
-            for piece in np.array_split(run, -(-len(run) // max(1, length)))
-        ]
-        self.pieces = [piece for piece in pieces if len(piece)]
-        self.rng = np.random.default_rng(seed)
-
-    def __len__(self) -> int:
-        return sum(map(len, self.pieces))
-
-    def __iter__(self) -> Iterator[int]:
-        for piece in self.rng.permutation(len(self.pieces)):
-            yield from self.pieces[piece].tolist()
-
-
-def _moments(X: Windows) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each region over training windows, run by run so that memory stays small."""
-    total = squares = 0.0
-    count = 0
-    for i in range(len(X)):
-        window = X.bold[i].astype(float)
-        total, squares, count = total + window.sum(axis=1), squares + (window**2).sum(axis=1), count + window.shape[1]
-    mean = total / count
-    scale = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    return mean, np.where(scale > 0, scale, 1.0)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch use one thread, so that sums come out in the same order whatever the number of workers."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        return Batch(inputs, len(rows)), torch.from_numpy(y)

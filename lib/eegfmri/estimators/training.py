@@ -1,0 +1,238 @@
+"""Training a torch module on windows, batch by batch: what the estimators of all four methods share.
+
+Training stops by the loss on validation windows, which are cut from the training subjects; the weights of the best pass are
+kept. The learning rate rises and falls once :cite:p:`smith2019`, unless it is asked to be constant.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from eegfmri.windows import Windows
+
+with warnings.catch_warnings():
+    # skorch loads tqdm for a progress bar that is not used here; in a notebook without widgets tqdm would complain.
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    from skorch import NeuralNet
+    from skorch.callbacks import Callback, EarlyStopping, LRScheduler
+    from skorch.helper import predefined_split
+
+
+@dataclass
+class Batch:
+    """What a module is given for some windows.
+
+    Attributes
+    ----------
+    inputs : dict of str to torch.Tensor
+        Arguments of the module's ``forward``; a tensor may have fewer or more rows than there are windows, since windows
+        may share signal.
+    n_windows : int
+        Number of windows.
+    """
+
+    inputs: dict[str, torch.Tensor]
+    n_windows: int
+
+    def __len__(self) -> int:
+        return self.n_windows
+
+
+#: Reads a batch: takes pairs of row and class (0 where there are none), returns inputs and what the loss compares with.
+ReadBatch = Callable[[list[tuple[int, int]]], tuple[Batch, torch.Tensor]]
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained module and how its training went.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+        With the weights of the pass that had the lowest validation loss; in evaluation mode.
+    history : pandas.DataFrame
+        One row per training epoch: ``train_loss``, ``valid_loss`` and whatever `train`'s ``observe`` returned.
+    """
+
+    module: nn.Module
+    history: pd.DataFrame
+
+
+def train(
+    build: Callable[[], nn.Module],
+    read: ReadBatch,
+    training: np.ndarray,
+    validation: np.ndarray,
+    *,
+    criterion: nn.Module,
+    y: np.ndarray | None = None,
+    sampler: torch.utils.data.Sampler | None = None,
+    n_training_epochs: int,
+    patience: int,
+    batch_size: int,
+    learning_rate: float,
+    weight_decay: float = 0.0,
+    schedule: bool = True,
+    optimiser: type[torch.optim.Optimizer] = torch.optim.AdamW,
+    observe: Callable[[nn.Module], dict[str, float]] | None = None,
+    seed: int = 0,
+) -> Trained:
+    """Train a module until the validation loss no longer falls.
+
+    Parameters
+    ----------
+    build : callable
+        Makes the module; called once, with torch's generator seeded.
+    read : callable
+        Reads a batch, see `ReadBatch`.
+    training, validation : numpy.ndarray
+        Rows of the windows to learn from and to stop by.
+    criterion : torch.nn.Module
+        The loss of the module's output against what ``read`` returns beside the inputs.
+    y : numpy.ndarray or None
+        Class index per row; None where ``read`` finds the target itself.
+    sampler : torch.utils.data.Sampler or None
+        Order in which positions in ``training`` are visited; None: shuffled anew in each pass.
+    n_training_epochs, patience, batch_size : int
+        At most so many passes; stop after so many without a lower validation loss; windows per step.
+    learning_rate, weight_decay : float
+        Of the optimiser.
+    schedule : bool, default=True
+        Let the rate rise to its value and fall to nothing within ``n_training_epochs``; else it is constant.
+    optimiser : type
+        A class of torch.optim.
+    observe : callable or None
+        Called with the module (in evaluation mode) after each pass; what it returns goes into the history.
+    seed : int, default=0
+        Of weights, order and dropout. Torch's global generator is left as it was.
+
+    Returns
+    -------
+    Trained
+        The module and its history.
+    """
+    sets = [Rows(rows, y) for rows in (training, validation)]
+    with one_thread(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if sampler is None:
+            sampler = torch.utils.data.RandomSampler(sets[0], generator=torch.Generator().manual_seed(seed))
+        callbacks = [EarlyStopping(patience=patience, load_best=True)]
+        if schedule:
+            n_steps = n_training_epochs * -(-len(training) // batch_size)
+            one_cycle = torch.optim.lr_scheduler.OneCycleLR
+            callbacks.insert(0, LRScheduler(one_cycle, max_lr=learning_rate, total_steps=n_steps, step_every="batch"))
+        observed: list[dict[str, float]] = []
+        if observe is not None:
+            callbacks.append(_Observe(observe, observed))
+        net = _Net(
+            build,
+            criterion=criterion,
+            optimizer=optimiser,
+            optimizer__lr=learning_rate,
+            optimizer__weight_decay=weight_decay,
+            max_epochs=n_training_epochs,
+            batch_size=batch_size,
+            train_split=predefined_split(sets[1]),
+            iterator_train__sampler=sampler,
+            iterator_train__collate_fn=read,
+            iterator_valid__collate_fn=read,
+            callbacks=callbacks,
+            verbose=0,
+        )
+        net.fit(sets[0], None)
+    losses = pd.DataFrame({name: net.history[:, name] for name in ("train_loss", "valid_loss")})
+    return Trained(net.module_.eval(), losses.join(pd.DataFrame(observed)))
+
+
+class Rows(torch.utils.data.Dataset):
+    """Rows and classes of some windows; what the windows hold is read batch by batch.
+
+    Parameters
+    ----------
+    rows : numpy.ndarray
+        Indices into the windows.
+    y : numpy.ndarray or None
+        Class index of every window, chosen or not.
+    """
+
+    def __init__(self, rows: np.ndarray, y: np.ndarray | None = None):
+        self.rows = np.asarray(rows)
+        self.y = None if y is None else np.asarray(y)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[int, int]:
+        row = int(self.rows[index])
+        return row, 0 if self.y is None else int(self.y[row])
+
+
+class Stretches(torch.utils.data.Sampler):
+    """Visit windows in random order, a stretch of neighbours at a time, since neighbours share signal.
+
+    Parameters
+    ----------
+    windows : Windows
+        All of them.
+    rows : numpy.ndarray
+        Those to visit, in order of run and time.
+    length : int
+        Neighbours in a stretch, at most.
+    seed : int
+        Of the order.
+    """
+
+    def __init__(self, windows: Windows, rows: np.ndarray, length: int, seed: int):
+        runs = windows.eeg.run[rows]
+        edges = np.flatnonzero(np.diff(runs)) + 1
+        pieces = [
+            piece
+            for run in np.split(np.arange(len(rows)), edges)
+            for piece in np.array_split(run, -(-len(run) // max(1, length)))
+        ]
+        self.pieces = [piece for piece in pieces if len(piece)]
+        self.rng = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.pieces))
+
+    def __iter__(self) -> Iterator[int]:
+        for piece in self.rng.permutation(len(self.pieces)):
+            yield from self.pieces[piece].tolist()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread, so that sums come out in the same order whatever the number of workers."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Net(NeuralNet):
+    """skorch's network for batches whose tensors may be shorter or longer than there are windows."""
+
+    def infer(self, x: Batch, **fit_params) -> torch.Tensor:
+        """Return the module's output for a batch."""
+        return self.module_(**x.inputs)
+
+
+class _Observe(Callback):
+    """Note something about the module after each pass."""
+
+    def __init__(self, observe: Callable[[nn.Module], dict[str, float]], observed: list[dict[str, float]]):
+        self.observe, self.observed = observe, observed
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs) -> None:
+        net.module_.eval()
+        with torch.no_grad():
+            self.observed.append(self.observe(net.module_))

@@ -1,0 +1,54 @@
+"""Figures of predicted volumes."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from eegfmri.figures import volumes as draw
+from volumes_made import made_space
+
+
+@pytest.fixture(scope="module")
+def space():
+    return made_space()
+
+
+def test_the_slider_shows_each_moment_with_left_on_the_left(space):
+    left = np.where(np.argwhere(space.mask)[:, 0] < 6, 1.0, 0.0)
+    true = np.stack([k * left for k in (-1, 0, 1)])
+    figure = draw.slices_over_time({"measured": true, "predicted": 0 * true}, space, [0, 2, 4], 1.5, "%", slices=[60.0])
+    steps = figure.layout.sliders[0].steps
+    assert [step.label for step in steps] == ["0", "2", "4"]
+    assert [note.text for note in figure.layout.annotations] == ["measured", "predicted"]
+    shown = imread(io.BytesIO(base64.b64decode(steps[2].args[0]["images[0].source"].split(",")[1])))
+    height = space.grid.shape[1]
+    assert shown.shape[:2] == (2 * height, space.grid.shape[0])
+    red, blue = shown[height // 2, 2, 0], shown[height // 2, 2, 2]
+    assert red > blue + 0.3, "the left half is positive, hence red"
+    assert np.ptp(shown[height // 2, 8, :3]) < 0.1, "the right half is zero, hence nearly white"
+    assert np.allclose(shown[height + height // 2, 2, :3], shown[height + height // 2, 8, :3], atol=0.02)
+
+
+def test_every_moment_can_be_skipped(space):
+    series = np.zeros((10, space.n_voxels))
+    figure = draw.slices_over_time({"a": series}, space, np.arange(10.0), 1.0, "%", every=4)
+    assert [step.label for step in figure.layout.sliders[0].steps] == ["0", "4", "8"]
+
+
+def test_a_map_has_one_row_each(space):
+    values = np.linspace(-1, 1, space.n_voxels)
+    values[:5] = np.nan
+    figure = draw.brain_map({"one": values, "two": -values}, space, (-1, 1), "skill", slices=[40.0, 60.0])
+    images = [axis for axis in figure.axes if axis.images]
+    assert len([axis for axis in images if len(axis.images) == 2]) == 4
+
+
+def test_the_menu_changes_all_courses_together():
+    true = np.random.default_rng(0).normal(size=(6, 2))
+    figure = draw.region_courses(np.arange(6.0), {"measured": true, "model": 0.5 * true}, ["a", "b"], "%", first=1)
+    np.testing.assert_allclose(figure.data[0].y, true[:, 1], rtol=1e-3)
+    other = figure.layout.updatemenus[0].buttons[0].args[0]["y"]
+    np.testing.assert_allclose(other, [true[:, 0], 0.5 * true[:, 0]], rtol=1e-3)
