@@ -111,9 +111,7 @@ def test_eq_10_as_meant_equals_eq_5_with_a_chebyshev_filter(n, order, signed, ki
     # the same by the stack of polynomials that the network uses
     stack = model.chebyshev_polynomials(torch.tensor(scaled), order + 1)
     np.testing.assert_allclose(np.einsum("k,kij,jc->ic", theta, stack.numpy(), x), expected, atol=1e-6)
-    np.testing.assert_allclose(
-        model.scale_laplacian(torch.tensor(matrix)).numpy(), scaled, atol=1e-9
-    )
+    np.testing.assert_allclose(model.scale_laplacian(torch.tensor(matrix)).numpy(), scaled, atol=1e-9)
 
 
 def test_a_filter_of_order_k_reaches_k_steps_and_no_further():

@@ -180,7 +180,9 @@ def test_graph_attention_against_its_equations_one_node_and_head_at_a_time(eq14,
     layer = GraphAttention(5, 6, 2, eq14)
     torch.nn.init.normal_(layer.bias)
     f = torch.randn(7, 5)
-    edges = torch.ones(7, 7, dtype=torch.bool) if complete else (torch.rand(7, 7) < 0.4) | torch.eye(7, dtype=torch.bool)
+    edges = (
+        torch.ones(7, 7, dtype=torch.bool) if complete else (torch.rand(7, 7) < 0.4) | torch.eye(7, dtype=torch.bool)
+    )
     with torch.no_grad():
         found, coefficients = layer(f, None if complete else edges)
         for head in range(2):
@@ -195,7 +197,10 @@ def test_graph_attention_against_its_equations_one_node_and_head_at_a_time(eq14,
                 total = sum(math.exp(value) for value in e.values())
                 mixed = sum(math.exp(value) / total * (w @ f[j]) for j, value in e.items())
                 torch.testing.assert_close(
-                    found[i, 3 * head : 3 * (head + 1)], mixed + layer.bias[3 * head : 3 * (head + 1)], atol=1e-5, rtol=1e-5
+                    found[i, 3 * head : 3 * (head + 1)],
+                    mixed + layer.bias[3 * head : 3 * (head + 1)],
+                    atol=1e-5,
+                    rtol=1e-5,
                 )
                 for j in range(7):
                     expected = math.exp(e[j]) / total if j in e else 0.0
@@ -339,9 +344,7 @@ def test_permuting_nodes_permutes_reconstructions(kind):
     x = torch.randn(3, 6, 5, 7)
     order = torch.randperm(5)
     with torch.no_grad():
-        torch.testing.assert_close(
-            network(x[:, :, order]), network(x)[:, :, order][..., order], atol=1e-5, rtol=1e-5
-        )
+        torch.testing.assert_close(network(x[:, :, order]), network(x)[:, :, order][..., order], atol=1e-5, rtol=1e-5)
 
 
 def test_single_views_ignore_each_other_and_the_fused_ones_do_not():

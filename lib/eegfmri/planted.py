@@ -226,7 +226,10 @@ def regional_effects(truth: Truth, classes: tuple[str, ...]) -> np.ndarray:
         return np.stack([target if name == "target" else -target for name in classes])
     levels = np.array(
         [
-            [sum(preset.at("coupling", band, group) * preset.stage_gain[band][name] for band in BANDS) for group in groups]
+            [
+                sum(preset.at("coupling", band, group) * preset.stage_gain[band][name] for band in BANDS)
+                for group in groups
+            ]
             for name in classes
         ]
     )

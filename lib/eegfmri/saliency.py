@@ -14,7 +14,6 @@ from eegfmri import metrics
 from eegfmri.eeg import band_pass
 from eegfmri.errors import RequestError
 
-
 # --- saliency ----------------------------------------------------------------------------------------------------------
 
 
@@ -461,10 +460,7 @@ def lagged_correlations(
     drawn = phase_randomised(bold, n_surrogates, seed)[:, :, paired] if n_surrogates else np.empty((0, *own.shape))
     drawn = _standardise(drawn)
     surrogates = np.stack(
-        [
-            drawn[:, pair] @ shifted[pair].reshape(-1, n_paired).T / n_paired
-            for pair in range(len(power))
-        ],
+        [drawn[:, pair] @ shifted[pair].reshape(-1, n_paired).T / n_paired for pair in range(len(power))],
         axis=1,
     )
     return curves, surrogates.reshape(n_surrogates, *curves.shape)
@@ -518,9 +514,7 @@ def peak_lag(curves: np.ndarray, lags: np.ndarray) -> np.ndarray:
     size = np.abs(curves)
     best = size.argmax(axis=-1)
     inner = np.clip(best, 1, len(lags) - 2)
-    left, middle, right = (
-        np.take_along_axis(size, (inner + step)[..., None], axis=-1)[..., 0] for step in (-1, 0, 1)
-    )
+    left, middle, right = (np.take_along_axis(size, (inner + step)[..., None], axis=-1)[..., 0] for step in (-1, 0, 1))
     bend = left - 2 * middle + right
     shift = np.divide(0.5 * (left - right), bend, out=np.zeros_like(bend), where=np.abs(bend) > 1e-15)
     return np.where(best == inner, lags[inner] + np.clip(shift, -0.5, 0.5) * (lags[1] - lags[0]), lags[best])

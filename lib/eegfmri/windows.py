@@ -350,7 +350,6 @@ def epoch_windows(
     )
 
 
-<<<<<<< HEAD
 def event_windows(
     recordings: Iterable[Recording],
     eeg: Callable[[Recording], Stream],
@@ -362,24 +361,10 @@ def event_windows(
     lag: float = 5.0,
 ) -> Windows:
     """Cut one window per stimulus of a task, EEG around it and BOLD after it.
-=======
-def volume_windows(
-    recordings: Iterable[Recording],
-    eeg: Callable[[Recording], Stream],
-    volumes: Callable[[Recording], Stream],
-    *,
-    eeg_seconds: float = 30.0,
-    target: Literal["after", "end"] = "after",
-    lag: float = 0.0,
-    step: int = 1,
-) -> Windows:
-    """Pair single volumes with the EEG before them.
->>>>>>> main
 
     Parameters
     ----------
     recordings : iterable of Recording
-<<<<<<< HEAD
         Runs with `Recording.events`; unusable ones are counted as dropped.
     eeg, bold : callable
         Give a recording's prepared stream (`eegfmri.eeg.prepare`, `eegfmri.bold.prepare`).
@@ -391,35 +376,16 @@ def volume_windows(
         Number of volumes centred on the stimulus plus the lag.
     lag : float, default=5.0
         Haemodynamic delay in s.
-=======
-        Unusable ones are counted as dropped.
-    eeg, volumes : callable
-        Give a recording's prepared streams (`eegfmri.eeg.prepare`, `eegfmri.volumes.prepare_volumes`).
-    eeg_seconds : float, default=30.0
-        Length of the EEG.
-    target : {"after", "end"}
-        The EEG ends where the volume begins, or where it ends.
-    lag : float, default=0.0
-        The EEG ends this much earlier, in s.
-    step : int, default=1
-        Take every so many volumes of a run.
->>>>>>> main
 
     Returns
     -------
     Windows
-<<<<<<< HEAD
         In order of subject, run and time; trials that the dataset's authors left out, and those whose window leaves the run,
         are dropped and counted.
-=======
-        ``bold`` has shape (n_windows, n_voxels, 1), ``y`` is the number of the volume in its run, also in the table as
-        ``volume``; ``onset`` is when the volume begins. There are no classes.
->>>>>>> main
 
     Raises
     ------
     RequestError
-<<<<<<< HEAD
         If the stretch is empty or nothing is left.
     """
     before, after = eeg_seconds
@@ -455,7 +421,74 @@ def volume_windows(
                 dropped["context leaves the run"] += 1
                 continue
             eeg_start, t_r = eeg_stream.start + eeg_first / eeg_stream.sfreq, 1 / bold_stream.sfreq
-=======
+            rows.append(
+                {
+                    "subject": recording.subject,
+                    "run": recording.run,
+                    "onset": event.onset,
+                    "order": rank,
+                    "start": min(eeg_start, bold_first * t_r),
+                    "stop": max(eeg_start + length / eeg_stream.sfreq, (bold_first + bold_volumes) * t_r),
+                    "y": classes.index(kind),
+                    "stream": len(eeg_streams),
+                    "eeg_first": eeg_first,
+                    "bold_first": bold_first,
+                }
+            )
+        eeg_streams.append(eeg_stream)
+        bold_streams.append(bold_stream)
+    if not rows:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count) or "no event"
+        raise RequestError(f"No window is left ({reasons}): choose other subjects, classes or a shorter context.")
+    _same(eeg_streams, "EEG")
+    _same(bold_streams, "BOLD")
+    table = pd.DataFrame(rows)
+    return Windows(
+        table=table[["subject", "run", "onset", "order", "start", "stop"]],
+        eeg=LazyArray(eeg_streams, table["stream"], table["eeg_first"], length),
+        bold=LazyArray(bold_streams, table["stream"], table["bold_first"], bold_volumes),
+        y=table["y"].to_numpy(),
+        classes=tuple(classes),
+        dropped=dropped,
+    )
+
+
+def volume_windows(
+    recordings: Iterable[Recording],
+    eeg: Callable[[Recording], Stream],
+    volumes: Callable[[Recording], Stream],
+    *,
+    eeg_seconds: float = 30.0,
+    target: Literal["after", "end"] = "after",
+    lag: float = 0.0,
+    step: int = 1,
+) -> Windows:
+    """Pair single volumes with the EEG before them.
+
+    Parameters
+    ----------
+    recordings : iterable of Recording
+        Unusable ones are counted as dropped.
+    eeg, volumes : callable
+        Give a recording's prepared streams (`eegfmri.eeg.prepare`, `eegfmri.volumes.prepare_volumes`).
+    eeg_seconds : float, default=30.0
+        Length of the EEG.
+    target : {"after", "end"}
+        The EEG ends where the volume begins, or where it ends.
+    lag : float, default=0.0
+        The EEG ends this much earlier, in s.
+    step : int, default=1
+        Take every so many volumes of a run.
+
+    Returns
+    -------
+    Windows
+        ``bold`` has shape (n_windows, n_voxels, 1), ``y`` is the number of the volume in its run, also in the table as
+        ``volume``; ``onset`` is when the volume begins. There are no classes.
+
+    Raises
+    ------
+    RequestError
         If the request is not possible, or nothing is left.
     """
     if target not in ("after", "end"):
@@ -482,37 +515,10 @@ def volume_windows(
                 dropped["context leaves the run"] += 1
                 continue
             start = eeg_stream.start + first / eeg_stream.sfreq
->>>>>>> main
             rows.append(
                 {
                     "subject": recording.subject,
                     "run": recording.run,
-<<<<<<< HEAD
-                    "onset": event.onset,
-                    "order": rank,
-                    "start": min(eeg_start, bold_first * t_r),
-                    "stop": max(eeg_start + length / eeg_stream.sfreq, (bold_first + bold_volumes) * t_r),
-                    "y": classes.index(kind),
-                    "stream": len(eeg_streams),
-                    "eeg_first": eeg_first,
-                    "bold_first": bold_first,
-                }
-            )
-        eeg_streams.append(eeg_stream)
-        bold_streams.append(bold_stream)
-    if not rows:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count) or "no event"
-        raise RequestError(f"No window is left ({reasons}): choose other subjects, classes or a shorter context.")
-    _same(eeg_streams, "EEG")
-    _same(bold_streams, "BOLD")
-    table = pd.DataFrame(rows)
-    return Windows(
-        table=table[["subject", "run", "onset", "order", "start", "stop"]],
-        eeg=LazyArray(eeg_streams, table["stream"], table["eeg_first"], length),
-        bold=LazyArray(bold_streams, table["stream"], table["bold_first"], bold_volumes),
-        y=table["y"].to_numpy(),
-        classes=tuple(classes),
-=======
                     "onset": onset,
                     "order": rank,
                     "start": min(start, onset),
@@ -536,7 +542,6 @@ def volume_windows(
         bold=LazyArray(volume_streams, table["stream"], table["volume"], 1),
         y=table["volume"].to_numpy(),
         classes=(),
->>>>>>> main
         dropped=dropped,
     )
 

@@ -306,7 +306,7 @@ class SaliencyGcnnClassifier(ClassifierMixin, BaseEstimator):
         name = f"spectrum_{self.nodes}"
         if name not in X.features:
             raise RequestError(f"The windows have no feature {name!r}: attach it by with_spectra(windows, projection).")
-        return X.features[name]
+        return np.asarray(X.features[name], dtype=np.float32)
 
     def _scale_of(self, X: Windows, subject: str, scaling: Scaling) -> float:
         own = np.flatnonzero(subject == X.groups)
@@ -479,7 +479,9 @@ def shuffled_within(y: np.ndarray, groups: np.ndarray, seed: int = 0) -> np.ndar
     return y
 
 
-def restore(evaluation: Evaluation, method: str, estimator: SaliencyGcnnClassifier, windows: Windows) -> dict[str, object]:
+def restore(
+    evaluation: Evaluation, method: str, estimator: SaliencyGcnnClassifier, windows: Windows
+) -> dict[str, object]:
     """Make the networks of an evaluation's folds again.
 
     Parameters
@@ -517,11 +519,14 @@ class Views:
         Subject of each window, shape (n_windows,).
     nodes : numpy.ndarray
         Which nodes, shape (n_nodes,): regions.
+    edges : numpy.ndarray of bool or None
+        Which nodes may look at which in graph attention, shape (n_nodes, n_nodes); None: all at all.
     """
 
     features: np.ndarray
     groups: np.ndarray
     nodes: np.ndarray
+    edges: np.ndarray | None = None
 
     @property
     def correlations(self) -> np.ndarray:
@@ -546,6 +551,7 @@ def join_views(
     nodes: np.ndarray,
     eeg_node_of: np.ndarray | None = None,
     centred: bool = True,
+    edges: Literal["graph", "complete"] = "graph",
 ) -> Views:
     """Take the node features of both networks at the salient nodes.
 
@@ -562,6 +568,8 @@ def join_views(
     centred : bool, default=True
         Subtract the mean over nodes of each feature, so that a cosine is a correlation of deviations and may be negative: what
         follows a ReLU has none otherwise.
+    edges : {"graph", "complete"}, default="graph"
+        In graph attention a node looks at itself and its neighbours in the graph of regions, or at all salient nodes.
 
     Returns
     -------
@@ -569,10 +577,16 @@ def join_views(
         Five views of EEG and one of fMRI.
     """
     of_eeg = nodes if eeg_node_of is None else np.asarray(eeg_node_of)[nodes]
-    features = np.concatenate([eeg.node_features(windows)[:, :, of_eeg], bold.node_features(windows)[:, :, nodes]], axis=1)
+    features = np.concatenate(
+        [eeg.node_features(windows)[:, :, of_eeg], bold.node_features(windows)[:, :, nodes]], axis=1
+    )
     if centred:
         features = features - features.mean(axis=2, keepdims=True)
-    return Views(features.astype(np.float32), windows.groups, np.asarray(nodes))
+    near = None
+    if edges == "graph":
+        graph = bold.module_.graph().detach().numpy()
+        near = (graph[np.ix_(nodes, nodes)] != 0) | np.eye(len(nodes), dtype=bool)
+    return Views(features.astype(np.float32), windows.groups, np.asarray(nodes), near)
 
 
 class MultiViewReconstructor(BaseEstimator):
@@ -644,8 +658,9 @@ class MultiViewReconstructor(BaseEstimator):
 
         def read(batch: list[tuple[int, int]]) -> tuple[Batch, torch.Tensor]:
             rows = [row for row, _ in batch]
-            return Batch({"features": inputs[rows]}, len(rows)), targets[rows]
+            return Batch({"features": inputs[rows], "edges": edges}, len(rows)), targets[rows]
 
+        edges = None if X.edges is None else torch.from_numpy(X.edges)
         config = {name: getattr(self, name) for name in FusionConfig.__dataclass_fields__}
         _, n_views, n_nodes, n_features = X.features.shape
         trained = train(
@@ -675,7 +690,8 @@ class MultiViewReconstructor(BaseEstimator):
     def embed(self, X: Views) -> dict[str, np.ndarray]:
         """Return embeddings, attention and weights, as `eegfmri.models.saliency_fusion.MultiViewFusion.embed` names them."""
         with one_thread():
-            found = self.module_.embed(torch.from_numpy(X.features / self.scale_))
+            edges = None if X.edges is None else torch.from_numpy(X.edges)
+            found = self.module_.embed(torch.from_numpy(X.features / self.scale_), edges)
         return {name: values.numpy() for name, values in found.items()}
 
     def errors(self, X: Views) -> np.ndarray:
@@ -801,6 +817,8 @@ def train_end_to_end(
     training, validation = next(iter(InnerValidation(4).split(windows)))
     chosen = torch.tensor(np.array(nodes), dtype=torch.long)
     n_views = eeg.module_.front.n_views + 1
+    graph = bold.module_.graph().detach()[chosen][:, chosen]
+    edges = (graph != 0) | torch.eye(len(chosen), dtype=torch.bool)
 
     def read(batch: list[tuple[int, int]]) -> tuple[Batch, torch.Tensor]:
         rows = [row for row, _ in batch]
@@ -808,7 +826,7 @@ def train_end_to_end(
 
     def build() -> EndToEnd:
         fusion = MultiViewFusion(n_views, len(chosen), eeg.features, config or FusionConfig())
-        return EndToEnd(deepcopy(eeg.module_), deepcopy(bold.module_), fusion, chosen)
+        return EndToEnd(deepcopy(eeg.module_), deepcopy(bold.module_), fusion, chosen, edges)
 
     def observe(module: EndToEnd) -> dict[str, float]:
         with torch.no_grad():

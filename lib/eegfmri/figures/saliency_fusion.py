@@ -119,7 +119,10 @@ def graph_modes(
 
 
 def filters(
-    eigenvalues: np.ndarray, graph_gains: Mapping[str, np.ndarray], frequencies: np.ndarray, temporal: Mapping[str, np.ndarray]
+    eigenvalues: np.ndarray,
+    graph_gains: Mapping[str, np.ndarray],
+    frequencies: np.ndarray,
+    temporal: Mapping[str, np.ndarray],
 ):
     """Draw what a network's filters let through: over graph frequency, and over temporal frequency.
 
@@ -207,7 +210,9 @@ def salient_brain(maps: Mapping[str, np.ndarray], centres: np.ndarray, names: Se
     return figure
 
 
-def attention_graphs(attention: np.ndarray, views: Sequence[str], centres: np.ndarray, names: Sequence[str], n_edges: int = 30):
+def attention_graphs(
+    attention: np.ndarray, views: Sequence[str], centres: np.ndarray, names: Sequence[str], n_edges: int = 30
+):
     """Draw where each view's nodes look, in the brain, one view at a time.
 
     Parameters

@@ -209,7 +209,7 @@ class SpectralScales(nn.Module):
     def forward(self, spectrum: torch.Tensor) -> torch.Tensor:
         """Return log power, standardised over the batch, shape (B, V, S, N, F)."""
         b, n, _ = spectrum.shape
-        x = torch.log(self.energy(spectrum) + 1e-8).reshape(b * n, -1)
+        x = torch.log(self.energy(spectrum).clamp_min(0) + 1e-8).reshape(b * n, -1)
         x = self.scale(x).reshape(b, n, self.n_views, self.n_scales, self.n_filters)
         return x.permute(0, 2, 3, 1, 4)
 
@@ -510,7 +510,9 @@ class GeometricAttention(nn.Module):
         index = torch.stack([(source + offset).flatten(), (target + offset).flatten()])
         out, (_, alpha) = self.layer(flat.reshape(-1, f), index, return_attention_weights=True)
         dense = alpha.new_zeros(len(flat), n, n, alpha.shape[1])
-        dense[torch.arange(len(flat)).repeat_interleave(len(source)), target.repeat(len(flat)), source.repeat(len(flat))] = alpha
+        dense[
+            torch.arange(len(flat)).repeat_interleave(len(source)), target.repeat(len(flat)), source.repeat(len(flat))
+        ] = alpha
         return out.reshape(*lead, n, -1), dense.permute(0, 3, 1, 2).reshape(*lead, -1, n, n)
 
 
@@ -538,7 +540,9 @@ class ViewEncoder(nn.Module):
         super().__init__()
         if layers == "torch_geometric":
             if eq14 != "as_meant":
-                raise ValueError("torch-geometric's layer is the one that is cited: eq. 14 as printed needs dense layers")
+                raise ValueError(
+                    "torch-geometric's layer is the one that is cited: eq. 14 as printed needs dense layers"
+                )
             made = [GeometricAttention(size, embedding, n_heads) for size in (in_features, embedding)]
         else:
             made = [GraphAttention(size, embedding, n_heads, eq14) for size in (in_features, embedding)]
@@ -732,7 +736,10 @@ class MultiViewFusion(nn.Module):
         """
         if self.config.kind == "concatenated":
             joined, alpha = self.encoders[0](features.transpose(1, 2).flatten(2), edges)  # (B, n, d)
-            return {"embedding": torch.stack([head(joined) for head in self.heads], dim=1), "graph_attention": alpha[:, None]}
+            return {
+                "embedding": torch.stack([head(joined) for head in self.heads], dim=1),
+                "graph_attention": alpha[:, None],
+            }
         made = [encode(features[:, i], edges) for i, encode in enumerate(self.encoders)]
         views, alpha = (torch.stack(parts, dim=1) for parts in zip(*made, strict=True))  # Ɛ: (B, M, n, d)
         if self.config.kind == "single":
@@ -774,12 +781,22 @@ class EndToEnd(nn.Module):
         Of six views.
     nodes : torch.Tensor
         Indices of the salient nodes, shape (n,).
+    edges : torch.Tensor or None
+        Boolean, shape (n, n): which of them may look at which.
     """
 
-    def __init__(self, eeg: MultiScaleGCNN, bold: MultiScaleGCNN, fusion: MultiViewFusion, nodes: torch.Tensor):
+    def __init__(
+        self,
+        eeg: MultiScaleGCNN,
+        bold: MultiScaleGCNN,
+        fusion: MultiViewFusion,
+        nodes: torch.Tensor,
+        edges: torch.Tensor | None = None,
+    ):
         super().__init__()
         self.eeg, self.bold, self.fusion = eeg, bold, fusion
         self.register_buffer("chosen", nodes)
+        self.register_buffer("edges", edges)
 
     def forward(self, spectrum: torch.Tensor, bold: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return logits of both networks (``eeg``, ``bold``), the views' ``correlations`` and what was ``reconstructed``."""
@@ -790,7 +807,7 @@ class EndToEnd(nn.Module):
             "eeg": self.eeg.classify(of_eeg.mean(dim=2).flatten(1)),
             "bold": self.bold.classify(of_bold.mean(dim=2).flatten(1)),
             "correlations": node_correlations(features),
-            "reconstructed": self.fusion(features),
+            "reconstructed": self.fusion(features, self.edges),
         }
 
 
