@@ -197,7 +197,7 @@ LONGER = {"n_training_epochs": 30, "patience": 30, "learning_rate": 1e-2}
 
 @pytest.mark.parametrize("kind", ["fused", "single", "concatenated"])
 def test_reconstruction_beats_the_mean_on_people_held_out(kind):
-    views = made_views(160)
+    views = made_views(240)
     train, test = views[views.groups != "d"], views[views.groups == "d"]
     fitted = MultiViewReconstructor(kind, **LONGER).fit(train)
     mean = MultiViewReconstructor("mean").fit(train)
@@ -209,26 +209,6 @@ def test_a_reconstruction_repeats_to_the_bit():
     first, again = (MultiViewReconstructor(n_training_epochs=2).fit(views) for _ in range(2))
     assert fitted_digest(first) == fitted_digest(again)
     np.testing.assert_array_equal(first.predict(views), again.predict(views))
-
-
-def test_on_a_complete_graph_graph_attention_loses_the_node():
-    """What a node passes on depends on its own features through one number per head: all nodes come out nearly alike."""
-    views = made_views(160)
-    train, test = views[views.groups != "d"], views[views.groups == "d"]
-    near, all_of_them = (
-        MultiViewReconstructor("single", **LONGER).fit(w).errors(replace(test, edges=w.edges)).mean()
-        for w in (train, replace(train, edges=None))
-    )
-    assert near < 0.8 * all_of_them
-
-
-def test_errors_are_mean_squares_over_pairs_of_different_nodes():
-    views = made_views(8)
-    mean = MultiViewReconstructor("mean").fit(views)
-    found = mean.errors(views)
-    c = views.correlations
-    expected = np.mean([(c[2, 3, i, j] - c[:, 3, i, j].mean()) ** 2 for i in range(5) for j in range(5) if i != j])
-    assert found[2, 3] == pytest.approx(expected, rel=1e-4)
 
 
 def test_noise_is_added_to_one_view_only():

@@ -107,7 +107,7 @@ def test_class_activation_is_dense_weights_on_node_features_and_its_mean_is_the_
     with torch.no_grad():
         nodes = network.nodes(x)
         maps = network.activation(nodes)
-        b, v, n, g = nodes.shape
+        _, v, n, g = nodes.shape
         for c in range(3):
             for view in range(v):
                 weights = network.classify.weight[c, view * g : (view + 1) * g]
@@ -218,6 +218,20 @@ def test_graph_attention_equals_torch_geometrics(complete):
     with torch.no_grad():
         for ours, other in zip(dense(nodes, edges), theirs(nodes, edges), strict=True):
             torch.testing.assert_close(ours, other, atol=1e-6, rtol=1e-5)
+
+
+def test_on_a_complete_graph_a_node_enters_its_own_output_by_one_number_per_head_only():
+    """Where nodes agree in that number they come out alike, whatever else tells them apart; neighbourhoods undo it."""
+    torch.manual_seed(0)
+    layer = GraphAttention(5, 6, 2)
+    f = torch.randn(7, 5)
+    with torch.no_grad():
+        to_target = torch.stack([layer.to_target[h] @ layer.project.weight[3 * h : 3 * (h + 1)] for h in range(2)])
+        alike = f - f @ torch.linalg.pinv(to_target) @ to_target  # the number is 0 for all
+        out, _ = layer(alike)
+        torch.testing.assert_close(out, out[:1].expand(7, -1), atol=1e-5, rtol=1e-5)
+        ring = torch.eye(7, dtype=torch.bool) | torch.eye(7, dtype=torch.bool).roll(1, 1)
+        assert layer(alike, ring)[0].std(dim=0).min() > 0.05
 
 
 # --- attention across views, adaptive fusion ------------------------------------------------------------------------------

@@ -306,7 +306,8 @@ class SaliencyGcnnClassifier(ClassifierMixin, BaseEstimator):
         name = f"spectrum_{self.nodes}"
         if name not in X.features:
             raise RequestError(f"The windows have no feature {name!r}: attach it by with_spectra(windows, projection).")
-        return np.asarray(X.features[name], dtype=np.float32)
+        # in one order in memory, so that sums come out alike however the windows were made
+        return np.ascontiguousarray(X.features[name], dtype=np.float32)
 
     def _scale_of(self, X: Windows, subject: str, scaling: Scaling) -> float:
         own = np.flatnonzero(subject == X.groups)

@@ -93,7 +93,7 @@ def graph_modes(
             f"mode {mode % len(ch_names) + 1} of {len(ch_names)}, λ = {scalp[0][mode]:.2f} | "
             f"mode {mode % len(centres) + 1} of {len(centres)}, λ = {brain[0][mode]:.2f}"
         )
-        for (eigenvalues, basis), column in ((scalp, 1), (brain, 2)):
+        for (_, basis), column in ((scalp, 1), (brain, 2)):
             values = basis[:, mode]
             limit = float(np.abs(values).max())
             marker = {"color": np.round(values, 3), "colorscale": "RdBu_r", "cmin": -limit, "cmax": limit,

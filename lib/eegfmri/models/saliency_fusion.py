@@ -15,6 +15,7 @@ M views of the fusion, d embedding, H heads.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -345,7 +346,7 @@ class MultiScaleGCNN(nn.Module):
             self.register_buffer("polynomials", self._polynomials(adjacency))
         sizes = [front.out_features] + [config.features] * config.n_layers
         self.layers = nn.ModuleList(
-            [ChebyshevConvolution(a, b, self.n_terms, front.n_views) for a, b in zip(sizes, sizes[1:], strict=False)]
+            [ChebyshevConvolution(a, b, self.n_terms, front.n_views) for a, b in pairwise(sizes)]
         )
         self.dropout = nn.Dropout(config.dropout)
         self.classify = nn.Linear(front.n_views * config.features, n_classes)
@@ -445,10 +446,9 @@ class GraphAttention(nn.Module):
         target = (projected * self.to_target).sum(dim=-1).transpose(-1, -2)  # (…, H, n)
         source = (projected * self.to_source).sum(dim=-1).transpose(-1, -2)
         score = target[..., :, None] + source[..., None, :]  # aᵀ [W f_i ‖ W f_j]
-        if self.eq14 == "as_meant":
-            score = nn.functional.leaky_relu(score, 0.2)
-        else:
-            score = torch.exp(torch.relu(score).clamp_max(30.0))  # eq. 14: exp once here, once more in eq. 15
+        meant = self.eq14 == "as_meant"
+        # eq. 14 as printed: exp once here, and once more in the softmax of eq. 15
+        score = nn.functional.leaky_relu(score, 0.2) if meant else torch.exp(torch.relu(score).clamp_max(30.0))
         if edges is not None:
             score = score.masked_fill(~edges, float("-inf"))
         return torch.softmax(score, dim=-1)  # eq. 15
