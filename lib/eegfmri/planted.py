@@ -92,21 +92,29 @@ def planted_bold(
     Stream
         Shape (n_regions, n_volumes), percent, rows are the planted regions.
     """
-    key = cache.digest(truth.document["digest"], recording.name, level, seed, high_pass, cache.code_digest(__name__))
-    path = project.cache_dir() / "planted" / f"{recording.name}-{key}.npy"
+    stem = cache.digest(truth.document["digest"], recording.name, seed, cache.code_digest(__name__))
+    folder = project.cache_dir() / "planted"
+    path = folder / f"{recording.name}-{cache.digest(stem, level, high_pass)}.npy"
     if not path.is_file():
-        series = np.array(truth.of_run(recording)["bold"], dtype=float)
-        n_volumes = series.shape[1]
-        rng = np.random.default_rng([seed, zlib.crc32(recording.name.encode())])
-        preset, t_r = truth.preset, recording.t_r
-        shares = preset.bold_fluctuation_shares
-        slow = mixed_noise(truth.regions, preset, shares, int(np.ceil(n_volumes * t_r * POWER_RATE)) + 1, rng)
-        at = ((np.arange(n_volumes) + 0.5) * t_r * POWER_RATE).astype(int)
-        thermal = 0.0 if np.isinf(preset.tsnr) else 100 / preset.tsnr / np.sqrt(VOXELS_PER_REGION)
-        noise = preset.bold_fluctuation * slow[:, at] + thermal * rng.standard_normal(series.shape)
-        series = clean(series + level * noise, t_r, high_pass=high_pass, standardise=None)
+        of_noise = folder / f"{recording.name}-{stem}-noise.npy"
+        if not of_noise.is_file():
+            cache.save_array(of_noise, _noise(truth, recording, seed).astype(np.float32))
+        series = np.asarray(truth.of_run(recording)["bold"]) + level * cache.load_array(of_noise)
+        series = clean(series, recording.t_r, high_pass=high_pass, standardise=None)
         cache.save_array(path, series.astype(np.float32))
     return Stream(path, 1 / recording.t_r, truth.regions.names, start=recording.t_r / 2)
+
+
+def _noise(truth: Truth, recording: Recording, seed: int) -> np.ndarray:
+    """Slow fluctuations that no EEG explains and what averaging leaves of thermal noise, shape (n_regions, n_volumes), percent."""
+    preset, t_r = truth.preset, recording.t_r
+    n_volumes = truth.of_run(recording)["bold"].shape[1]
+    rng = np.random.default_rng([seed, zlib.crc32(recording.name.encode())])
+    n_samples = int(np.ceil(n_volumes * t_r * POWER_RATE)) + 1
+    slow = mixed_noise(truth.regions, preset, preset.bold_fluctuation_shares, n_samples, rng)
+    at = ((np.arange(n_volumes) + 0.5) * t_r * POWER_RATE).astype(int)
+    thermal = 0.0 if np.isinf(preset.tsnr) else 100 / preset.tsnr / np.sqrt(VOXELS_PER_REGION)
+    return preset.bold_fluctuation * slow[:, at] + thermal * rng.standard_normal((len(slow), n_volumes))
 
 
 def _carrier(preset: Preset, person: Mapping, band: str, frequencies: np.ndarray) -> np.ndarray:
