@@ -95,7 +95,7 @@ def salient_nodes(maps: np.ndarray, n_salient: int | None = None, argmax: str = 
     maps : numpy.ndarray
         Of windows or people, shape (n_maps, n_nodes).
     n_salient : int or None
-        How many; None takes those that are maximal more often than if every node had its equal share.
+        How many; None takes those that are maximal at least twice as often as if every node had its equal share.
     argmax : {"as_meant", "as_printed"}
         The nodes most often maximal, ties broken by the mean map; or the argmax of each map and nothing else, which yields at
         most as many nodes as there are maps, and one if they agree.
@@ -120,7 +120,7 @@ def salient_nodes(maps: np.ndarray, n_salient: int | None = None, argmax: str = 
         found = order[counts[order] > 0]
         return found if n_salient is None else found[:n_salient]
     if n_salient is None:
-        n_salient = max(1, int((counts > len(maps) / n_nodes).sum()))
+        n_salient = max(1, int((counts >= 2 * len(maps) / n_nodes).sum()))
     return order[:n_salient]
 
 
