@@ -321,17 +321,17 @@ class _Batches:
         self.pool = estimator.config().pool
         self.n_times = windows.eeg.shape[2] // self.pool
         scaling = estimator.scaling_for(windows)
-        self.scaling = np.stack([scaling[subject] for subject in windows.groups]).astype(np.float32)  # (n, 2, C, …)
+        self.scaling = np.stack([scaling[subject] for subject in windows.groups])  # (n, 2, C, …)
         self.power = _power(windows) if estimator.eeg_input == "power" else None
 
     def inputs(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
         if self.power is None:
             offset, unit = self.scaling[rows].transpose(1, 0, 2)[..., None]  # (2, n, C, 1)
-            values = (self._samples(rows) - offset) / unit
+            values = (self._samples(rows) - offset.astype(np.float32)) / unit.astype(np.float32)
         else:
             offset, unit = np.moveaxis(self.scaling[rows], 1, 0)  # (2, n, C, values)
             values = np.nan_to_num((self.power[rows] - offset) / unit)  # what a gap hides is taken as average
-        inputs = {"eeg": torch.from_numpy(values)}
+        inputs = {"eeg": torch.from_numpy(values.astype(np.float32, copy=False))}
         if self.targets is not None and self.estimator.model.startswith("transformer"):
             inputs["volume"] = self.deviations(rows)
         return inputs
@@ -359,12 +359,13 @@ def _power(X: Windows) -> np.ndarray:
     """Power of each channel in each band and stretch, shape (n_windows, n_channels, n_bands × n_stretches)."""
     if LAGGED_POWER not in X.features:
         raise RequestError("The windows lack their lagged band power: call with_lagged_power first.")
-    return X.features[LAGGED_POWER].reshape(len(X), X.eeg.shape[1], -1)
+    return X.features[LAGGED_POWER].reshape(len(X), X.eeg.shape[1], -1).astype(float)
 
 
 def _moments_of_power(own: Windows) -> np.ndarray:
     """Mean and deviation of a person's power per channel and band, over windows and stretches alike."""
-    power = own.features[LAGGED_POWER] if LAGGED_POWER in own.features else _power(own)
+    shape = own.features[LAGGED_POWER].shape if LAGGED_POWER in own.features else ()
+    power = _power(own).reshape(shape)
     known = np.where(np.isfinite(power), power, np.nan)
     found = np.stack([np.nanmean(known, axis=(0, 3)), np.nanstd(known, axis=(0, 3))])  # (2, C, bands)
     found[1][~(found[1] > 0)] = 1.0
