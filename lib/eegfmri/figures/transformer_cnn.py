@@ -54,7 +54,8 @@ def from_segment_to_bands(
     for low, _ in bands.values():
         axes[1].axhline(low, color="white", linewidth=0.7)
     axes[1].set(xlabel="frame", ylabel="Hz", title="spectrogram", xticks=range(1, density.shape[1] + 1))
-    axes[2].barh(range(len(power)), power - min(0.0, power.min()), left=min(0.0, power.min()), color=PALETTE[0])
+    base = min(0.0, float(np.min(power))) - 3  # bars of decibels need a foot of their own
+    axes[2].barh(range(len(power)), power - base, left=base, color=PALETTE[0])
     axes[2].set_yticks(range(len(power)), list(bands))
     axes[2].set(xlabel="dB re 1 µV²/Hz", title="mean over time")
     return figure
