@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from eegfmri.models import synthesis
+from eegfmri.models.attention import sinusoids
 from eegfmri.models.synthesis import (
     MODELS,
-    Attention,
     Augmented,
     AveragePool,
     ChannelConvolutions,
@@ -20,7 +20,6 @@ from eegfmri.models.synthesis import (
     build,
     default_config,
     shapes,
-    sinusoids,
 )
 
 C, T, SFREQ = 5, 3000, 100.0
@@ -166,30 +165,6 @@ def test_cutting_and_joining_slices_gives_back_the_volume(mask):
     assert (cut[:, ~slices.inside] == 0).all()
 
 
-def test_sinusoids_are_the_written_equation():
-    encoding = sinusoids(9, 6)
-    for k in range(9):
-        for i in range(3):
-            assert encoding[k, 2 * i] == pytest.approx(np.sin(k / 1e4 ** (2 * i / 6)), abs=1e-6)
-            assert encoding[k, 2 * i + 1] == pytest.approx(np.cos(k / 1e4 ** (2 * i / 6)), abs=1e-6)
-    assert sinusoids(4, 5).shape == (4, 5)
-
-
-def test_attention_is_torch_s_own():
-    torch.manual_seed(0)
-    ours, theirs = Attention(8, 2), nn.MultiheadAttention(8, 2, batch_first=True)
-    with torch.no_grad():
-        theirs.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key_value.weight]))
-        theirs.in_proj_bias.copy_(torch.cat([ours.query.bias, ours.key_value.bias]))
-        theirs.out_proj.load_state_dict(ours.out.state_dict())
-    x, memory = torch.randn(3, 5, 8), torch.randn(3, 7, 8)
-    torch.testing.assert_close(ours(x, *ours.keys_values(memory)), theirs(x, memory, memory)[0])
-    barred = nn.Transformer.generate_square_subsequent_mask(5)
-    torch.testing.assert_close(ours(x, *ours.keys_values(x), causal=True), theirs(x, x, x, attn_mask=barred)[0])
-    with pytest.raises(ValueError, match="cannot be shared by 3 heads"):
-        Attention(8, 3)
-
-
 @pytest.mark.parametrize("decoder", [False, True])
 def test_a_layer_is_torch_s_own(decoder):
     torch.manual_seed(0)
@@ -310,7 +285,7 @@ def test_positions_are_learned_or_given(mask):
     learned, given = (build(name, C, T, SFREQ, mask) for name in TRANSFORMERS)
     assert "channel_positions" in dict(learned.named_parameters())
     assert "channel_positions" in dict(given.named_buffers())
-    assert torch.equal(given.channel_positions, sinusoids(C, 32))
+    assert torch.equal(given.channel_positions, sinusoids(torch.arange(C), 32))
     with pytest.raises(ValueError, match="'learned' or 'sinusoidal'"):
         build("transformer", C, T, SFREQ, mask, TransformerConfig(positions="rotary"))
 

@@ -46,7 +46,13 @@ def windows():
 
 
 def settings_of(name):
-    return ABLE[name] | {"n_training_epochs": 8, "patience": 8, "batch_size": 16, "learning_rate": 3e-3, "validation": "blocks"}
+    return ABLE[name] | {
+        "n_training_epochs": 8,
+        "patience": 8,
+        "batch_size": 16,
+        "learning_rate": 3e-3,
+        "validation": "blocks",
+    }
 
 
 @pytest.mark.parametrize("name", models.MODELS)
@@ -81,9 +87,16 @@ def test_ten_windows_are_learned_by_heart_from_samples(name, windows):
 
 @pytest.fixture(scope="module")
 def within(windows, tmp_path_factory):
-    methods = {"training_mean": TrainingMean()} | {name: VolumeSynthesiser(_base(name), **settings_of(name)) for name in models.MODELS}
+    methods = {"training_mean": TrainingMean()} | {
+        name: VolumeSynthesiser(_base(name), **settings_of(name)) for name in models.MODELS
+    }
     return evaluate_volumes(
-        methods, windows, BLOCKS, scaling=VolumeScaling("normalised"), other_time=list(models.MODELS), folder=tmp_path_factory.mktemp("strong")
+        methods,
+        windows,
+        BLOCKS,
+        scaling=VolumeScaling("normalised"),
+        other_time=list(models.MODELS),
+        folder=tmp_path_factory.mktemp("strong"),
     )
 
 
@@ -108,9 +121,16 @@ def test_on_noise_no_network_is_favoured(windows, tmp_path):
     ]
     noise = replace(windows, eeg=LazyArray(streams, windows.eeg.run, windows.eeg.first, windows.eeg.length))
     noise = with_lagged_power(noise)
-    methods = {"training_mean": TrainingMean()} | {name: VolumeSynthesiser(_base(name), **settings_of(name)) for name in models.MODELS}
+    methods = {"training_mean": TrainingMean()} | {
+        name: VolumeSynthesiser(_base(name), **settings_of(name)) for name in models.MODELS
+    }
     found = evaluate_volumes(
-        methods, noise, BLOCKS, scaling=VolumeScaling("normalised"), other_time=list(models.MODELS), folder=tmp_path / "folds"
+        methods,
+        noise,
+        BLOCKS,
+        scaling=VolumeScaling("normalised"),
+        other_time=list(models.MODELS),
+        folder=tmp_path / "folds",
     )
     # An output that is all but the mean volume may lie a few millionths beside it, in everybody alike: a thousandth is the margin.
     margin = 1e-3 * found.per_subject("mse")["training_mean"].mean()

@@ -1,13 +1,10 @@
 """The models of transformer_cnn against their written equations: causality, autoregression with and without memory, shapes."""
 
-import math
-
 import pytest
 import torch
 from torch.nn import functional
 
 from eegfmri.models.transformer_cnn import (
-    Attention,
     Autoencoder,
     AutoencoderConfig,
     Enlarge,
@@ -18,7 +15,6 @@ from eegfmri.models.transformer_cnn import (
     box_around,
     causal_mask,
     fill,
-    positions_encoded,
 )
 
 B, T, C, F, K = 2, 11, 5, 4, 3
@@ -109,30 +105,6 @@ def test_the_mean_is_taken_away_and_given_back(mask):
     before = autoencoder(volumes)
     autoencoder.mean.copy_(mean[0])
     torch.testing.assert_close(autoencoder(volumes + mean[0]), before + mean[0], atol=1e-5, rtol=1e-5)
-
-
-def test_attention_is_the_written_equation():
-    torch.manual_seed(2)
-    attend = Attention(8, 2)
-    x, source = torch.randn(1, 3, 8), torch.randn(1, 5, 8)
-    mask = torch.tensor([[1, 1, 0, 0, 0], [1, 1, 1, 0, 1], [1, 0, 0, 0, 0]], dtype=torch.bool)
-    q = attend.query(x)[0]
-    k, v = attend.key_value(source)[0].chunk(2, dim=-1)
-    heads = []
-    for part in (slice(0, 4), slice(4, 8)):
-        scores = (q[:, part] @ k[:, part].T / math.sqrt(4)).masked_fill(~mask, -math.inf)
-        heads.append(scores.softmax(dim=-1) @ v[:, part])
-    torch.testing.assert_close(attend(x, *attend.keys_values(source), mask)[0], attend.out(torch.cat(heads, dim=-1)))
-    with pytest.raises(ValueError, match="heads"):
-        Attention(8, 3)
-
-
-def test_waves_are_the_written_equation():
-    waves = positions_encoded(torch.tensor([0, 7]), 6)
-    for i in range(3):
-        assert waves[1, 2 * i] == pytest.approx(math.sin(7 / 10000 ** (2 * i / 6)), abs=1e-5)
-        assert waves[1, 2 * i + 1] == pytest.approx(math.cos(7 / 10000 ** (2 * i / 6)), abs=1e-5)
-    assert waves[0].tolist() == [0, 1] * 3
 
 
 def test_the_mask_lets_nobody_look_ahead_nor_further_back_than_asked():

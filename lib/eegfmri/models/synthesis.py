@@ -12,7 +12,6 @@ Shapes: B windows, C channels, T samples, T' samples after pooling, E numbers pe
 P pixels of a slice, D width of the transformer.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -21,6 +20,8 @@ from typing import Literal
 import torch
 from torch import nn
 from torch.nn import functional
+
+from eegfmri.models.attention import Attention, sinusoids
 
 Positions = Literal["learned", "sinusoidal"]
 
@@ -366,27 +367,6 @@ class Convolutional(nn.Module):
         return self.head(x)  # (B, V)
 
 
-def sinusoids(n_positions: int, width: int) -> torch.Tensor:
-    """Encode positions by sines and cosines of wavelengths from 2π to 20 000 π :cite:p:`vaswani2017`.
-
-    Parameters
-    ----------
-    n_positions, width : int
-        How many, and D.
-
-    Returns
-    -------
-    torch.Tensor
-        PE[k, 2i] = sin(k / 10000^(2i / D)), PE[k, 2i + 1] = cos(k / 10000^(2i / D)), shape (n_positions, width).
-    """
-    place = torch.arange(n_positions, dtype=torch.float64)[:, None]
-    frequency = torch.exp(-math.log(1e4) * torch.arange(0, width, 2, dtype=torch.float64) / width)
-    encoding = torch.zeros(n_positions, width, dtype=torch.float64)
-    encoding[:, 0::2] = torch.sin(place * frequency)
-    encoding[:, 1::2] = torch.cos(place * frequency)[:, : width // 2]
-    return encoding.float()
-
-
 class Slices(nn.Module):
     """Cut volumes into slices along their first axis, and put slices together again.
 
@@ -417,40 +397,6 @@ class Slices(nn.Module):
     def join(self, slices: torch.Tensor) -> torch.Tensor:
         """From slices, (B, S, P), to values at voxels, (B, V)."""
         return slices.flatten(1).index_select(1, self.address)
-
-
-class Attention(nn.Module):
-    """Multi-head attention, softmax(Q Kᵀ / √d) V, with keys and values computed apart so that they can be kept.
-
-    Parameters
-    ----------
-    width, n_heads : int
-        D and the number of heads; d = D / heads.
-    """
-
-    def __init__(self, width: int, n_heads: int):
-        super().__init__()
-        if width % n_heads:
-            raise ValueError(f"a width of {width} cannot be shared by {n_heads} heads")
-        self.n_heads = n_heads
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, width)
-
-    def _heads(self, x: torch.Tensor) -> torch.Tensor:
-        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)  # (B, heads, L, d)
-
-    def keys_values(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return K and V of tokens (B, L, D), each (B, heads, L, d)."""
-        keys, values = self.key_value(tokens).chunk(2, dim=-1)
-        return self._heads(keys), self._heads(values)
-
-    def forward(
-        self, tokens: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, causal: bool = False
-    ) -> torch.Tensor:
-        """Let tokens (B, L, D) attend to keys and values; causal: token l to the first l of them only."""
-        x = functional.scaled_dot_product_attention(self._heads(self.query(tokens)), keys, values, is_causal=causal)
-        return self.out(x.transpose(1, 2).flatten(2))  # (B, L, D)
 
 
 class Layer(nn.Module):
@@ -549,7 +495,7 @@ class Transformer(nn.Module):
             if config.positions == "learned":
                 self.register_parameter(name, nn.Parameter(0.02 * torch.randn(n_positions, width)))
             else:
-                self.register_buffer(name, sinusoids(n_positions, width))
+                self.register_buffer(name, sinusoids(torch.arange(n_positions), width))
         self.encoder = nn.ModuleList(Layer(config, decoder=False) for _ in range(config.n_layers))
         self.decoder = nn.ModuleList(Layer(config, decoder=True) for _ in range(config.n_layers))
         self.norm_memory, self.norm_out = nn.LayerNorm(width), nn.LayerNorm(width)

@@ -20,6 +20,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from eegfmri.models.attention import Attention, sinusoids
+
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
@@ -179,62 +181,6 @@ class TransformerConfig:
     eeg_tokens: str = "segments"
 
 
-def positions_encoded(position: torch.Tensor, width: int) -> torch.Tensor:
-    """Encode numbers as waves: PE(p, 2i) = sin(p / 10000^(2i / D)), PE(p, 2i + 1) = cos of the same.
-
-    Parameters
-    ----------
-    position : torch.Tensor
-        Any shape (…,).
-    width : int
-        D, even.
-
-    Returns
-    -------
-    torch.Tensor
-        Shape (…, D).
-    """
-    rate = torch.exp(torch.arange(0, width, 2, device=position.device) * (-math.log(10000.0) / width))
-    angle = position.unsqueeze(-1) * rate
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2)
-
-
-class Attention(nn.Module):
-    """Attention(Q, K, V) = softmax(Q Kᵀ / √(D / H)) V in H heads, side by side.
-
-    Keys and values are made apart from the queries, so that they can be kept.
-
-    Parameters
-    ----------
-    width, n_heads : int
-        D and H.
-    """
-
-    def __init__(self, width: int, n_heads: int):
-        super().__init__()
-        if width % n_heads:
-            raise ValueError(f"a width of {width} is not divided by {n_heads} heads")
-        self.n_heads = n_heads
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, width)
-
-    def keys_values(self, source: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Make keys and values of what is attended to: (B, S, D) to two of (B, H, S, D / H)."""
-        keys, values = self.key_value(source).chunk(2, dim=-1)
-        return self._heads(keys), self._heads(values)
-
-    def forward(
-        self, x: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Attend from x, (B, T, D); ``mask`` (T, S) is True where a query may look."""
-        y = functional.scaled_dot_product_attention(self._heads(self.query(x)), keys, values, attn_mask=mask)
-        return self.out(y.transpose(1, 2).flatten(2))  # (B, T, D)
-
-    def _heads(self, x: torch.Tensor) -> torch.Tensor:
-        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
-
-
 class _FeedForward(nn.Sequential):
     """FFN(x) = W₂ gelu(W₁ x + b₁) + b₂, token by token."""
 
@@ -367,7 +313,7 @@ class TransformerCnn(nn.Module):
         n_tokens = n_segments if by_segment else n_channels
         self.embed_eeg = nn.Linear(n_bands * (n_channels if by_segment else n_segments), width)
         if by_segment:
-            self.register_buffer("place", positions_encoded(torch.arange(n_tokens), width))
+            self.register_buffer("place", sinusoids(torch.arange(n_tokens), width))
         else:  # electrodes have no order that waves could tell
             self.place = nn.Parameter(0.02 * torch.randn(n_tokens, width))
         self.embed_volume = nn.Linear(embedding, width)
@@ -459,7 +405,7 @@ class TransformerCnn(nn.Module):
         """Say token t from the tokens before t and the EEG of t: memory (B, T, S, D), tokens (B, T, E) to (B, T, E)."""
         b, t, _ = tokens.shape
         past = torch.cat([self.start.expand(b, 1, -1), self.embed_volume(tokens[:, :-1])], dim=1)  # (B, T, D)
-        x = past + positions_encoded(position, self.config.width)
+        x = past + sinusoids(position, self.config.width)
         mask = causal_mask(t, self.config.n_past, x.device)
         for layer in self.decoder:
             x = layer(x, memory, mask)
@@ -469,7 +415,7 @@ class TransformerCnn(nn.Module):
         """Say tokens one after the other, keys and values of what was said kept: (B, T, C, F, K) to (B, T, E)."""
         memory = self.read_eeg(eeg)
         b, t = position.shape
-        waves = positions_encoded(position, self.config.width)  # (B, T, D)
+        waves = sinusoids(position, self.config.width)  # (B, T, D)
         caches = [self._cache(layer, memory) for layer in self.decoder]
         past, said = self.start.expand(b, 1, -1), []
         for number in range(t):
