@@ -15,6 +15,7 @@ BENCHMARKS = {
     "windows": "eegfmri.bench.windows:windows",
     "preprocessing": "eegfmri.bench.preprocessing:preprocessing",
     "graph_fusion": "eegfmri.bench.graph_fusion:graph_fusion",
+    "graphs": "eegfmri.bench.graphs:graphs",
 }
 
 
