@@ -137,6 +137,12 @@ def imported_modules(source: str, package: str | None = None) -> set[str]:
     set of str
         Full module names inside this library, parents' ``__init__`` included.
     """
+    return set(_imported(source, package))
+
+
+@lru_cache(maxsize=512)
+def _imported(source: str, package: str | None) -> frozenset[str]:
+    # Keys of every prepared run ask for the same few files: parsing them once saves a fifth of a second each time.
     known, found = _modules(), set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -158,7 +164,7 @@ def imported_modules(source: str, package: str | None = None) -> set[str]:
                 candidate = ".".join(pieces[:depth])
                 if candidate in known:
                     found.add(candidate)
-    return found
+    return frozenset(found)
 
 
 def import_closure(modules: Iterable[str]) -> set[str]:

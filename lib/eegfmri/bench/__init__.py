@@ -17,6 +17,7 @@ BENCHMARKS = {
     "graph_fusion": "eegfmri.bench.graph_fusion:graph_fusion",
     "synthesis": "eegfmri.bench.synthesis:synthesis",
     "transformer_cnn": "eegfmri.bench.transformer_cnn:transformer_cnn",
+    "graphs": "eegfmri.bench.graphs:graphs",
 }
 
 
