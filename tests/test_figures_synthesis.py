@@ -17,7 +17,13 @@ def test_methods_have_names_for_people():
 
 def test_skill_against_gap_has_a_line_per_method():
     table = pd.DataFrame(
-        {"method": ["a", "a", "b"], "gap": [8.0, 2.0, 2.0], "value": [0.1, 0.3, 0.0], "low": [0.0, 0.2, -0.1], "high": [0.2, 0.4, 0.1]}
+        {
+            "method": ["a", "a", "b"],
+            "gap": [8.0, 2.0, 2.0],
+            "value": [0.1, 0.3, 0.0],
+            "low": [0.0, 0.2, -0.1],
+            "high": [0.2, 0.4, 0.1],
+        }
     )
     figure = draw.skill_against_gap(table, 30.0)
     assert [trace.name for trace in figure.data] == ["a", "b"]
@@ -35,7 +41,9 @@ def test_encodings_show_every_pair_and_every_electrode():
 
 
 def test_training_curves_average_folds_of_unlike_length():
-    said = {"siamese": [{"train_loss": [1.0, 0.5], "valid_loss": [1.0, 1.2]}, {"train_loss": [0.8], "valid_loss": [1.1]}]}
+    said = {
+        "siamese": [{"train_loss": [1.0, 0.5], "valid_loss": [1.0, 1.2]}, {"train_loss": [0.8], "valid_loss": [1.1]}]
+    }
     axis = draw.training_curves(said).axes[0]
     training, validation, _ = axis.lines
     np.testing.assert_allclose(training.get_ydata(), [0.9, 0.5])

@@ -43,12 +43,16 @@ def quick(model, **settings):
 
 def test_windows_cut_from_pooled_runs_are_pooled_windows(windows):
     estimator = quick("siamese", eeg_scaling="minmax")
-    odd = replace(windows, eeg=LazyArray(windows.eeg.streams, windows.eeg.run, windows.eeg.first + 3, windows.eeg.length - 3))
+    odd = replace(
+        windows, eeg=LazyArray(windows.eeg.streams, windows.eeg.run, windows.eeg.first + 3, windows.eeg.length - 3)
+    )
     for used in (windows, odd):
         estimator.eeg_scaling_ = {}
         rows = np.array([0, 7, 50, 101])
         read = _Batches(estimator, used).inputs(rows)["eeg"]
-        offset, unit = np.stack([estimator.scaling_for(used)[s] for s in used.groups[rows]]).transpose(1, 0, 2)[..., None]
+        offset, unit = np.stack([estimator.scaling_for(used)[s] for s in used.groups[rows]]).transpose(1, 0, 2)[
+            ..., None
+        ]
         expected = (AveragePool(4)(torch.from_numpy(used.eeg[rows])).numpy() - offset) / unit
         np.testing.assert_allclose(read.numpy(), expected, atol=1e-5)
         assert read.shape == (4, 3, used.eeg.length // 4)
@@ -59,7 +63,10 @@ def test_eeg_is_scaled_by_what_the_windows_cover(windows):
     own = windows[(windows.groups == "01") & (windows.table["volume"] < 20).to_numpy()]
     offset, unit = estimator._learn_scaling(own, "01")
     # the EEG of volumes 6 to 19 runs from the start to the 19th volume
-    covered = [AveragePool(4)(torch.from_numpy(np.array(own.eeg.streams[r].load())))[:, : 19 * PER_VOLUME] for r in np.unique(own.eeg.run)]
+    covered = [
+        AveragePool(4)(torch.from_numpy(np.array(own.eeg.streams[r].load())))[:, : 19 * PER_VOLUME]
+        for r in np.unique(own.eeg.run)
+    ]
     samples = torch.cat(covered, dim=1).numpy()
     np.testing.assert_allclose(offset, samples.mean(axis=1), atol=1e-5)
     np.testing.assert_allclose(unit, samples.std(axis=1), rtol=1e-4)
@@ -95,7 +102,9 @@ def test_every_network_is_fitted_and_predicts_the_same_twice(name, windows):
     assert fitted_digest(quick(name, seed=1).fit(few, targets)) != fitted_digest(first)
 
 
-@pytest.mark.parametrize("settings", [{"model": "convolutional"}, {"model": "transformer"}, {"model": "siamese", "eeg_input": "power"}])
+@pytest.mark.parametrize(
+    "settings", [{"model": "convolutional"}, {"model": "transformer"}, {"model": "siamese", "eeg_input": "power"}]
+)
 def test_poisoning_the_test_person_changes_nothing_that_is_learned(settings, windows, tmp_path):
     fold = next(LeaveOneSubjectOut().split(windows))
     spoilt = poisoned(windows, windows.subjects[0], tmp_path)
@@ -176,7 +185,9 @@ def test_what_is_planted_in_power_is_learned_across_people_from_samples_or_from_
         "convolutional": VolumeSynthesiser("convolutional", **settings),
         "siamese": VolumeSynthesiser("siamese", eeg_input="power", **settings),
     }
-    found = evaluate_volumes(methods, windows, LeaveOneSubjectOut(), other_time=["convolutional", "siamese"], folder=tmp_path / "folds")
+    found = evaluate_volumes(
+        methods, windows, LeaveOneSubjectOut(), other_time=["convolutional", "siamese"], folder=tmp_path / "folds"
+    )
     skills = found.skills()
     for name in ("convolutional", "siamese"):
         assert (skills[name] > 0.2).all(), skills[name]

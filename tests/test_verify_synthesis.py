@@ -15,7 +15,14 @@ SETTINGS = {
     "sfreq": 100.0,
     "step": 1,
     "scalings": ["normalised", "raw"],
-    "shuffled_models": ["fully_connected", "siamese", "convolutional", "convolutional_all", "transformer", "transformer_sinusoidal"],
+    "shuffled_models": [
+        "fully_connected",
+        "siamese",
+        "convolutional",
+        "convolutional_all",
+        "transformer",
+        "transformer_sinusoidal",
+    ],
     "n_training_epochs": 1,
     "n_blocks": 2,
     "gap": 5.0,
@@ -39,7 +46,9 @@ def documents(tmp_path_factory):
     (unlabelled / "simulated.json").unlink()
     found = {}
     for name in ("simulated", "unlabelled"):
-        done = eegfmri(project, "verify", "--paper", "synthesis", "--data", str(folder / name), "--json", f"{name}.json")
+        done = eegfmri(
+            project, "verify", "--paper", "synthesis", "--data", str(folder / name), "--json", f"{name}.json"
+        )
         assert done.returncode == 0, done.stderr
         claims_by_id = {claim["id"]: claim for claim in json.loads((project / f"{name}.json").read_text())["claims"]}
         results = json.loads((project / "book" / "_build" / "results" / "synthesis" / "synthesis.json").read_text())
@@ -71,7 +80,10 @@ def test_the_published_errors_stand_beside_ours_and_teacher_forcing_apart(docume
     free, forced = (values[f"synthesis/left_out/transformer/mse/{kind}"] for kind in ("normalised", "teacher_forced"))
     assert free != forced
     assert by_id["synthesis/mse_transformer"]["ours"] == pytest.approx(free)
-    readings = {reading["key"] if "key" in reading else reading.get("result_key"): reading for reading in by_id["synthesis/mse_transformer"]["readings"]}
+    readings = {
+        reading["key"] if "key" in reading else reading.get("result_key"): reading
+        for reading in by_id["synthesis/mse_transformer"]["readings"]
+    }
     assert any("teacher_forced" in str(key) for key in readings)
     assert by_id["synthesis/samples_per_block"]["verdict"] == "consistent"
     assert by_id["synthesis/samples_if_inside"]["verdict"] == "inconsistent"
