@@ -266,13 +266,26 @@ def test_training_needs_the_volume(mask, eeg):
 
 
 def test_hidden_slices_leave_the_eeg_alone(mask, eeg):
-    blind = made("transformer", mask, TransformerConfig(slice_dropout=1.0, dropout=0.0)).train()
     target = torch.randn(3, int(mask.sum()))
-    assert torch.equal(blind(eeg, target), blind(eeg, target + 1))
-    seeing = made("transformer", mask, TransformerConfig(slice_dropout=0.0, dropout=0.0)).train()
-    assert not torch.allclose(seeing(eeg, target), seeing(eeg, target + 1))
-    # In evaluation nothing is hidden: the teacher-forced score is what its name says.
-    assert not torch.allclose(blind.eval().teacher_forced(eeg, target), blind.teacher_forced(eeg, target + 1))
+    blind = made("transformer", mask, TransformerConfig(slice_dropout=1.0, dropout=0.0))
+    for mode in (blind.train(), blind.eval()):
+        assert torch.equal(mode.teacher_forced(eeg, target), mode.teacher_forced(eeg, target + 1))
+    torch.testing.assert_close(blind(eeg), blind.teacher_forced(eeg, target), atol=1e-5, rtol=1e-5)
+    for seen in (0.0, 0.5):
+        seeing = made("transformer", mask, TransformerConfig(slice_dropout=seen, dropout=0.0)).eval()
+        # in evaluation nothing is hidden: the teacher-forced score is what its name says
+        assert not torch.allclose(seeing.teacher_forced(eeg, target), seeing.teacher_forced(eeg, target + 1))
+
+
+def test_half_hidden_means_half_of_the_windows(mask, eeg):
+    half = made("transformer", mask, TransformerConfig(slice_dropout=0.5, dropout=0.0)).train()
+    many, target = eeg[:1].expand(200, -1, -1), torch.randn(1, int(mask.sum())).expand(200, -1)
+    with torch.no_grad():
+        written = half.teacher_forced(many, target)
+    kinds, counts = written.round(decimals=3).unique(dim=0, return_counts=True)
+    assert len(kinds) == 2
+    # 200 coins: the standard error of their share is 3.5 %
+    assert abs(counts[0] / 200 - 0.5) < 0.15
 
 
 def test_channels_may_be_embedded_by_convolutions(mask, eeg):

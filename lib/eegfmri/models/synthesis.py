@@ -101,7 +101,7 @@ class TransformerConfig:
         Positional encodings of channels and of slices.
     slice_dropout : float
         Probability, in training, that a window's true slices are hidden from the decoder, which then has only the EEG and
-        the slices' numbers. 0 is plain teacher forcing, as published.
+        the slices' numbers. 0 is plain teacher forcing, as published; with 1 slices are never fed back, in evaluation neither.
     embedding : ConvolutionalConfig or None
         Embed channels by these convolutions instead of one linear layer.
     """
@@ -504,8 +504,14 @@ class Transformer(nn.Module):
         """Read EEG of shape (B, C, T); return, for each decoder layer, keys and values of the channels."""
         x = self.pool(eeg)  # (B, C, T')
         b, c, t = x.shape
+<<<<<<< HEAD
         linear = self.config.embedding is None
         x = self.channel(x) if linear else self.channel(x.reshape(b * c, 1, t)).reshape(b, c, -1)  # (B, C, D)
+=======
+        if self.config.embedding is not None:
+            x = x.reshape(b * c, 1, t)
+        x = self.channel(x).reshape(b, c, -1)  # (B, C, D)
+>>>>>>> syn
         x = x + self.channel_positions  # (B, C, D)
         for layer in self.encoder:
             x, _ = layer(x)  # (B, C, D)
@@ -533,7 +539,9 @@ class Transformer(nn.Module):
         """
         memory = self.encode(eeg)
         before = self.slice_in(self.slices.cut(volume)[:, :-1])  # (B, S − 1, D)
-        if self.training and self.config.slice_dropout > 0:
+        if self.config.slice_dropout >= 1:
+            before = torch.zeros_like(before)
+        elif self.training and self.config.slice_dropout > 0:
             before = before * (torch.rand(len(before), 1, 1, device=before.device) >= self.config.slice_dropout)
         x = torch.cat([self.start.expand(len(before), 1, -1), before], dim=1) + self.slice_positions  # (B, S, D)
         for layer, keys_values in zip(self.decoder, memory, strict=True):
@@ -579,6 +587,8 @@ class Transformer(nn.Module):
                 slice_ = instead[number][:, None]
             written.append(slice_)
             token = self.slice_in(slice_)  # (B, 1, D)
+            if self.config.slice_dropout >= 1:
+                token = torch.zeros_like(token)
         return self.slices.join(torch.cat(written, dim=1))  # (B, V)
 
     def forward(self, eeg: torch.Tensor, volume: torch.Tensor | None = None) -> torch.Tensor:
