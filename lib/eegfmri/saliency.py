@@ -1,10 +1,248 @@
-"""Where and when the modalities go together: correlation of band power with BOLD as a function of the lag between them."""
+"""What a decoder looks at, and where and when the modalities go together.
 
-from collections.abc import Sequence
+Saliency: from maps of single windows to maps of people and of the group, to nodes and their overlap; what a decoder's weights
+say of the signal (patterns instead of filters); how well a map finds what was planted. Lags: correlation of band power with
+BOLD as a function of the time between them, with surrogates, family-wise correction, and an interval for the peak.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from eegfmri import metrics
 from eegfmri.eeg import band_pass
+from eegfmri.errors import RequestError
+
+# --- saliency ----------------------------------------------------------------------------------------------------------
+
+
+def class_maps(activation: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Average class-activation maps of windows into one per class, each window weighing as much as the class is likely in it.
+
+    Parameters
+    ----------
+    activation : numpy.ndarray
+        Shape (n_windows, n_classes, n_nodes).
+    probabilities : numpy.ndarray
+        The decoder's, shape (n_windows, n_classes); labels are not used.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_classes, n_nodes).
+    """
+    weights = probabilities / np.maximum(probabilities.sum(axis=0), 1e-12)
+    return np.einsum("wcn,wc->cn", activation, weights)
+
+
+def contrast_maps(activation: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Return by how much a class's activation is higher where the class is likely than where it is not.
+
+    A node can be active for a class in every window, whatever the window's class; that says nothing of the class.
+
+    Parameters
+    ----------
+    activation, probabilities : numpy.ndarray
+        As in `class_maps`.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_classes, n_nodes).
+    """
+    return class_maps(activation, probabilities) - class_maps(activation, 1 - probabilities)
+
+
+def group_map(maps: np.ndarray) -> np.ndarray:
+    """Mean over people of maps that were standardised over nodes, so that nobody's scale decides.
+
+    Parameters
+    ----------
+    maps : numpy.ndarray
+        Shape (n_subjects, …, n_nodes).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (…, n_nodes).
+    """
+    return _standardise(np.asarray(maps, dtype=float)).mean(axis=0)
+
+
+def times_maximal(maps: np.ndarray) -> np.ndarray:
+    """Count how often each node is the maximal one.
+
+    Parameters
+    ----------
+    maps : numpy.ndarray
+        Of windows or people, shape (n_maps, n_nodes).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_nodes,), adding up to ``n_maps``.
+    """
+    maps = np.asarray(maps)
+    return np.bincount(maps.argmax(axis=1), minlength=maps.shape[1])
+
+
+def salient_nodes(maps: np.ndarray, n_salient: int | None = None, argmax: str = "as_meant") -> np.ndarray:
+    """Choose the salient nodes of a set of maps, the most salient first.
+
+    Parameters
+    ----------
+    maps : numpy.ndarray
+        Of windows or people, shape (n_maps, n_nodes).
+    n_salient : int or None
+        How many; None takes those that are maximal more often than if every node had its equal share.
+    argmax : {"as_meant", "as_printed"}
+        The nodes most often maximal, ties broken by the mean map; or the argmax of each map and nothing else, which yields at
+        most as many nodes as there are maps, and one if they agree.
+
+    Returns
+    -------
+    numpy.ndarray
+        Indices of nodes.
+
+    Raises
+    ------
+    RequestError
+        If more nodes are asked for than there are.
+    """
+    maps = np.asarray(maps, dtype=float)
+    n_nodes = maps.shape[1]
+    if n_salient is not None and not 1 <= n_salient <= n_nodes:
+        raise RequestError(f"{n_salient} salient nodes cannot be chosen from {n_nodes}: take from 1 to {n_nodes}.")
+    counts = times_maximal(maps)
+    order = np.lexsort((-maps.mean(axis=0), -counts))
+    if argmax == "as_printed":
+        found = order[counts[order] > 0]
+        return found if n_salient is None else found[:n_salient]
+    if n_salient is None:
+        n_salient = max(1, int((counts > len(maps) / n_nodes).sum()))
+    return order[:n_salient]
+
+
+def node_overlap(a: Sequence[int], b: Sequence[int], n_nodes: int) -> float:
+    """Share of nodes that two sets have in common, beyond what a random choice of as many would have.
+
+    Parameters
+    ----------
+    a, b : sequence of int
+        Indices of nodes.
+    n_nodes : int
+        From how many they were chosen.
+
+    Returns
+    -------
+    float
+        |a ∩ b| / min(|a|, |b|) less its expectation, max(|a|, |b|) / n_nodes.
+    """
+    a, b = set(map(int, a)), set(map(int, b))
+    return len(a & b) / min(len(a), len(b)) - max(len(a), len(b)) / n_nodes
+
+
+def forward_patterns(features: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    r"""Turn a decoder into a forward model: how the features change with its output :cite:p:`haufe2014`.
+
+    :math:`A = \mathrm{cov}(x, s)\,\mathrm{cov}(s)^{+}`. A decoder's weights may be large where there is only noise to be cancelled; the
+    pattern is large where the signal is.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        x, shape (n_windows, …).
+    outputs : numpy.ndarray
+        s, shape (n_windows, n_outputs): logits.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_outputs, …): change of each feature per unit of output.
+    """
+    features, outputs = np.asarray(features, dtype=float), np.asarray(outputs, dtype=float)
+    flat = features.reshape(len(features), -1)
+    x, s = flat - flat.mean(axis=0), outputs - outputs.mean(axis=0)
+    pattern = np.linalg.pinv(s.T @ s, hermitian=True) @ (s.T @ x)
+    return pattern.reshape(outputs.shape[1], *features.shape[1:])
+
+
+def class_statistic(features: np.ndarray, y: np.ndarray, n_classes: int) -> np.ndarray:
+    """Test every node in a linear model with one regressor, the class against all others.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        Shape (n_windows, n_nodes) or (n_windows, n_nodes, n_features); several features' squared t are added.
+    y : numpy.ndarray
+        Class indices, shape (n_windows,).
+    n_classes : int
+        How many.
+
+    Returns
+    -------
+    numpy.ndarray
+        Root of the (summed) squared t, shape (n_classes, n_nodes); NaN for a class that does not occur or always does.
+    """
+    features = np.asarray(features, dtype=float)
+    features = features[..., None] if features.ndim == 2 else features
+    found = np.full((n_classes, features.shape[1]), np.nan)
+    for c in range(n_classes):
+        own = y == c
+        if not 2 <= own.sum() <= len(y) - 2:
+            continue
+        one, other = features[own], features[~own]
+        variance = (one.var(axis=0) * len(one) + other.var(axis=0) * len(other)) / (len(y) - 2)
+        error = np.sqrt(variance * (1 / len(one) + 1 / len(other)))
+        t = np.divide(one.mean(axis=0) - other.mean(axis=0), error, out=np.zeros_like(error), where=error > 0)
+        found[c] = np.sqrt((t**2).sum(axis=-1))
+    return found
+
+
+def recovery(scores: np.ndarray, planted: np.ndarray) -> float:
+    """Area under the precision–recall curve (average precision) of a map against the nodes that were planted.
+
+    Parameters
+    ----------
+    scores : numpy.ndarray
+        Shape (n_nodes,).
+    planted : numpy.ndarray of bool
+        Shape (n_nodes,).
+
+    Returns
+    -------
+    float
+        1 if all planted nodes stand first; the share of planted nodes, on average, for a random order. NaN without a map or truth.
+    """
+    from sklearn.metrics import average_precision_score
+
+    if not np.isfinite(scores).all() or not planted.any():
+        return float("nan")
+    return float(average_precision_score(planted, scores))
+
+
+def marked(effects: np.ndarray, share: float = 0.5) -> np.ndarray:
+    """Mark the nodes whose planted effect is at least a share of the largest.
+
+    Parameters
+    ----------
+    effects : numpy.ndarray
+        Signed or not, shape (…, n_nodes).
+    share : float, default=0.5
+        Of the largest absolute effect in the row.
+
+    Returns
+    -------
+    numpy.ndarray of bool
+        Shape of the effects; all False in rows without an effect.
+    """
+    size = np.abs(np.asarray(effects, dtype=float))
+    largest = size.max(axis=-1, keepdims=True)
+    return (size >= share * largest) & (largest > 0)
+
+
+# --- lags --------------------------------------------------------------------------------------------------------------
 
 
 def power_course(
@@ -84,6 +322,253 @@ def lag_curve(
     moves = rng.integers(n_volumes // 10, n_volumes - n_volumes // 10, n_surrogates)
     surrogates = np.array([shifted @ np.roll(series, move) for move in moves]).reshape(n_surrogates, len(lags))
     return shifted @ series / n_volumes, surrogates / n_volumes
+
+
+def spectral_courses(
+    eeg: np.ndarray,
+    sfreq: float,
+    bands: Mapping[str, tuple[float, float]],
+    projection: np.ndarray | None = None,
+    seconds: float = 2.0,
+    step: float = 1.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Band power over time, of electrodes or of regions that they are projected to.
+
+    Parameters
+    ----------
+    eeg : numpy.ndarray
+        Shape (n_channels, n_times), in V.
+    sfreq : float
+        Hz.
+    bands : mapping of str to (float, float)
+        Edges in Hz, upper edge exclusive.
+    projection : numpy.ndarray or None
+        Shape (n_nodes, n_channels); None keeps the channels.
+    seconds, step : float
+        Length of a stretch and time between two, in s.
+
+    Returns
+    -------
+    power : numpy.ndarray
+        Logarithm of mean power, shape (n_nodes, n_bands, n_stretches).
+    times : numpy.ndarray
+        Middle of each stretch in s from the first sample, shape (n_stretches,).
+    """
+    from scipy.fft import rfft, rfftfreq
+
+    length, hop = round(seconds * sfreq), round(step * sfreq)
+    stretches = np.lib.stride_tricks.sliding_window_view(np.asarray(eeg), length, axis=1)[:, ::hop]
+    taper = np.hanning(length).astype(np.float32)
+    frequencies = rfftfreq(length, 1 / sfreq)
+    inside = [(frequencies >= low) & (frequencies < high) for low, high in bands.values()]
+    kept = np.any(inside, axis=0)
+    spectrum = rfft((stretches - stretches.mean(axis=-1, keepdims=True)) * taper, axis=-1)[..., kept]
+    if projection is not None:  # linear, so it may follow the transform
+        spectrum = np.tensordot(projection.astype(spectrum.real.dtype), spectrum, axes=1)
+    density = np.abs(spectrum) ** 2
+    power = np.stack([density[..., own[kept]].mean(axis=-1) for own in inside], axis=1)
+    return np.log(np.maximum(power, 1e-30)), (hop * np.arange(power.shape[-1]) + length / 2) / sfreq
+
+
+def phase_randomised(series: np.ndarray, n_surrogates: int, seed: int | np.random.Generator = 0) -> np.ndarray:
+    """Give series other phases and the same spectra :cite:p:`prichard1994`.
+
+    All rows of a surrogate are turned by the same phases: their spectra, autocorrelations and correlations among each other
+    stay, their relation to anything outside goes.
+
+    Parameters
+    ----------
+    series : numpy.ndarray
+        Shape (n_series, n_times).
+    n_surrogates : int
+        How many.
+    seed : int or numpy.random.Generator, default=0
+        Of the phases.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_surrogates, n_series, n_times).
+    """
+    series = np.asarray(series, dtype=float)
+    n_times = series.shape[1]
+    spectrum = np.fft.rfft(series, axis=1)
+    rng = np.random.default_rng(seed)
+    turn = np.exp(2j * np.pi * rng.random((n_surrogates, 1, spectrum.shape[1])))
+    turn[..., 0] = 1
+    if n_times % 2 == 0:
+        turn[..., -1] = np.sign(turn[..., -1].real)  # the highest frequency is real
+    return np.fft.irfft(spectrum * turn, n_times, axis=2)
+
+
+def lagged_correlations(
+    power: np.ndarray,
+    power_times: np.ndarray,
+    bold: np.ndarray,
+    bold_times: np.ndarray,
+    lags: Sequence[float],
+    n_surrogates: int = 0,
+    seed: int | np.random.Generator = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Correlate power(t) with BOLD(t + lag) of one run, for pairs, bands and lags at once, over the same volumes.
+
+    Parameters
+    ----------
+    power : numpy.ndarray
+        Shape (n_pairs, n_bands, n_moments).
+    power_times : numpy.ndarray
+        Shape (n_moments,), s.
+    bold : numpy.ndarray
+        Shape (n_pairs, n_volumes): the other half of each pair.
+    bold_times : numpy.ndarray
+        Shape (n_volumes,), s.
+    lags : sequence of float
+        In s, positive where BOLD follows. Volumes that lack a partner at any lag are left out at all of them.
+    n_surrogates : int, default=0
+        How many sets of BOLD with random phases, see `phase_randomised`.
+    seed : int or numpy.random.Generator, default=0
+        Of their phases.
+
+    Returns
+    -------
+    curves : numpy.ndarray
+        Correlations, shape (n_pairs, n_bands, n_lags).
+    surrogates : numpy.ndarray
+        Shape (n_surrogates, n_pairs, n_bands, n_lags).
+
+    Raises
+    ------
+    RequestError
+        If fewer than ten volumes have a partner at every lag.
+    """
+    lags = np.asarray(lags, dtype=float)
+    slack = 1e-9
+    paired = (bold_times - lags.max() >= power_times[0] - slack) & (bold_times - lags.min() <= power_times[-1] + slack)
+    if paired.sum() < 10:
+        raise RequestError(
+            f"{paired.sum()} of {len(bold_times)} volumes have EEG at all lags from {lags.min():g} to {lags.max():g} s: "
+            "ask for fewer lags, or give a longer run."
+        )
+    at = (bold_times[paired][None, :] - lags[:, None]).ravel()
+    right = np.clip(np.searchsorted(power_times, at), 1, len(power_times) - 1)
+    share = np.clip((at - power_times[right - 1]) / (power_times[right] - power_times[right - 1]), 0, 1)
+    shifted = power[..., right - 1] * (1 - share) + power[..., right] * share
+    shifted = _standardise(shifted.reshape(*power.shape[:2], len(lags), -1))  # (n_pairs, n_bands, n_lags, n_paired)
+    n_paired = shifted.shape[-1]
+    own = _standardise(bold[:, paired])
+    curves = np.einsum("pblt,pt->pbl", shifted, own) / n_paired
+    drawn = phase_randomised(bold, n_surrogates, seed)[:, :, paired] if n_surrogates else np.empty((0, *own.shape))
+    drawn = _standardise(drawn)
+    surrogates = np.stack(
+        [drawn[:, pair] @ shifted[pair].reshape(-1, n_paired).T / n_paired for pair in range(len(power))],
+        axis=1,
+    )
+    return curves, surrogates.reshape(n_surrogates, *curves.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class LagAnalysis:
+    """Correlation of EEG power with BOLD against their lag, over people.
+
+    Attributes
+    ----------
+    lags : numpy.ndarray
+        Shape (n_lags,), s (or samples).
+    curves : numpy.ndarray
+        Fisher's z per person, shape (n_subjects, n_pairs, n_bands, n_lags).
+    mean : numpy.ndarray
+        Mean correlation over people, shape (n_pairs, n_bands, n_lags).
+    statistic : numpy.ndarray
+        Mean z in standard deviations of its surrogates, of the same shape.
+    p : numpy.ndarray
+        Family-wise p-values, of the same shape: how often the largest statistic of a surrogate, over all pairs, bands and
+        lags, is at least this large.
+    threshold : float
+        Absolute statistic that 5 % of the surrogates' largest exceed.
+    """
+
+    lags: np.ndarray
+    curves: np.ndarray
+    mean: np.ndarray
+    statistic: np.ndarray
+    p: np.ndarray
+    threshold: float
+
+    def peak(self, pair: int, band: int, seed: int = 0) -> metrics.Interval:
+        """Lag at which a pair's mean curve is furthest from zero, with a bootstrap interval over people, in s.
+
+        The peak lies on the parabola through the largest value and its neighbours.
+        """
+        own = self.curves[:, pair, band]
+        return metrics.bootstrap(lambda drawn: peak_lag(own[drawn].mean(axis=-2), self.lags), len(own), seed)
+
+    def strongest(self) -> tuple[int, int]:
+        """Return pair and band of the largest absolute statistic."""
+        pair, band, _ = np.unravel_index(np.abs(self.statistic).argmax(), self.statistic.shape)
+        return int(pair), int(band)
+
+
+def peak_lag(curves: np.ndarray, lags: np.ndarray) -> np.ndarray:
+    """Lag at which curves are furthest from zero, refined by a parabola; shape (…, n_lags) to (…)."""
+    curves, lags = np.asarray(curves, dtype=float), np.asarray(lags, dtype=float)
+    size = np.abs(curves)
+    best = size.argmax(axis=-1)
+    inner = np.clip(best, 1, len(lags) - 2)
+    left, middle, right = (np.take_along_axis(size, (inner + step)[..., None], axis=-1)[..., 0] for step in (-1, 0, 1))
+    bend = left - 2 * middle + right
+    shift = np.divide(0.5 * (left - right), bend, out=np.zeros_like(bend), where=np.abs(bend) > 1e-15)
+    return np.where(best == inner, lags[inner] + np.clip(shift, -0.5, 0.5) * (lags[1] - lags[0]), lags[best])
+
+
+def lag_analysis(
+    runs: Sequence[Mapping[str, object]], lags: Sequence[float], n_surrogates: int = 199, seed: int = 0
+) -> LagAnalysis:
+    """Correlate power with BOLD over lags in every run, average over people, and correct for all that was looked at.
+
+    Parameters
+    ----------
+    runs : sequence of mapping
+        One per run: ``subject``, and ``power``, ``power_times``, ``bold``, ``bold_times`` as `lagged_correlations` takes them;
+        pairs and bands alike in all.
+    lags : sequence of float
+        Evenly spaced, in the unit of the times.
+    n_surrogates : int, default=199
+        At least 19 for a threshold at 5 %.
+    seed : int, default=0
+        Of the surrogates.
+
+    Returns
+    -------
+    LagAnalysis
+        Runs of a person are averaged first; a person is the unit of the intervals.
+
+    Raises
+    ------
+    RequestError
+        If there is no run, or fewer than 19 surrogates.
+    """
+    if not runs or n_surrogates < 19:
+        raise RequestError(
+            f"{len(runs)} runs and {n_surrogates} surrogates: a threshold at 5 % needs a run and at least 19 surrogates."
+        )
+    rng = np.random.default_rng(seed)
+    by_subject: dict[object, list] = {}
+    for run in runs:
+        found = lagged_correlations(
+            run["power"], run["power_times"], run["bold"], run["bold_times"], lags, n_surrogates, rng
+        )
+        by_subject.setdefault(run["subject"], []).append([np.arctanh(np.clip(r, -0.999999, 0.999999)) for r in found])
+    people = [[np.mean(part, axis=0) for part in zip(*found, strict=True)] for found in by_subject.values()]
+    curves = np.stack([curve for curve, _ in people])
+    null = np.mean([surrogate for _, surrogate in people], axis=0)
+    mean, spread = curves.mean(axis=0), null.std(axis=0)
+    spread = np.where(spread > 0, spread, np.inf)
+    largest = np.abs(null / spread).max(axis=(1, 2, 3))
+    statistic = mean / spread
+    exceeded = (largest[:, None, None, None] >= np.abs(statistic)).sum(axis=0)
+    p = (1 + exceeded) / (1 + n_surrogates)
+    threshold = float(np.sort(largest)[int(np.ceil(0.95 * (n_surrogates + 1))) - 1])
+    return LagAnalysis(np.asarray(lags, dtype=float), curves, np.tanh(mean), statistic, p, threshold)
 
 
 def _standardise(series: np.ndarray) -> np.ndarray:

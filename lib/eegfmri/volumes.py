@@ -318,6 +318,10 @@ def _in_space(
 Scaling = Literal["normalised", "raw", "zscore", "unit", "standardised"]
 
 
+#: What was found of people's volumes by this process, by what was looked at.
+_KNOWN: dict[str, tuple] = {}
+
+
 class VolumeScaling:
     """How intensities become targets; fitted on training windows.
 
@@ -353,11 +357,11 @@ class VolumeScaling:
         self.people_: dict[str, tuple] = {}
         means, sizes, low, high = [], [], np.inf, -np.inf
         for subject in windows.subjects:
-            volumes = windows[windows.groups == subject].bold[:][:, :, 0]
-            self.people_[subject] = self._statistics(volumes)
-            means.append(float(volumes.mean(dtype=float)))
-            sizes.append(len(volumes))
-            low, high = min(low, float(volumes.min())), max(high, float(volumes.max()))
+            own = windows[windows.groups == subject]
+            self.people_[subject], (mean, lowest, highest) = self._of_person(own)
+            means.append(mean)
+            sizes.append(len(own))
+            low, high = min(low, lowest), max(high, highest)
         #: Offset and scale of ``raw`` and ``unit``, alike for all voxels and people.
         self.common_ = (low, high - low) if self.kind == "unit" else (0.0, float(np.average(means, weights=sizes)))
         return self
@@ -371,12 +375,24 @@ class VolumeScaling:
                 continue
             own = windows[windows.groups == subject]
             if self.calibration_minutes is not None:
-                minutes = (np.arange(len(own)) + 1) / own.bold.sfreq / 60
-                own = own[minutes <= max(self.calibration_minutes, minutes[0])]
-            people[subject] = self._statistics(own.bold[:][:, :, 0])
+                own = own.start_of_session(self.calibration_minutes)
+            people[subject], _ = self._of_person(own)
         if not self.transductive:
             people = {subject: (*self.common_, measured) for subject, (*_, measured) in people.items()}
         return Targets(windows, people)
+
+    def _of_person(self, own) -> tuple[tuple, tuple[float, float, float]]:
+        """Statistics of a person's windows, then mean, lowest and highest intensity; remembered, since many methods ask for the same."""
+        array = own.bold
+        stamps = [cache.file_stamp(array.streams[run].path) for run in np.unique(array.run)]
+        key = cache.digest(self.kind, stamps, array.run, array.first)
+        if key not in _KNOWN:
+            volumes = array[:][:, :, 0]
+            if len(_KNOWN) >= 64:
+                _KNOWN.pop(next(iter(_KNOWN)))
+            extent = float(volumes.mean(dtype=float)), float(volumes.min()), float(volumes.max())
+            _KNOWN[key] = self._statistics(volumes), extent
+        return _KNOWN[key]
 
     def _statistics(self, volumes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Offset and scale of each voxel, and whether it is measured, from volumes of shape (n_volumes, n_voxels)."""

@@ -194,6 +194,23 @@ class Windows:
             features={name: values[indices] for name, values in self.features.items()},
         )
 
+    def start_of_session(self, minutes: float) -> "Windows":
+        """Return the windows of the first so many minutes of one subject's first run, at least one.
+
+        Parameters
+        ----------
+        minutes : float
+            Counted from the first window's onset.
+
+        Returns
+        -------
+        Windows
+            Those of other runs are left out, however long ``minutes`` is.
+        """
+        onset, run = self.table["onset"].to_numpy(), self.table["run"].to_numpy()
+        first = run == run[0]
+        return self[first & (onset < onset[first].min() + max(60 * minutes, 1e-6))]
+
     def with_feature(self, name: str, function: Callable[["Windows"], np.ndarray]) -> "Windows":
         """Attach an array computed from each window alone.
 
@@ -343,6 +360,109 @@ def epoch_windows(
     return Windows(
         table=table[["subject", "run", "onset", "order", "start", "stop"]],
         eeg=LazyArray(eeg_streams, table["stream"], table["eeg_first"], eeg_length),
+        bold=LazyArray(bold_streams, table["stream"], table["bold_first"], bold_volumes),
+        y=table["y"].to_numpy(),
+        classes=tuple(classes),
+        dropped=dropped,
+    )
+
+
+def event_windows(
+    recordings: Iterable[Recording],
+    eeg: Callable[[Recording], Stream],
+    bold: Callable[[Recording], Stream],
+    *,
+    classes: Sequence[str] = ("standard", "target"),
+    eeg_seconds: tuple[float, float] = (0.0, 1.0),
+    bold_volumes: int = 5,
+    lag: float = 5.0,
+) -> Windows:
+    """Cut one window per stimulus of a task, EEG around it and BOLD after it.
+
+    Parameters
+    ----------
+    recordings : iterable of Recording
+        Runs with `Recording.events`; unusable ones are counted as dropped.
+    eeg, bold : callable
+        Give a recording's prepared stream (`eegfmri.eeg.prepare`, `eegfmri.bold.prepare`).
+    classes : sequence of str, default=("standard", "target")
+        Last word of an event's ``trial_type``: the sense that the stimulus was given to makes no class.
+    eeg_seconds : (float, float), default=(0.0, 1.0)
+        From and to, in s from the stimulus; negative before it.
+    bold_volumes : int, default=5
+        Number of volumes centred on the stimulus plus the lag.
+    lag : float, default=5.0
+        Haemodynamic delay in s.
+
+    Returns
+    -------
+    Windows
+        In order of subject, run and time; trials that the dataset's authors left out, and those whose window leaves the run,
+        are dropped and counted.
+
+    Raises
+    ------
+    RequestError
+        If the stretch is empty or nothing is left.
+    """
+    before, after = eeg_seconds
+    if after <= before or bold_volumes < 1:
+        raise RequestError(
+            f"A window from {before:g} to {after:g} s with {bold_volumes} volumes is empty: give a later end, and a volume or more."
+        )
+    dropped = dict.fromkeys(
+        ("recording not usable", "left out by the authors", "not among the classes", "context leaves the run"), 0
+    )
+    rows, eeg_streams, bold_streams = [], [], []
+    ranks: dict[str, int] = {}
+    for recording in recordings:
+        if not recording.usable:
+            dropped["recording not usable"] += len(recording.events)
+            continue
+        eeg_stream, bold_stream = eeg(recording), bold(recording)
+        n_times, n_volumes = eeg_stream.load().shape[1], bold_stream.load().shape[1]
+        length = round((after - before) * eeg_stream.sfreq)
+        for event in recording.events.itertuples():
+            rank = ranks[recording.subject] = ranks.get(recording.subject, -1) + 1
+            kind = str(event.trial_type).rpartition(" ")[2]
+            if not event.used:
+                dropped["left out by the authors"] += 1
+                continue
+            if kind not in classes:
+                dropped["not among the classes"] += 1
+                continue
+            eeg_first = round((event.onset + before - eeg_stream.start) * eeg_stream.sfreq)
+            middle = (event.onset + lag - bold_stream.start) * bold_stream.sfreq
+            bold_first = round(middle - (bold_volumes - 1) / 2)
+            if eeg_first < 0 or eeg_first + length > n_times or bold_first < 0 or bold_first + bold_volumes > n_volumes:
+                dropped["context leaves the run"] += 1
+                continue
+            eeg_start, t_r = eeg_stream.start + eeg_first / eeg_stream.sfreq, 1 / bold_stream.sfreq
+            rows.append(
+                {
+                    "subject": recording.subject,
+                    "run": recording.run,
+                    "onset": event.onset,
+                    "order": rank,
+                    "start": min(eeg_start, bold_first * t_r),
+                    "stop": max(eeg_start + length / eeg_stream.sfreq, (bold_first + bold_volumes) * t_r),
+                    "y": classes.index(kind),
+                    "stream": len(eeg_streams),
+                    "eeg_first": eeg_first,
+                    "bold_first": bold_first,
+                }
+            )
+        eeg_streams.append(eeg_stream)
+        bold_streams.append(bold_stream)
+    if not rows:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count) or "no event"
+        raise RequestError(f"No window is left ({reasons}): choose other subjects, classes or a shorter context.")
+    _same(eeg_streams, "EEG")
+    _same(bold_streams, "BOLD")
+    table = pd.DataFrame(rows)
+    return Windows(
+        table=table[["subject", "run", "onset", "order", "start", "stop"]],
+        eeg=LazyArray(eeg_streams, table["stream"], table["eeg_first"], length),
         bold=LazyArray(bold_streams, table["stream"], table["bold_first"], bold_volumes),
         y=table["y"].to_numpy(),
         classes=tuple(classes),

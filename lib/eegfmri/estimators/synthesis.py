@@ -20,6 +20,7 @@ from torch import nn
 from eegfmri import cache, project
 from eegfmri.errors import RequestError
 from eegfmri.estimators.training import Batch, one_thread, train
+from eegfmri.estimators.volume_baselines import LAGGED_POWER
 from eegfmri.models import synthesis as models
 from eegfmri.protocols import BlockedTogether, InnerValidation, ShuffledTogether
 from eegfmri.volume_metrics import mean_squared_error
@@ -41,8 +42,12 @@ class VolumeSynthesiser(BaseEstimator):
         `default_config` or `full_config` of the network; single sizes can be changed by ``changes``.
     changes : dict or None
         Fields of the network's configuration that shall differ (``{"slice_dropout": 0.5}``).
+    eeg_input : {"waveform", "power"}, default="waveform"
+        What the network is given of the EEG: its samples, as published, or the logarithm of the power in each band and stretch of 2 s
+        (`eegfmri.estimators.volume_baselines.with_lagged_power`), one row per channel. Convolutions need samples.
     eeg_scaling : {"zscore", "minmax"}, default="zscore"
-        How EEG is normalised per subject and channel: to mean 0 and standard deviation 1, or to the range from 0 to 1.
+        How EEG is normalised per subject and channel: to mean 0 and standard deviation 1, or to the range from 0 to 1. Power is
+        always brought to mean 0 and deviation 1, per subject, channel and band.
     alignment : {"transductive", "calibration", "none"}, default="transductive"
         What of a new subject's EEG that may use.
     calibration_minutes : float, default=2.0
@@ -72,6 +77,7 @@ class VolumeSynthesiser(BaseEstimator):
         model: str = "fully_connected",
         sizes: Literal["small", "full"] = "small",
         changes: dict | None = None,
+        eeg_input: Literal["waveform", "power"] = "waveform",
         eeg_scaling: EegScaling = "zscore",
         alignment: Alignment = "transductive",
         calibration_minutes: float = 2.0,
@@ -90,6 +96,7 @@ class VolumeSynthesiser(BaseEstimator):
         self.model = model
         self.sizes = sizes
         self.changes = changes
+        self.eeg_input = eeg_input
         self.eeg_scaling = eeg_scaling
         self.alignment = alignment
         self.calibration_minutes = calibration_minutes
@@ -127,6 +134,12 @@ class VolumeSynthesiser(BaseEstimator):
         if self.eeg_scaling not in ("zscore", "minmax"):
             raise RequestError(f"eeg_scaling is 'zscore' or 'minmax', not {self.eeg_scaling!r}.")
         training, validation = self._cut(X)
+        if self.eeg_input not in ("waveform", "power"):
+            raise RequestError(f"eeg_input is 'waveform' or 'power', not {self.eeg_input!r}.")
+        if self.eeg_input == "power" and (
+            self.model.startswith("convolutional") or (self.changes or {}).get("embedding")
+        ):
+            raise RequestError("Convolutions over time need the EEG's samples: ask for eeg_input='waveform'.")
         # Statistics come from all training windows, validation ones included: those are training subjects, too.
         self.mean_, self.scale_ = _moments(targets, len(X))
         self.eeg_scaling_ = {subject: self._learn_scaling(X, subject) for subject in X.subjects}
@@ -213,9 +226,9 @@ class VolumeSynthesiser(BaseEstimator):
     def _build(self, X: Windows) -> nn.Module:
         config = self.config()
         mask = torch.from_numpy(X.bold.streams[0].space.mask)
-        n_channels, n_times = X.eeg.shape[1], X.eeg.shape[2] // config.pool
+        n_times = _power(X).shape[2] if self.eeg_input == "power" else X.eeg.shape[2] // config.pool
         network = models.build(
-            self.model, n_channels, n_times, X.eeg.sfreq / config.pool, mask, replace(config, pool=1)
+            self.model, X.eeg.shape[1], n_times, X.eeg.sfreq / config.pool, mask, replace(config, pool=1)
         )
         return models.Augmented(network, self.shift, self.noise)
 
@@ -245,12 +258,12 @@ class VolumeSynthesiser(BaseEstimator):
         return out
 
     def _learn_scaling(self, X: Windows, subject: str, minutes: float | None = None) -> np.ndarray:
-        """Offset and unit of each channel from what a subject's windows cover, shape (2, n_channels)."""
+        """Offset and unit from what a subject's windows cover, shape (2, n_channels), of power (2, n_channels, n_values)."""
         own = X[subject == X.groups]
         if minutes is not None:
-            order = own.table["order"].to_numpy()
-            volumes = round(60 * minutes * own.bold.sfreq)
-            own = own[order < order.min() + max(1, volumes)]
+            own = own.start_of_session(minutes)
+        if self.eeg_input == "power":
+            return _moments_of_power(own)
         pieces = [run[:, covered] for run, covered in _covered(own.eeg, self.config().pool)]
         if self.eeg_scaling == "minmax":
             low = np.min([piece.min(axis=1) for piece in pieces], axis=0)
@@ -308,21 +321,29 @@ class _Batches:
         self.pool = estimator.config().pool
         self.n_times = windows.eeg.shape[2] // self.pool
         scaling = estimator.scaling_for(windows)
-        self.scaling = np.stack([scaling[subject] for subject in windows.groups]).astype(np.float32)  # (n, 2, C)
-        self.pooled: dict[tuple[int, int], np.ndarray] = {}
+        self.scaling = np.stack([scaling[subject] for subject in windows.groups]).astype(np.float32)  # (n, 2, C, …)
+        self.power = _power(windows) if estimator.eeg_input == "power" else None
 
     def inputs(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        if self.power is None:
+            offset, unit = self.scaling[rows].transpose(1, 0, 2)[..., None]  # (2, n, C, 1)
+            values = (self._samples(rows) - offset) / unit
+        else:
+            offset, unit = np.moveaxis(self.scaling[rows], 1, 0)  # (2, n, C, values)
+            values = np.nan_to_num((self.power[rows] - offset) / unit)  # what a gap hides is taken as average
+        inputs = {"eeg": torch.from_numpy(values)}
+        if self.targets is not None and self.estimator.model.startswith("transformer"):
+            inputs["volume"] = self.deviations(rows)
+        return inputs
+
+    def _samples(self, rows: np.ndarray) -> np.ndarray:
         array = self.windows.eeg
         eeg = np.empty((len(rows), array.shape[1], self.n_times), dtype=np.float32)
         for place, row in enumerate(rows):
             run, first = int(array.run[row]), int(array.first[row])
             values = _pooled_run(array, run, self.pool, first % self.pool)
             eeg[place] = values[:, first // self.pool : first // self.pool + self.n_times]
-        offset, unit = self.scaling[rows].transpose(1, 0, 2)[..., None]  # (2, n, C, 1)
-        inputs = {"eeg": torch.from_numpy((eeg - offset) / unit)}
-        if self.targets is not None and self.estimator.model.startswith("transformer"):
-            inputs["volume"] = self.deviations(rows)
-        return inputs
+        return eeg
 
     def deviations(self, rows: np.ndarray) -> torch.Tensor:
         return torch.from_numpy((self.targets[rows] - self.estimator.mean_) / np.float32(self.estimator.scale_))
@@ -332,6 +353,22 @@ class _Batches:
         inputs = self.inputs(rows)
         target = inputs["volume"] if "volume" in inputs else self.deviations(rows)
         return Batch(inputs, len(rows)), target
+
+
+def _power(X: Windows) -> np.ndarray:
+    """Power of each channel in each band and stretch, shape (n_windows, n_channels, n_bands × n_stretches)."""
+    if LAGGED_POWER not in X.features:
+        raise RequestError("The windows lack their lagged band power: call with_lagged_power first.")
+    return X.features[LAGGED_POWER].reshape(len(X), X.eeg.shape[1], -1)
+
+
+def _moments_of_power(own: Windows) -> np.ndarray:
+    """Mean and deviation of a person's power per channel and band, over windows and stretches alike."""
+    power = own.features[LAGGED_POWER] if LAGGED_POWER in own.features else _power(own)
+    known = np.where(np.isfinite(power), power, np.nan)
+    found = np.stack([np.nanmean(known, axis=(0, 3)), np.nanstd(known, axis=(0, 3))])  # (2, C, bands)
+    found[1][~(found[1] > 0)] = 1.0
+    return np.repeat(np.nan_to_num(found), power.shape[3], axis=2)
 
 
 def _pooled_run(array: LazyArray, run: int, pool: int, offset: int) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from eegfmri.figures import GRID, INK, PALETTE, STAGE_COLOURS, UNKNOWN_COLOUR, use_theme
+from eegfmri.figures.brain import brain_surface, flat_cap, head_outline
 from eegfmri.figures.evaluation import label
 
 
@@ -191,21 +192,9 @@ def scalp_graphs(graphs: Mapping[str, np.ndarray], ch_names: Sequence[str], n_ed
     """
     from plotly.subplots import make_subplots
 
-    from eegfmri.graphs import electrode_positions
-
-    xyz = electrode_positions(ch_names)
-    centred = xyz - [0, xyz[:, 1].mean(), np.median(xyz[:, 2]) - 0.02]
-    # Azimuthal equidistant: the distance from the crown is kept, as on a flattened cap.
-    polar = np.arccos(np.clip(centred[:, 2] / np.linalg.norm(centred, axis=1), -1, 1))
-    azimuth = np.arctan2(centred[:, 1], centred[:, 0])
-    x, y = polar * np.cos(azimuth), polar * np.sin(azimuth)
-    radius = 1.08 * polar.max()
+    x, y, radius = flat_cap(ch_names)
     figure = make_subplots(rows=1, cols=len(graphs), subplot_titles=list(graphs), horizontal_spacing=0.02)
-    ring = np.linspace(0, 2 * np.pi, 80)
-    outline = (
-        np.concatenate([radius * np.cos(ring), [None, -0.12, 0, 0.12]]),
-        np.concatenate([radius * np.sin(ring), [None, radius * 0.995, radius * 1.1, radius * 0.995]]),
-    )
+    outline = head_outline(radius)
     for column, adjacency in enumerate(graphs.values(), 1):
         figure.add_scatter(x=outline[0], y=outline[1], mode="lines", line={"color": UNKNOWN_COLOUR}, hoverinfo="skip",
                            showlegend=False, row=1, col=column)  # fmt: skip
@@ -260,7 +249,7 @@ def brain_edges(use: np.ndarray, centres: np.ndarray, names: Sequence[str], n_ed
     """
     import plotly.graph_objects as go
 
-    vertices, faces = _brain_surface()
+    vertices, faces = brain_surface()
     figure = go.Figure(
         go.Mesh3d(
             x=vertices[:, 0], y=vertices[:, 1], z=vertices[:, 2], i=faces[:, 0], j=faces[:, 1], k=faces[:, 2],
@@ -304,19 +293,6 @@ def brain_edges(use: np.ndarray, centres: np.ndarray, names: Sequence[str], n_ed
         margin={"l": 0, "r": 0, "b": 0, "t": 40},
     )  # fmt: skip
     return figure
-
-
-def _brain_surface() -> tuple[np.ndarray, np.ndarray]:
-    """Surface of the MNI152 template's brain as vertices in mm and triangles, coarse enough for a page."""
-    from nibabel.affines import apply_affine
-    from nilearn.datasets import load_mni152_brain_mask
-    from scipy.ndimage import gaussian_filter
-    from skimage.measure import marching_cubes
-
-    mask = load_mni152_brain_mask(resolution=4)
-    filled = gaussian_filter(np.pad(mask.get_fdata().astype(float), 1), 1)
-    vertices, faces, _, _ = marching_cubes(filled, 0.5, step_size=2)
-    return np.round(apply_affine(mask.affine, vertices - 1)).astype(int), faces
 
 
 def alignment_of_encoders(table: pd.DataFrame):

@@ -15,6 +15,7 @@ P pixels of a slice, D width of the transformer.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -198,7 +199,7 @@ def dense(sizes: Sequence[int], dropout: float) -> nn.Sequential:
         On the last axis.
     """
     layers: list[nn.Module] = []
-    for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+    for n_in, n_out in pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), nn.ReLU(), Dropout(dropout)]
     return nn.Sequential(*layers)
 
@@ -557,10 +558,8 @@ class Transformer(nn.Module):
         """Read EEG of shape (B, C, T); return, for each decoder layer, keys and values of the channels."""
         x = self.pool(eeg)  # (B, C, T')
         b, c, t = x.shape
-        if self.config.embedding is None:
-            x = self.channel(x)  # (B, C, D)
-        else:
-            x = self.channel(x.reshape(b * c, 1, t)).reshape(b, c, -1)  # (B, C, D)
+        linear = self.config.embedding is None
+        x = self.channel(x) if linear else self.channel(x.reshape(b * c, 1, t)).reshape(b, c, -1)  # (B, C, D)
         x = x + self.channel_positions  # (B, C, D)
         for layer in self.encoder:
             x, _ = layer(x)  # (B, C, D)
