@@ -341,10 +341,6 @@ def forest(rows: pd.DataFrame, unit: str, zero: float | None = 0.0, zero_name: s
             hovertemplate="%{text}: published %{x:.4f}<extra></extra>",
             name="published, on the real recordings",
         )
-    if zero is not None:
-        figure.add_vline(
-            x=zero, line={"dash": "dot", "color": INK, "width": 1}, annotation_text=zero_name, annotation_font_size=11
-        )  # fmt: skip
     figure.update_yaxes(
         tickvals=height, ticktext=["<br>".join(wrap(name, 24)) for name in rows.index], showgrid=False, ticks=""
     )
@@ -353,6 +349,13 @@ def forest(rows: pd.DataFrame, unit: str, zero: float | None = 0.0, zero_name: s
     shown += [[zero]] if zero is not None else []
     everything = pd.concat([pd.Series(values, dtype=float) for values in shown]).dropna()
     margin = 0.06 * (everything.max() - everything.min())
+    if zero is not None:
+        # the name stands on the side where there is room for it
+        right = zero - everything.min() < 0.75 * (everything.max() - everything.min())
+        figure.add_vline(
+            x=zero, line={"dash": "dot", "color": INK, "width": 1}, annotation_text=zero_name, annotation_font_size=11,
+            annotation_position="top right" if right else "top left",
+        )  # fmt: skip
     # Told, not left to plotly, which on a narrow page keeps room for marks at the cost of the scale.
     figure.update_xaxes(
         title={"text": unit, "font": {"size": 12}}, range=[everything.min() - margin, everything.max() + margin]

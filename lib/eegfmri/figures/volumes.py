@@ -208,8 +208,10 @@ def region_courses(
         for number, region in enumerate(regions)
     ]
     figure.update_layout(
-        height=380,
-        updatemenus=[{"buttons": buttons, "active": first, "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"}],
+        height=420,
+        margin={"t": 96},
+        # above the legend: on the right it would lie under plotly's own buttons
+        updatemenus=[{"buttons": buttons, "active": first, "x": 0, "xanchor": "left", "y": 1.14, "yanchor": "bottom"}],
     )
     figure.update_xaxes(title="time in the run (s)")
     figure.update_yaxes(title=unit)
