@@ -218,3 +218,47 @@ def test_the_way_through_a_t1_image_is_found():
     assert error.mean() < 3
     back = found.to_run(found.to_template(points)) - points
     np.testing.assert_allclose(back, 0, atol=1e-9)
+
+
+def test_two_means_of_one_head_are_laid_on_each_other_and_stay_where_nothing_moved():
+    image = nibabel.Nifti1Image(blob(), np.diag([4.0, 4.0, 6.0, 1.0]))
+    still = reg.parameters_of(reg.align_rigidly(image, image)[None], reg.grid_centre(image))[0]
+    # mm and radians; a tenth of that would be seen at the edges of a volume relative to its median
+    assert np.abs(still).max() < 1e-3
+    planted = np.array([1.5, -2.0, 0.7, 0.03, -0.02, 0.04])
+    truth = reg.matrices_of(planted, reg.grid_centre(image))
+    moved = reg.resample(image, Grid.of(image), Transform((np.linalg.inv(truth),)), interpolation="cubic")
+    brighter = nibabel.Nifti1Image(1.1 * np.asarray(moved.dataobj), moved.affine)
+    found = reg.parameters_of(reg.align_rigidly(image, brighter)[None], reg.grid_centre(image))[0]
+    np.testing.assert_allclose(found[:3], planted[:3], atol=0.3)
+    np.testing.assert_allclose(found[3:], planted[3:], atol=0.005)
+
+
+def test_the_template_s_box_cut_into_64_64_30_has_the_voxels_that_follow():
+    grid = reg.GRIDS["mni_64x64x30"]
+    zooms = np.diag(grid.affine)[:3]
+    np.testing.assert_allclose(zooms, [2.84375, 3.40625, 6.0667], atol=1e-4)
+    # not the 3.3 × 3.3 × 4.0 mm of the scan, though the numbers of voxels are the same
+    assert np.abs(zooms - [3.3, 3.3, 4.0]).max() > 2
+    # half a voxel before the first centre lies the edge of the template's box
+    np.testing.assert_allclose(grid.affine[:3, 3] - zooms / 2, [-91, -127, -73])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["affine", "syn"])
+def test_tissue_lands_in_the_64_64_30_grid_where_it_belongs(kind):
+    run, _, truth, _ = planted_head(seed=3)
+    grid = reg.GRIDS["mni_64x64x30"]
+    found = reg.register_to_template(run, kind=kind)
+    # an image that shows, at each place, where in the run it is: carried to the grid, each voxel tells where its tissue came from
+    places = Grid.of(run).points().reshape(*run.shape, 3)
+    carried = np.asarray(
+        reg.resample(nibabel.Nifti1Image(places.astype(np.float32), run.affine), grid, found.to_run).dataobj
+    )
+    brain = np.asarray(reg.resample(run, grid, found.to_run).dataobj) > 400
+    belongs = truth(carried[brain].astype(float))
+    error = np.linalg.norm(belongs - grid.points().reshape(*grid.shape, 3)[brain], axis=1)
+    print(f"{kind}: {error.mean():.2f} mm, 95 % within {np.percentile(error, 95):.2f} mm")
+    # planted are 4 mm of warp on top of an affine map; a voxel of the grid is 6 mm high
+    assert error.mean() < {"affine": 5, "syn": 2}[kind]
+    assert np.percentile(error, 95) < {"affine": 9, "syn": 5}[kind]

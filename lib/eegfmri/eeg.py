@@ -34,8 +34,8 @@ class EegSettings:
     ----------
     sfreq : float
         Working rate in Hz.
-    l_freq, h_freq : float
-        Edges of the band-pass in Hz.
+    l_freq, h_freq : float or None
+        Edges of the band-pass in Hz; None for no edge.
     remove_artefacts : bool or None
         Remove gradient and pulse artefacts; None does so for recordings at the scanner's own rate.
     reference : str or tuple of str
@@ -45,8 +45,8 @@ class EegSettings:
     """
 
     sfreq: float = 100.0
-    l_freq: float = 0.5
-    h_freq: float = 45.0
+    l_freq: float | None = 0.5
+    h_freq: float | None = 45.0
     remove_artefacts: bool | None = None
     reference: str | tuple[str, ...] = "average"
     recover: str | None = None

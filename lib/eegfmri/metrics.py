@@ -341,3 +341,53 @@ def circular_shift_null(statistic: Callable, x, y, n_shifts: int = 199, seed: in
     if len(possible) > n_shifts:
         possible = np.random.default_rng(seed).choice(possible, n_shifts, replace=False)
     return np.array([statistic(x, np.roll(y, shift, axis=0)) for shift in possible])
+
+
+@dataclass(frozen=True)
+class DistanceMatch:
+    """How alike two geometries of the same things are.
+
+    Attributes
+    ----------
+    correlation : float
+        Of the distances between all pairs.
+    null : float
+        Its mean when the things of one side are renumbered at random.
+    p : float
+        One-sided share of renumberings that match at least as well.
+    """
+
+    correlation: float
+    null: float
+    p: float
+
+
+def distance_match(x, y, n_permutations: int = 999, seed: int = 0) -> DistanceMatch:
+    """Correlate the distances between things in one space with those in another :cite:p:`mantel1967`.
+
+    Parameters
+    ----------
+    x, y : array-like, shapes (n_things, n_dimensions_x), (n_things, n_dimensions_y)
+        Where each thing lies in either space.
+    n_permutations : int, default=999
+        Random renumberings: distances that share a thing are not independent, so pairs cannot be shuffled one by one.
+    seed : int, default=0
+        Of the renumberings.
+
+    Returns
+    -------
+    DistanceMatch
+        1 for geometries that differ by size, place and orientation only.
+    """
+    from scipy.spatial.distance import pdist, squareform
+
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    of_x, of_y = squareform(pdist(x)), pdist(y)
+    upper, rng = np.triu_indices(len(x), 1), np.random.default_rng(seed)
+
+    def match(order: np.ndarray) -> float:
+        return float(np.corrcoef(of_x[np.ix_(order, order)][upper], of_y)[0, 1])
+
+    found = match(np.arange(len(x)))
+    null = np.array([match(rng.permutation(len(x))) for _ in range(n_permutations)])
+    return DistanceMatch(found, float(null.mean()), float((1 + (null >= found).sum()) / (1 + n_permutations)))

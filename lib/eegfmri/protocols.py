@@ -230,6 +230,55 @@ class SubjectFolds:
             yield Fold(f"part-{number + 1}", np.flatnonzero(~tested), np.flatnonzero(tested))
 
 
+@dataclass(frozen=True)
+class NearestInTime:
+    """A few windows of each run are tested by a model that saw the nearest others, none nearer than a gap: always equally many.
+
+    Moving the gap from less to more than the windows' length shows what a shuffled split owes to neighbours.
+
+    Attributes
+    ----------
+    gap : float
+        Seconds from onset to onset between a tested window and the nearest training window of its run, at least.
+    n_train : int
+        Training windows per run: those nearest to the tested ones that keep the gap.
+    n_test : int
+        Tested windows per run in a fold, evenly spread.
+    n_folds : int
+        So many folds, their tested windows lying between each other's.
+    name, leaks
+        As for `LeaveOneSubjectOut`; it leaks for gaps below the windows' length.
+    """
+
+    gap: float = 2.0
+    n_train: int = 36
+    n_test: int = 2
+    n_folds: int = 1
+    name: str = "apart"
+    leaks: bool = True
+
+    def split(self, windows: Windows) -> Iterator[Fold]:
+        """Yield ``n_folds`` folds, all subjects together."""
+        onset = windows.table["onset"].to_numpy()
+        runs = windows.table.groupby(["subject", "run"], sort=False).indices
+        for number in range(self.n_folds):
+            train, test = [], []
+            for (subject, run), rows in runs.items():
+                share = (np.arange(self.n_test) + (number + 0.5) / self.n_folds) / self.n_test
+                tested = rows[np.unique((share * len(rows)).astype(int))]
+                distance = np.abs(onset[rows, None] - onset[tested]).min(axis=1)
+                nearest = rows[np.argsort(distance, kind="stable")]
+                kept = nearest[np.sort(distance) >= self.gap - 1e-6][: self.n_train]
+                if len(kept) < self.n_train:
+                    raise RequestError(
+                        f"Run {run} of subject {subject} has {len(kept)} windows at least {self.gap:g} s from the tested ones, "
+                        f"fewer than the {self.n_train} asked for: use fewer, or a smaller gap."
+                    )
+                train.append(kept)
+                test.append(tested)
+            yield Fold(f"gap-{self.gap:g}_part-{number + 1}", np.sort(np.concatenate(train)), np.concatenate(test))
+
+
 Protocol = (
     LeaveOneSubjectOut
     | BlockedWithinSubject
@@ -237,6 +286,7 @@ Protocol = (
     | BlockedTogether
     | ShuffledTogether
     | SubjectFolds
+    | NearestInTime
 )
 
 

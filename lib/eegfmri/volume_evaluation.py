@@ -221,7 +221,11 @@ class VolumeEvaluation:
 
     def target(self, fold: str) -> np.ndarray:
         """Return the true volumes of a fold that was kept, like `prediction`."""
-        return cache.load_array(self.files[self.methods[0], fold] / "true.npy")
+        for method in self.methods:
+            path = self.files.get((method, fold), Path()) / "true.npy"
+            if path.is_file():
+                return cache.load_array(path)
+        raise RequestError(f"Nothing of fold {fold} was kept: name it in evaluate_volumes(keep=…).")
 
     def _folds_of(self, method: str) -> list[str]:
         return [fold for owner, fold in self.files if owner == method]
@@ -244,6 +248,7 @@ def evaluate_volumes(
     other_time: Sequence[str] = (),
     structural_every: int = 0,
     keep: Sequence[str] = (),
+    kept_methods: Sequence[str] | None = None,
     n_jobs: int = 1,
     folder: str | Path | None = None,
 ) -> VolumeEvaluation:
@@ -270,6 +275,8 @@ def evaluate_volumes(
         Compute PSNR and SSIM for every so many test windows; 0: never. Their range is that of the fold's training targets.
     keep : sequence of str
         Folds whose predictions are kept whole.
+    kept_methods : sequence of str or None
+        The methods whose predictions are kept there; None: all.
     n_jobs : int, default=1
         Folds run in this many processes.
     folder : str, pathlib.Path or None
@@ -312,10 +319,24 @@ def evaluate_volumes(
             cache.code_digest(__name__, *modules_of(estimator)),
         )
         tasks += [(method, estimator, fold, folder / f"{protocol.name}-{method}-{key}" / fold.name) for fold in folds]
-    unfinished = [task for task in tasks if not _finished(task[3], task[2].name in keep)]
+    kept = {
+        (method, fold.name)
+        for method in methods
+        for fold in folds
+        if fold.name in keep and (kept_methods is None or method in kept_methods)
+    }
+    unfinished = [task for task in tasks if not _finished(task[3], (task[0], task[2].name) in kept)]
     joblib.Parallel(n_jobs=min(n_jobs, max(1, len(unfinished))), backend="loky")(
         joblib.delayed(_run_fold)(
-            estimator, windows, fold, path, scaling, weights, method in other_time, structural_every, fold.name in keep
+            estimator,
+            windows,
+            fold,
+            path,
+            scaling,
+            weights,
+            method in other_time,
+            structural_every,
+            (method, fold.name) in kept,
         )
         for method, estimator, fold, path in unfinished
     )
@@ -393,7 +414,7 @@ def _run_fold(
             raise EegFmriError(
                 f"Fold {fold.name} of {path.parent.name} failed: {type(error).__name__}: {error}"
             ) from error
-        data_range = _range_of(targets) if structural_every else float("nan")
+        data_range = range_of(targets) if structural_every else float("nan")
         facts = {
             "state": fitted_digest(fitted),
             "seconds": time.perf_counter() - started,
@@ -418,7 +439,7 @@ def _run_fold(
             )
 
 
-def _range_of(targets: Targets, most: int = 200) -> float:
+def range_of(targets: Targets, most: int = 200) -> float:
     """Range of training targets, from at most so many volumes spread evenly over them: 0.1 to 99.9 %."""
     rows = np.unique(np.linspace(0, len(targets) - 1, min(most, len(targets))).astype(int))
     low, high = np.percentile(targets[rows], [0.1, 99.9])

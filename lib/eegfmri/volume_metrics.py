@@ -204,3 +204,74 @@ def connectivity_similarity(true: np.ndarray, predicted: np.ndarray) -> float:
 def _centred(series: np.ndarray) -> np.ndarray:
     series = np.asarray(series, dtype=float)
     return series - series.mean(axis=0)
+
+
+def peak_ratio(true: np.ndarray, predicted: np.ndarray, share: float = 0.05) -> np.ndarray:
+    """How much of the highest peaks a prediction has: its mean deviation where the truth is highest, by the truth's.
+
+    Parameters
+    ----------
+    true, predicted : numpy.ndarray
+        Shape (n_volumes, n_regions), of one run. Deviations are from each series' own mean over the run.
+    share : float, default=0.05
+        Of the volumes, those with the highest true values, at least one.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_regions,): 1 if peaks are as high as the true ones, 0 if nothing happens there; NaN where the truth never varies.
+    """
+    true, predicted = _centred(true), _centred(predicted)
+    n_highest = max(1, round(share * len(true)))
+    at = np.argsort(-true, axis=0, kind="stable")[:n_highest]
+    height, said = (np.take_along_axis(series, at, axis=0).mean(axis=0) for series in (true, predicted))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(height > 0, said / height, np.nan)
+
+
+def amplitude_ratio(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Standard deviation over time of each predicted region by that of the true one, whatever their correlation.
+
+    Parameters
+    ----------
+    true, predicted : numpy.ndarray
+        Shape (n_volumes, n_regions), of one run.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_regions,); NaN where the truth never varies.
+    """
+    true, predicted = _centred(true).std(axis=0), _centred(predicted).std(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(true > 0, predicted / true, np.nan)
+
+
+def amplitude_by_frequency(
+    true: np.ndarray, predicted: np.ndarray, t_r: float, segment: int = 64
+) -> tuple[np.ndarray, np.ndarray]:
+    """Amplitude of predicted regions by that of the true ones, frequency by frequency: the root of the ratio of Welch spectra.
+
+    Parameters
+    ----------
+    true, predicted : numpy.ndarray
+        Shape (n_volumes, n_regions), of one run without gaps.
+    t_r : float
+        Repetition time in s.
+    segment : int, default=64
+        Volumes in one of Welch's segments, at most.
+
+    Returns
+    -------
+    frequencies : numpy.ndarray
+        Shape (n_frequencies,), Hz, without 0.
+    ratio : numpy.ndarray
+        Shape (n_frequencies, n_regions); NaN where the truth has no power.
+    """
+    from scipy.signal import welch
+
+    length = min(segment, len(true))
+    frequencies, power = welch(np.stack([_centred(true), _centred(predicted)]), 1 / t_r, nperseg=length, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.where(power[0] > 0, np.sqrt(power[1] / power[0]), np.nan)
+    return frequencies[1:], ratio[1:]

@@ -5,11 +5,11 @@ that a window reads its one volume and nothing else. Intensities stay as they ar
 `VolumeScaling`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -17,12 +17,23 @@ from eegfmri import cache, project
 from eegfmri.bold import correct_slice_times, in_template, mean_volume, read_slice_times, smooth, template_mask
 from eegfmri.errors import RequestError
 from eegfmri.recordings import Recording, Stream
-from eegfmri.registration import GRIDS, Grid, estimate_motion, register_to_template, resample
+from eegfmri.registration import (
+    GRIDS,
+    Grid,
+    Registration,
+    Transform,
+    align_rigidly,
+    estimate_motion,
+    register_to_template,
+    resample,
+)
 
 Tissue = Literal["grey_white", "brain"]
 
-#: A voxel is measured in a person where its median intensity exceeds this share of the median over all voxels.
+#: A voxel is measured in a person where its intensity exceeds this share of the median over all voxels in (nearly) every volume:
+#: one that leaves the scan in some of them would be the brightest change of all.
 MEASURABLE = 0.1
+NEARLY_ALWAYS = 2.0  # per cent of volumes that may fall below
 
 
 @dataclass(frozen=True)
@@ -190,7 +201,9 @@ class VolumeStream(Stream):
     space: Space | None = field(default=None, compare=False)
 
 
-def prepare_volumes(recording: Recording, settings: VolumeSettings | None = None) -> VolumeStream:
+def prepare_volumes(
+    recording: Recording, settings: VolumeSettings | None = None, first: Recording | None = None
+) -> VolumeStream:
     """Prepare one recording's volumes, or find them prepared.
 
     The steps: slice times and motion, if asked for; registration of the mean volume; one interpolation into MNI152 space; smoothing.
@@ -201,6 +214,10 @@ def prepare_volumes(recording: Recording, settings: VolumeSettings | None = None
         A usable recording.
     settings : VolumeSettings or None
         Grid, mask and steps.
+    first : Recording or None
+        A run of the same person that is registered to the template in this one's stead; this one is laid on it by a rigid map of
+        the mean volumes. Runs that are registered one by one end up a fraction of a millimetre apart, and a volume relative to
+        its person's median then shows edges, many times brighter than any activity.
 
     Returns
     -------
@@ -216,6 +233,8 @@ def prepare_volumes(recording: Recording, settings: VolumeSettings | None = None
     """
     settings = settings or VolumeSettings()
     recording.require_signals()
+    if first is not None and first.name == recording.name:
+        first = None
     if not 0 <= settings.n_dropped < recording.n_volumes:
         raise RequestError(
             f"{recording.name} has {recording.n_volumes} volumes: {settings.n_dropped} cannot be dropped."
@@ -230,18 +249,45 @@ def prepare_volumes(recording: Recording, settings: VolumeSettings | None = None
         recording.t_r,
         recording.n_volumes,
         asdict(settings),
+        None if first is None else [cache.file_stamp(first.bold_file), first.n_volumes],
         cache.code_digest(__name__),
         cache.versions("nilearn", "dipy", "simpleitk"),
     )
     space = template_space(settings.grid, settings.mask)
     path = project.cache_dir() / "volumes" / f"{recording.name}-{key}.npy"
     if not path.is_file():
-        cache.save_array(path, np.asfortranarray(_in_space(recording, settings, space, t1, slice_times)))
+        cache.save_array(path, np.asfortranarray(_in_space(recording, settings, space, t1, slice_times, first)))
     start = (settings.n_dropped + 0.5) * recording.t_r
     return VolumeStream(path, 1 / recording.t_r, range(space.n_voxels), start=start, space=space)
 
 
-def _in_space(recording: Recording, settings: VolumeSettings, space: Space, t1, slice_times) -> np.ndarray:
+def prepare_together(
+    recordings: Iterable[Recording], settings: VolumeSettings | None = None
+) -> Callable[[Recording], VolumeStream]:
+    """Return a function that prepares a recording's volumes, all runs of a person laid on its first usable one.
+
+    Parameters
+    ----------
+    recordings : iterable of Recording
+        All of them.
+    settings : VolumeSettings or None
+        As for `prepare_volumes`.
+
+    Returns
+    -------
+    callable
+        For `eegfmri.windows.volume_windows`.
+    """
+    first: dict[str, Recording] = {}
+    for recording in recordings:
+        if recording.usable:
+            first.setdefault(recording.subject, recording)
+    return lambda recording: prepare_volumes(recording, settings, first.get(recording.subject))
+
+
+def _in_space(
+    recording: Recording, settings: VolumeSettings, space: Space, t1, slice_times, first: Recording | None
+) -> np.ndarray:
     import nibabel
 
     image = recording.image().slicer[..., settings.n_dropped : recording.n_volumes]
@@ -249,7 +295,17 @@ def _in_space(recording: Recording, settings: VolumeSettings, space: Space, t1, 
         image = correct_slice_times(image, slice_times, recording.t_r)
     motion = estimate_motion(image) if settings.motion_correction else None
     reference = mean_volume(image)
-    registration = register_to_template(reference, None if t1 is None else nibabel.load(t1), settings.registration)
+    t1 = None if t1 is None else nibabel.load(t1)
+    if first is None:
+        registration = register_to_template(reference, t1, settings.registration)
+    else:
+        of_first = mean_volume(first.image().slicer[..., settings.n_dropped : first.n_volumes])
+        registration = register_to_template(of_first, t1, settings.registration)
+        moved = align_rigidly(of_first, reference)
+        registration = Registration(
+            Transform((np.linalg.inv(moved),)).then(registration.to_template),
+            registration.to_run.then(Transform((moved,))),
+        )
     if settings.smoothing is None:
         volumes = in_template(image, registration, space.grid, motion, mask=space.mask)
     else:
@@ -259,7 +315,11 @@ def _in_space(recording: Recording, settings: VolumeSettings, space: Space, t1, 
 
 # ------------------------------------------------------------------------------------------------ scaling
 
-Scaling = Literal["normalised", "raw", "zscore", "unit"]
+Scaling = Literal["normalised", "raw", "zscore", "unit", "standardised"]
+
+
+#: What was found of people's volumes by this process, by what was looked at.
+_KNOWN: dict[str, tuple] = {}
 
 
 class VolumeScaling:
@@ -267,9 +327,10 @@ class VolumeScaling:
 
     ``normalised``: volume / median − 1, voxel by voxel and person by person. ``zscore``: each voxel of each person minus its mean,
     by its standard deviation. ``raw``: by one number, the mean intensity of training volumes. ``unit``: from the lowest to the
-    highest intensity of training volumes to [0, 1].
+    highest intensity of training volumes to [0, 1]. ``standardised``: all voxels of a person minus one number, their mean, by one
+    number, their standard deviation, so that most of what varies is anatomy.
 
-    The first two need each person's own volumes. Those of a training person come from its training windows; a new person's
+    The first two and the last need each person's own volumes. Those of a training person come from its training windows; a new person's
     from its own unlabelled volumes, which is transductive, or from the first minutes of its session.
 
     Parameters
@@ -281,26 +342,26 @@ class VolumeScaling:
     """
 
     def __init__(self, kind: Scaling = "normalised", calibration_minutes: float | None = None):
-        if kind not in ("normalised", "raw", "zscore", "unit"):
-            raise RequestError(f"A scaling is 'normalised', 'raw', 'zscore' or 'unit', not {kind!r}.")
+        if kind not in get_args(Scaling):
+            raise RequestError(f"A scaling is one of {', '.join(get_args(Scaling))}, not {kind!r}.")
         self.kind = kind
         self.calibration_minutes = calibration_minutes
 
     @property
     def transductive(self) -> bool:
         """Whether a new person's own volumes are used."""
-        return self.kind in ("normalised", "zscore")
+        return self.kind in ("normalised", "zscore", "standardised")
 
     def fit(self, windows) -> "VolumeScaling":
         """Learn from training windows (`eegfmri.windows.volume_windows`)."""
         self.people_: dict[str, tuple] = {}
         means, sizes, low, high = [], [], np.inf, -np.inf
         for subject in windows.subjects:
-            volumes = windows[windows.groups == subject].bold[:][:, :, 0]
-            self.people_[subject] = self._statistics(volumes)
-            means.append(float(volumes.mean(dtype=float)))
-            sizes.append(len(volumes))
-            low, high = min(low, float(volumes.min())), max(high, float(volumes.max()))
+            own = windows[windows.groups == subject]
+            self.people_[subject], (mean, lowest, highest) = self._of_person(own)
+            means.append(mean)
+            sizes.append(len(own))
+            low, high = min(low, lowest), max(high, highest)
         #: Offset and scale of ``raw`` and ``unit``, alike for all voxels and people.
         self.common_ = (low, high - low) if self.kind == "unit" else (0.0, float(np.average(means, weights=sizes)))
         return self
@@ -314,21 +375,36 @@ class VolumeScaling:
                 continue
             own = windows[windows.groups == subject]
             if self.calibration_minutes is not None:
-                minutes = (np.arange(len(own)) + 1) / own.bold.sfreq / 60
-                own = own[minutes <= max(self.calibration_minutes, minutes[0])]
-            people[subject] = self._statistics(own.bold[:][:, :, 0])
+                own = own.start_of_session(self.calibration_minutes)
+            people[subject], _ = self._of_person(own)
         if not self.transductive:
             people = {subject: (*self.common_, measured) for subject, (*_, measured) in people.items()}
         return Targets(windows, people)
 
+    def _of_person(self, own) -> tuple[tuple, tuple[float, float, float]]:
+        """Statistics of a person's windows, then mean, lowest and highest intensity; remembered, since many methods ask for the same."""
+        array = own.bold
+        stamps = [cache.file_stamp(array.streams[run].path) for run in np.unique(array.run)]
+        key = cache.digest(self.kind, stamps, array.run, array.first)
+        if key not in _KNOWN:
+            volumes = array[:][:, :, 0]
+            if len(_KNOWN) >= 64:
+                _KNOWN.pop(next(iter(_KNOWN)))
+            extent = float(volumes.mean(dtype=float)), float(volumes.min()), float(volumes.max())
+            _KNOWN[key] = self._statistics(volumes), extent
+        return _KNOWN[key]
+
     def _statistics(self, volumes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Offset and scale of each voxel, and whether it is measured, from volumes of shape (n_volumes, n_voxels)."""
-        median = np.median(volumes, axis=0)
-        measured = median > MEASURABLE * np.median(median)
+        low, median = np.percentile(volumes, [NEARLY_ALWAYS, 50], axis=0)
+        measured = low > MEASURABLE * np.median(median)
         if self.kind == "zscore":
             deviation = volumes.std(axis=0, dtype=float)
             measured = measured & (deviation > 0)
             return volumes.mean(axis=0, dtype=float), np.where(measured, deviation, 1.0), measured
+        if self.kind == "standardised":
+            inside = volumes[:, measured]
+            return inside.mean(dtype=float), inside.std(dtype=float) or 1.0, measured
         return median, np.where(measured, median, 1.0), measured
 
 

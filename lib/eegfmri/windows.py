@@ -4,7 +4,7 @@ A window names two stretches of a run: samples of EEG and volumes of BOLD. Nothi
 a set of windows far larger than memory can be split, shuffled and iterated.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -194,6 +194,23 @@ class Windows:
             features={name: values[indices] for name, values in self.features.items()},
         )
 
+    def start_of_session(self, minutes: float) -> "Windows":
+        """Return the windows of the first so many minutes of one subject's first run, at least one.
+
+        Parameters
+        ----------
+        minutes : float
+            Counted from the first window's onset.
+
+        Returns
+        -------
+        Windows
+            Those of other runs are left out, however long ``minutes`` is.
+        """
+        onset, run = self.table["onset"].to_numpy(), self.table["run"].to_numpy()
+        first = run == run[0]
+        return self[first & (onset < onset[first].min() + max(60 * minutes, 1e-6))]
+
     def with_feature(self, name: str, function: Callable[["Windows"], np.ndarray]) -> "Windows":
         """Attach an array computed from each window alone.
 
@@ -271,83 +288,25 @@ def epoch_windows(
         raise RequestError(f"The EEG context is centred on an epoch, so eeg_epochs must be odd, not {eeg_epochs}.")
     if bold_volumes < 1:
         raise RequestError(f"A window needs at least one volume, so bold_volumes cannot be {bold_volumes}.")
-    dropped = dict.fromkeys(
-        (
-            "recording not usable",
-            "uncertain or unscorable",
-            "no signal",
-            "stage not among the classes",
-            "context leaves the run",
-        ),
-        0,
-    )
-    rows, eeg_streams, bold_streams = [], [], []
-    ranks: dict[str, int] = {}
-    for recording in recordings:
-        if not recording.usable:
-            dropped["recording not usable"] += len(recording.epochs)
-            continue
-        eeg_stream, bold_stream = eeg(recording), bold(recording)
-        n_times, n_volumes = eeg_stream.load().shape[1], bold_stream.load().shape[1]
+    cut = _Cut(classes, "uncertain or unscorable", "no signal", "stage not among the classes")
+    for recording, eeg_stream, bold_stream in cut.runs(recordings, eeg, bold, lambda r: len(r.epochs)):
         eeg_length = round(eeg_epochs * EPOCH_SECONDS * eeg_stream.sfreq)
         for epoch in recording.epochs.itertuples():
-            rank = ranks[recording.subject] = ranks.get(recording.subject, -1) + 1
-            stage = (merge or {}).get(epoch.stage, epoch.stage)
+            rank, stage = cut.rank(recording), (merge or {}).get(epoch.stage, epoch.stage)
             if epoch.certainty != "certain":
-                dropped["uncertain or unscorable"] += 1
+                cut.dropped["uncertain or unscorable"] += 1
                 continue
             if not epoch.used:
-                dropped["no signal"] += 1
+                cut.dropped["no signal"] += 1
                 continue
             if stage not in classes:
-                dropped["stage not among the classes"] += 1
+                cut.dropped["stage not among the classes"] += 1
                 continue
             centre = epoch.onset + epoch.duration / 2
             eeg_first = round((centre - eeg_length / eeg_stream.sfreq / 2 - eeg_stream.start) * eeg_stream.sfreq)
-            middle = (centre + lag - bold_stream.start) * bold_stream.sfreq
-            bold_first = round(middle - (bold_volumes - 1) / 2)
-            if (
-                eeg_first < 0
-                or eeg_first + eeg_length > n_times
-                or bold_first < 0
-                or bold_first + bold_volumes > n_volumes
-            ):
-                dropped["context leaves the run"] += 1
-                continue
-            t_r = 1 / bold_stream.sfreq
-            rows.append(
-                {
-                    "subject": recording.subject,
-                    "run": recording.run,
-                    "onset": epoch.onset,
-                    "order": rank,
-                    "start": min(eeg_stream.start + eeg_first / eeg_stream.sfreq, bold_first * t_r),
-                    "stop": max(
-                        eeg_stream.start + (eeg_first + eeg_length) / eeg_stream.sfreq,
-                        (bold_first + bold_volumes) * t_r,
-                    ),
-                    "y": classes.index(stage),
-                    "stream": len(eeg_streams),
-                    "eeg_first": eeg_first,
-                    "bold_first": bold_first,
-                }
-            )
-        eeg_streams.append(eeg_stream)
-        bold_streams.append(bold_stream)
-    if not rows:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count) or "no scored epoch"
-        raise RequestError(f"No window is left ({reasons}): choose other subjects, classes or a shorter context.")
-    _same(eeg_streams, "EEG")
-    _same(bold_streams, "BOLD")
-    table = pd.DataFrame(rows)
-    return Windows(
-        table=table[["subject", "run", "onset", "order", "start", "stop"]],
-        eeg=LazyArray(eeg_streams, table["stream"], table["eeg_first"], eeg_length),
-        bold=LazyArray(bold_streams, table["stream"], table["bold_first"], bold_volumes),
-        y=table["y"].to_numpy(),
-        classes=tuple(classes),
-        dropped=dropped,
-    )
+            bold_first = _first_volume(centre + lag, bold_volumes, bold_stream)
+            cut.add(epoch.onset, rank, classes.index(stage), (eeg_first, eeg_length), (bold_first, bold_volumes))
+    return cut.windows("no scored epoch", "choose other subjects, classes or a shorter context")
 
 
 def event_windows(
@@ -393,64 +352,21 @@ def event_windows(
         raise RequestError(
             f"A window from {before:g} to {after:g} s with {bold_volumes} volumes is empty: give a later end, and a volume or more."
         )
-    dropped = dict.fromkeys(
-        ("recording not usable", "left out by the authors", "not among the classes", "context leaves the run"), 0
-    )
-    rows, eeg_streams, bold_streams = [], [], []
-    ranks: dict[str, int] = {}
-    for recording in recordings:
-        if not recording.usable:
-            dropped["recording not usable"] += len(recording.events)
-            continue
-        eeg_stream, bold_stream = eeg(recording), bold(recording)
-        n_times, n_volumes = eeg_stream.load().shape[1], bold_stream.load().shape[1]
+    cut = _Cut(classes, "left out by the authors", "not among the classes")
+    for recording, eeg_stream, bold_stream in cut.runs(recordings, eeg, bold, lambda r: len(r.events)):
         length = round((after - before) * eeg_stream.sfreq)
         for event in recording.events.itertuples():
-            rank = ranks[recording.subject] = ranks.get(recording.subject, -1) + 1
-            kind = str(event.trial_type).rpartition(" ")[2]
+            rank, kind = cut.rank(recording), str(event.trial_type).rpartition(" ")[2]
             if not event.used:
-                dropped["left out by the authors"] += 1
+                cut.dropped["left out by the authors"] += 1
                 continue
             if kind not in classes:
-                dropped["not among the classes"] += 1
+                cut.dropped["not among the classes"] += 1
                 continue
             eeg_first = round((event.onset + before - eeg_stream.start) * eeg_stream.sfreq)
-            middle = (event.onset + lag - bold_stream.start) * bold_stream.sfreq
-            bold_first = round(middle - (bold_volumes - 1) / 2)
-            if eeg_first < 0 or eeg_first + length > n_times or bold_first < 0 or bold_first + bold_volumes > n_volumes:
-                dropped["context leaves the run"] += 1
-                continue
-            eeg_start, t_r = eeg_stream.start + eeg_first / eeg_stream.sfreq, 1 / bold_stream.sfreq
-            rows.append(
-                {
-                    "subject": recording.subject,
-                    "run": recording.run,
-                    "onset": event.onset,
-                    "order": rank,
-                    "start": min(eeg_start, bold_first * t_r),
-                    "stop": max(eeg_start + length / eeg_stream.sfreq, (bold_first + bold_volumes) * t_r),
-                    "y": classes.index(kind),
-                    "stream": len(eeg_streams),
-                    "eeg_first": eeg_first,
-                    "bold_first": bold_first,
-                }
-            )
-        eeg_streams.append(eeg_stream)
-        bold_streams.append(bold_stream)
-    if not rows:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count) or "no event"
-        raise RequestError(f"No window is left ({reasons}): choose other subjects, classes or a shorter context.")
-    _same(eeg_streams, "EEG")
-    _same(bold_streams, "BOLD")
-    table = pd.DataFrame(rows)
-    return Windows(
-        table=table[["subject", "run", "onset", "order", "start", "stop"]],
-        eeg=LazyArray(eeg_streams, table["stream"], table["eeg_first"], length),
-        bold=LazyArray(bold_streams, table["stream"], table["bold_first"], bold_volumes),
-        y=table["y"].to_numpy(),
-        classes=tuple(classes),
-        dropped=dropped,
-    )
+            bold_first = _first_volume(event.onset + lag, bold_volumes, bold_stream)
+            cut.add(event.onset, rank, classes.index(kind), (eeg_first, length), (bold_first, bold_volumes))
+    return cut.windows("no event", "choose other subjects, classes or a shorter context")
 
 
 def volume_windows(
@@ -497,53 +413,90 @@ def volume_windows(
         raise RequestError(
             f"EEG of {eeg_seconds:g} s before every {step}th volume cannot be cut: both must be positive."
         )
-    dropped = {"recording not usable": 0, "context leaves the run": 0}
-    rows, eeg_streams, volume_streams, ranks = [], [], [], {}
-    for recording in recordings:
-        if not recording.usable:
-            dropped["recording not usable"] += recording.n_volumes or 0
-            continue
-        eeg_stream, volume_stream = eeg(recording), volumes(recording)
-        n_times, n_volumes = eeg_stream.load().shape[1], volume_stream.load().shape[1]
+    cut = _Cut(())
+    for recording, eeg_stream, volume_stream in cut.runs(recordings, eeg, volumes, lambda r: r.n_volumes or 0):
         length, t_r = round(eeg_seconds * eeg_stream.sfreq), 1 / volume_stream.sfreq
-        for volume in range(0, n_volumes, step):
-            rank = ranks[recording.subject] = ranks.get(recording.subject, -1) + 1
+        for volume in range(0, volume_stream.load().shape[1], step):
             onset = volume_stream.start + (volume - 0.5) * t_r
             stop = onset - lag + (t_r if target == "end" else 0.0)
             first = round((stop - eeg_stream.start) * eeg_stream.sfreq) - length
-            if first < 0 or first + length > n_times:
-                dropped["context leaves the run"] += 1
+            cut.add(onset, cut.rank(recording), volume, (first, length), (volume, 1))
+    windows = cut.windows("no volume", "choose other subjects or less EEG")
+    return replace(windows, table=windows.table.assign(volume=windows.y))
+
+
+class _Cut:
+    """Windows found so far, run by run, and how many of what was met were dropped, and why."""
+
+    def __init__(self, classes: Sequence[str], *reasons: str):
+        self.classes = tuple(classes)
+        self.dropped = dict.fromkeys(("recording not usable", *reasons, "context leaves the run"), 0)
+        self.rows: list[dict] = []
+        self.eeg: list[Stream] = []
+        self.bold: list[Stream] = []
+        self.ranks: dict[str, int] = {}
+
+    def runs(self, recordings: Iterable[Recording], eeg, bold, count) -> Iterator[tuple[Recording, Stream, Stream]]:
+        """Open the streams of each usable recording; of the others, ``count`` says how many windows they might have had."""
+        for recording in recordings:
+            if not recording.usable:
+                self.dropped["recording not usable"] += count(recording)
                 continue
-            start = eeg_stream.start + first / eeg_stream.sfreq
-            rows.append(
-                {
-                    "subject": recording.subject,
-                    "run": recording.run,
-                    "onset": onset,
-                    "order": rank,
-                    "start": min(start, onset),
-                    "stop": max(start + length / eeg_stream.sfreq, onset + t_r),
-                    "volume": volume,
-                    "stream": len(eeg_streams),
-                    "eeg_first": first,
-                }
-            )
-        eeg_streams.append(eeg_stream)
-        volume_streams.append(volume_stream)
-    if not rows:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count) or "no volume"
-        raise RequestError(f"No window is left ({reasons}): choose other subjects or less EEG.")
-    _same(eeg_streams, "EEG")
-    _same(volume_streams, "BOLD")
-    table = pd.DataFrame(rows)
-    return Windows(
-        table=table[["subject", "run", "onset", "order", "start", "stop", "volume"]],
-        eeg=LazyArray(eeg_streams, table["stream"], table["eeg_first"], length),
-        bold=LazyArray(volume_streams, table["stream"], table["volume"], 1),
-        y=table["volume"].to_numpy(),
-        classes=(),
-        dropped=dropped,
-    )
+            self.recording, eeg_stream, bold_stream = recording, eeg(recording), bold(recording)
+            self.eeg.append(eeg_stream)
+            self.bold.append(bold_stream)
+            self.n_times, self.n_volumes = eeg_stream.load().shape[1], bold_stream.load().shape[1]
+            yield recording, eeg_stream, bold_stream
+
+    def rank(self, recording: Recording) -> int:
+        """Count what is met of a subject, dropped or not."""
+        self.ranks[recording.subject] = self.ranks.get(recording.subject, -1) + 1
+        return self.ranks[recording.subject]
+
+    def add(self, onset: float, rank: int, y: int, eeg: tuple[int, int], bold: tuple[int, int]) -> None:
+        """Keep a window of the current run, given by first sample and length on both sides, unless it leaves the run."""
+        eeg_stream, bold_stream = self.eeg[-1], self.bold[-1]
+        if eeg[0] < 0 or sum(eeg) > self.n_times or bold[0] < 0 or sum(bold) > self.n_volumes:
+            self.dropped["context leaves the run"] += 1
+            return
+        first_volume, t_r = bold_stream.start - 0.5 / bold_stream.sfreq, 1 / bold_stream.sfreq
+        self.rows.append(
+            {
+                "subject": self.recording.subject,
+                "run": self.recording.run,
+                "onset": onset,
+                "order": rank,
+                "start": min(eeg_stream.start + eeg[0] / eeg_stream.sfreq, first_volume + bold[0] * t_r),
+                "stop": max(eeg_stream.start + sum(eeg) / eeg_stream.sfreq, first_volume + sum(bold) * t_r),
+                "y": y,
+                "stream": len(self.eeg) - 1,
+                "eeg": eeg,
+                "bold": bold,
+            }
+        )
+
+    def windows(self, nothing: str, remedy: str) -> Windows:
+        """Return what was found, or say why there is nothing."""
+        if not self.rows:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items() if count) or nothing
+            raise RequestError(f"No window is left ({reasons}): {remedy}.")
+        _same(self.eeg, "EEG")
+        _same(self.bold, "BOLD")
+        table = pd.DataFrame(self.rows)
+        eeg, bold = (np.array(table[name].tolist()) for name in ("eeg", "bold"))
+        return Windows(
+            table=table[["subject", "run", "onset", "order", "start", "stop"]],
+            eeg=LazyArray(self.eeg, table["stream"], eeg[:, 0], eeg[0, 1]),
+            bold=LazyArray(self.bold, table["stream"], bold[:, 0], bold[0, 1]),
+            y=table["y"].to_numpy(),
+            classes=self.classes,
+            dropped=self.dropped,
+        )
+
+
+def _first_volume(centre: float, n_volumes: int, stream: Stream) -> int:
+    """Number of the first of so many volumes that are centred on a moment in s."""
+    return round((centre - stream.start) * stream.sfreq - (n_volumes - 1) / 2)
 
 
 def _same(streams: Sequence[Stream], kind: str) -> None:

@@ -15,6 +15,8 @@ BENCHMARKS = {
     "windows": "eegfmri.bench.windows:windows",
     "preprocessing": "eegfmri.bench.preprocessing:preprocessing",
     "graph_fusion": "eegfmri.bench.graph_fusion:graph_fusion",
+    "synthesis": "eegfmri.bench.synthesis:synthesis",
+    "transformer_cnn": "eegfmri.bench.transformer_cnn:transformer_cnn",
     "graphs": "eegfmri.bench.graphs:graphs",
 }
 

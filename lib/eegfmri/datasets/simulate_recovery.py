@@ -5,8 +5,10 @@ the files through the datasets' readers; from ``simulated.json`` they take what 
 scanner, and, for couplings, the planted power.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -280,6 +282,71 @@ def regress(series: np.ndarray, regressors: np.ndarray, t_r: float, high_pass: f
     slow = np.cos(np.pi * np.outer(np.arange(n_volumes) + 0.5, orders) / n_volumes)
     design = np.column_stack([*regressors, slow])
     return np.linalg.lstsq(design, series.T, rcond=None)[0][: len(regressors)].T
+
+
+def planted_response(root: str | Path, subject: str, run: str, t_r: float) -> np.ndarray:
+    """Power planted in a simulated run, convolved with the canonical response: what an ideal decoder would know.
+
+    Parameters
+    ----------
+    root : str or pathlib.Path
+        The simulated dataset.
+    subject, run : str
+        As its recordings name them.
+    t_r : float
+        s.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_regions, n_bands, n_volumes), relative to wakefulness.
+    """
+    facts = json.loads((Path(root) / "simulated.json").read_text(encoding="utf-8"))
+    power = np.load(Path(root) / facts["subjects"][subject]["runs"][run]["power"], allow_pickle=False)
+    return convolved(power, t_r)
+
+
+def planted_share(
+    volumes: np.ndarray, points: np.ndarray, root: str | Path, subject: str, run: str, reach: float = 6.0
+) -> float:
+    """Share of the variance over time of a run's voxels that the BOLD planted in their region explains, at best.
+
+    Each voxel is regressed on the noise-free series of the region it lies in; what a series of the same slowness explains by chance
+    (the planted one, moved along its circle) is subtracted.
+
+    Parameters
+    ----------
+    volumes : numpy.ndarray
+        Shape (n_voxels, n_volumes), all volumes of the run.
+    points : numpy.ndarray
+        Where the voxels lie, shape (n_voxels, 3), mm of MNI152.
+    root, subject, run
+        As for `planted_response`.
+    reach : float, default=6.0
+        Voxels farther than this from all regions, in mm, are explained by nothing.
+
+    Returns
+    -------
+    float
+        No prediction can take away more of the error within a run, from whatever signal.
+    """
+    from scipy.spatial import cKDTree
+
+    facts = json.loads((Path(root) / "simulated.json").read_text(encoding="utf-8"))
+    planted = np.load(Path(root) / facts["subjects"][subject]["runs"][run]["bold"], allow_pickle=False)
+    regions = cortical_regions()
+    distance, nearest = cKDTree(regions.voxels).query(points)
+    series = volumes - volumes.mean(axis=1, keepdims=True)
+    total, near = float((series**2).sum()), distance < reach
+
+    def explained(of_regions: np.ndarray) -> float:
+        of_regions = of_regions - of_regions.mean(axis=1, keepdims=True)
+        x, y = of_regions[regions.labels[nearest[near]]], series[near]
+        return float(((x * y).sum(axis=1) ** 2 / np.maximum((x**2).sum(axis=1), 1e-30)).sum()) / total
+
+    shifts = np.linspace(0.2, 0.8, 7) * planted.shape[1]
+    chance = np.mean([explained(np.roll(planted, round(shift), axis=1)) for shift in shifts])
+    return explained(planted) - float(chance)
 
 
 def event_regressors(onsets: Mapping[str, np.ndarray], n_volumes: int, t_r: float) -> np.ndarray:

@@ -55,7 +55,7 @@ class Trained:
     Attributes
     ----------
     module : torch.nn.Module
-        With the weights of the pass that had the lowest validation loss; in evaluation mode.
+        With the weights of the pass that had the lowest validation loss, or of the last one; in evaluation mode.
     history : pandas.DataFrame
         One row per training epoch: ``train_loss``, ``valid_loss`` and whatever `train`'s ``observe`` returned.
     """
@@ -74,7 +74,7 @@ def train(
     y: np.ndarray | None = None,
     sampler: torch.utils.data.Sampler | None = None,
     n_training_epochs: int,
-    patience: int,
+    patience: int | None,
     batch_size: int,
     learning_rate: float,
     weight_decay: float = 0.0,
@@ -99,8 +99,13 @@ def train(
         Class index per row; None where ``read`` finds the target itself.
     sampler : torch.utils.data.Sampler or None
         Order in which positions in ``training`` are visited; None: shuffled anew in each pass.
-    n_training_epochs, patience, batch_size : int
-        At most so many passes; stop after so many without a lower validation loss; windows per step.
+    n_training_epochs : int
+        At most so many passes.
+    patience : int or None
+        Stop after so many passes without a lower validation loss. None: make all passes and keep the weights of the last one, whatever the
+        validation loss.
+    batch_size : int
+        Windows per step.
     learning_rate, weight_decay : float
         Of the optimiser.
     schedule : bool, default=True
@@ -122,7 +127,7 @@ def train(
         torch.manual_seed(seed)
         if sampler is None:
             sampler = torch.utils.data.RandomSampler(sets[0], generator=torch.Generator().manual_seed(seed))
-        callbacks = [EarlyStopping(patience=patience, load_best=True)]
+        callbacks = [] if patience is None else [EarlyStopping(patience=patience, load_best=True)]
         if schedule:
             n_steps = n_training_epochs * -(-len(training) // batch_size)
             one_cycle = torch.optim.lr_scheduler.OneCycleLR

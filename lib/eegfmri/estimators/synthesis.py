@@ -1,0 +1,402 @@
+"""The networks of synthesis behind ``fit`` and ``predict``: from windows of EEG to volumes inside a mask.
+
+Fitted on training windows only: the mean volume and the scale of what is left when it is subtracted, each training subject's
+scaling of the EEG, and the weights, whose training is stopped by the loss on validation windows cut from the training ones. For a
+transformer that loss is the one of free generation, not of teacher forcing.
+
+Transductive, and only where ``alignment="transductive"``: the EEG of a subject that was not trained on is scaled per channel by its
+own unlabelled windows. ``"calibration"`` uses its first minutes, ``"none"`` the training subjects' mean scaling.
+"""
+
+from dataclasses import fields, replace
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from torch import nn
+
+from eegfmri import cache, project
+from eegfmri.errors import RequestError
+from eegfmri.estimators.training import Batch, one_thread, train
+from eegfmri.estimators.volume_baselines import LAGGED_POWER
+from eegfmri.models import synthesis as models
+from eegfmri.protocols import BlockedTogether, InnerValidation, ShuffledTogether
+from eegfmri.volume_metrics import mean_squared_error
+from eegfmri.volumes import Targets
+from eegfmri.windows import LazyArray, Windows
+
+Alignment = Literal["transductive", "calibration", "none"]
+EegScaling = Literal["zscore", "minmax"]
+
+
+class VolumeSynthesiser(BaseEstimator):
+    """A network that writes a volume from a window of EEG.
+
+    Parameters
+    ----------
+    model : str, default="fully_connected"
+        One of `eegfmri.models.synthesis.MODELS`.
+    sizes : {"small", "full"}, default="small"
+        `default_config` or `full_config` of the network; single sizes can be changed by ``changes``.
+    changes : dict or None
+        Fields of the network's configuration that shall differ (``{"slice_dropout": 0.5}``).
+    eeg_input : {"waveform", "power"}, default="waveform"
+        What the network is given of the EEG: its samples, as published, or the logarithm of the power in each band and stretch of 2 s
+        (`eegfmri.estimators.volume_baselines.with_lagged_power`), one row per channel. Convolutions need samples.
+    eeg_scaling : {"zscore", "minmax"}, default="zscore"
+        How EEG is normalised per subject and channel: to mean 0 and standard deviation 1, or to the range from 0 to 1. Power is
+        always brought to mean 0 and deviation 1, per subject, channel and band.
+    alignment : {"transductive", "calibration", "none"}, default="transductive"
+        What of a new subject's EEG that may use.
+    calibration_minutes : float, default=2.0
+        How much of a new subject ``"calibration"`` may use, from the start of its session.
+    shift, noise : float, default=0.0
+        Augmentation, in training only: standard deviation of a constant added to a channel of a window, and of noise added
+        to every sample, in units of the normalised EEG.
+    n_training_epochs, patience : int
+        At most so many passes over the data; stop after so many without a lower validation loss, and keep the best weights.
+    batch_size : int, default=32
+        Windows per step.
+    learning_rate, weight_decay : float
+        Of AdamW.
+    validation : {"subjects", "blocks", "shuffled"}, default="subjects"
+        What is cut from the training windows to stop by: whole subjects, a block of everyone's time with a gap around it, or
+        windows at random. It should pose the question that the test poses.
+    validation_splits : int, default=4
+        One of so many parts is for validation.
+    validation_gap : float, default=20.0
+        Seconds between the signals of training and validation windows, where blocks are cut.
+    seed : int, default=0
+        Of weights, order, dropout and augmentation.
+    """
+
+    def __init__(
+        self,
+        model: str = "fully_connected",
+        sizes: Literal["small", "full"] = "small",
+        changes: dict | None = None,
+        eeg_input: Literal["waveform", "power"] = "waveform",
+        eeg_scaling: EegScaling = "zscore",
+        alignment: Alignment = "transductive",
+        calibration_minutes: float = 2.0,
+        shift: float = 0.0,
+        noise: float = 0.0,
+        n_training_epochs: int = 10,
+        patience: int = 4,
+        batch_size: int = 32,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 1e-2,
+        validation: Literal["subjects", "blocks", "shuffled"] = "subjects",
+        validation_splits: int = 4,
+        validation_gap: float = 20.0,
+        seed: int = 0,
+    ):
+        self.model = model
+        self.sizes = sizes
+        self.changes = changes
+        self.eeg_input = eeg_input
+        self.eeg_scaling = eeg_scaling
+        self.alignment = alignment
+        self.calibration_minutes = calibration_minutes
+        self.shift = shift
+        self.noise = noise
+        self.n_training_epochs = n_training_epochs
+        self.patience = patience
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.validation = validation
+        self.validation_splits = validation_splits
+        self.validation_gap = validation_gap
+        self.seed = seed
+
+    def fit(self, X: Windows, targets: Targets) -> "VolumeSynthesiser":
+        """Learn mean volume, scalings and weights from the training windows.
+
+        Parameters
+        ----------
+        X : Windows
+            Training windows, one volume each.
+        targets : Targets
+            Scaled volumes, ``targets[rows]`` of shape (n, n_voxels), read when asked for.
+
+        Returns
+        -------
+        VolumeSynthesiser
+            Itself.
+        """
+        if self.model not in models.MODELS:
+            raise RequestError(f"There is no network {self.model!r}: choose one of {', '.join(models.MODELS)}.")
+        if self.alignment not in ("transductive", "calibration", "none"):
+            raise RequestError(f"alignment is 'transductive', 'calibration' or 'none', not {self.alignment!r}.")
+        if self.eeg_scaling not in ("zscore", "minmax"):
+            raise RequestError(f"eeg_scaling is 'zscore' or 'minmax', not {self.eeg_scaling!r}.")
+        training, validation = self._cut(X)
+        if self.eeg_input not in ("waveform", "power"):
+            raise RequestError(f"eeg_input is 'waveform' or 'power', not {self.eeg_input!r}.")
+        if self.eeg_input == "power" and (
+            self.model.startswith("convolutional") or (self.changes or {}).get("embedding")
+        ):
+            raise RequestError("Convolutions over time need the EEG's samples: ask for eeg_input='waveform'.")
+        # Statistics come from all training windows, validation ones included: those are training subjects, too.
+        self.mean_, self.scale_ = _moments(targets, len(X))
+        self.eeg_scaling_ = {subject: self._learn_scaling(X, subject) for subject in X.subjects}
+        found = train(
+            partial(self._build, X),
+            _Batches(self, X, targets),
+            training,
+            validation,
+            criterion=nn.MSELoss,
+            optimiser=_FusedAdamW,
+            n_training_epochs=self.n_training_epochs,
+            patience=self.patience,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            seed=self.seed,
+        )
+        self.module_, self.history_ = found.module, found.history
+        return self
+
+    def predict(self, X: Windows) -> np.ndarray:
+        """Return volumes in the targets' units, from EEG alone, shape (n_windows, n_voxels), float32."""
+        return self._predict(X, lambda module, inputs: module(**inputs))
+
+    def predict_teacher_forced(self, X: Windows, targets: Targets) -> np.ndarray:
+        """Return what a transformer writes when it is shown the true slices: no synthesis, an oracle.
+
+        Parameters
+        ----------
+        X : Windows
+            Test windows.
+        targets : Targets
+            Their true volumes.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (n_windows, n_voxels), float32.
+        """
+        if not self.model.startswith("transformer"):
+            raise RequestError(f"Only a transformer can be teacher-forced, not the network {self.model!r}.")
+        return self._predict(X, lambda module, inputs: module.network.teacher_forced(**inputs), targets)
+
+    def extras(self, X: Windows, targets: Targets) -> dict[str, list]:
+        """Say how training went; of a transformer also where it has put the channels, and its teacher-forced error.
+
+        Parameters
+        ----------
+        X : Windows
+            Test windows.
+        targets : Targets
+            Their true volumes: used for the teacher-forced error, which is no score of synthesis, and for nothing else.
+
+        Returns
+        -------
+        dict of str to list
+            ``train_loss``, ``valid_loss`` per pass, in units of the mean volume's error on the training windows; ``channel_positions``,
+            (n_channels, width), if they are learned; ``mse_teacher_forced`` per window.
+        """
+        said = {name: np.round(values.to_numpy(dtype=float), 6).tolist() for name, values in self.history_.items()}
+        if not self.model.startswith("transformer"):
+            return said
+        positions = dict(self.module_.network.named_parameters()).get("channel_positions")
+        if positions is not None:
+            said["channel_positions"] = np.round(positions.detach().numpy().astype(float), 6).tolist()
+        forced = self.predict_teacher_forced(X, targets)
+        errors = [
+            mean_squared_error(targets[i], forced[i : i + 1], targets.measured(s)) for i, s in enumerate(X.groups)
+        ]
+        said["mse_teacher_forced"] = np.concatenate(errors).tolist()
+        return said
+
+    def config(self) -> models.FullyConnectedConfig | models.TransformerConfig:
+        """Return the network's configuration as it is used here: EEG arrives pooled."""
+        chosen = (models.full_config if self.sizes == "full" else models.default_config)(self.model)
+        changes = dict(self.changes or {})
+        known = {f.name for f in fields(chosen)}
+        if unknown := set(changes) - known:
+            raise RequestError(
+                f"The network {self.model!r} has no {', '.join(sorted(unknown))}: change any of {', '.join(sorted(known))}."
+            )
+        return replace(chosen, **changes)
+
+    def _build(self, X: Windows) -> nn.Module:
+        config = self.config()
+        mask = torch.from_numpy(X.bold.streams[0].space.mask)
+        n_times = _power(X).shape[2] if self.eeg_input == "power" else X.eeg.shape[2] // config.pool
+        network = models.build(
+            self.model, X.eeg.shape[1], n_times, X.eeg.sfreq / config.pool, mask, replace(config, pool=1)
+        )
+        return models.Augmented(network, self.shift, self.noise)
+
+    def _cut(self, X: Windows) -> tuple[np.ndarray, np.ndarray]:
+        """Rows to learn from and rows to stop by."""
+        if self.validation == "subjects":
+            return next(iter(InnerValidation(self.validation_splits).split(X)))
+        if self.validation == "blocks":
+            *_, fold = BlockedTogether(self.validation_splits, self.validation_gap).split(X)
+        elif self.validation == "shuffled":
+            [fold] = ShuffledTogether(1 / self.validation_splits, 1, self.seed).split(X)
+        else:
+            raise RequestError(f"validation is cut by 'subjects', 'blocks' or 'shuffled', not {self.validation!r}.")
+        return fold.train, fold.test
+
+    @torch.no_grad()
+    def _predict(self, X: Windows, write, targets=None) -> np.ndarray:
+        batches = _Batches(self, X, targets)
+        out = np.empty((len(X), len(self.mean_)), dtype=np.float32)
+        with one_thread():
+            self.module_.eval()
+            for start in range(0, len(X), 4 * self.batch_size):
+                rows = np.arange(start, min(start + 4 * self.batch_size, len(X)))
+                out[rows] = write(self.module_, batches.inputs(rows)).numpy()
+        out *= self.scale_
+        out += self.mean_
+        return out
+
+    def _learn_scaling(self, X: Windows, subject: str, minutes: float | None = None) -> np.ndarray:
+        """Offset and unit from what a subject's windows cover, shape (2, n_channels), of power (2, n_channels, n_values)."""
+        own = X[subject == X.groups]
+        if minutes is not None:
+            own = own.start_of_session(minutes)
+        if self.eeg_input == "power":
+            return _moments_of_power(own)
+        pieces = [run[:, covered] for run, covered in _covered(own.eeg, self.config().pool)]
+        if self.eeg_scaling == "minmax":
+            low = np.min([piece.min(axis=1) for piece in pieces], axis=0)
+            offset, unit = low, np.max([piece.max(axis=1) for piece in pieces], axis=0) - low
+        else:
+            n = sum(piece.shape[1] for piece in pieces)
+            offset = sum(piece.sum(axis=1, dtype=float) for piece in pieces) / n
+            square = sum(
+                np.square(piece - offset[:, None].astype(np.float32)).sum(axis=1, dtype=float) for piece in pieces
+            )
+            unit = np.sqrt(square / n)
+        return np.stack([offset, np.where(unit > 0, unit, 1.0)])
+
+    def scaling_for(self, X: Windows) -> dict[str, np.ndarray]:
+        """Return each subject's scaling of the EEG: as learned, or for a new subject as ``alignment`` says."""
+        known = {}
+        for subject in X.subjects:
+            if subject in self.eeg_scaling_:
+                known[subject] = self.eeg_scaling_[subject]
+            elif self.alignment == "none":
+                known[subject] = np.mean(list(self.eeg_scaling_.values()), axis=0)
+            else:
+                minutes = self.calibration_minutes if self.alignment == "calibration" else None
+                known[subject] = self._learn_scaling(X, subject, minutes)
+        return known
+
+
+class _FusedAdamW(torch.optim.AdamW):
+    """AdamW in one pass over the weights: heads of volumes have millions, and the plain one reads them seven times."""
+
+    def __init__(self, params, **settings):
+        super().__init__(params, fused=True, **settings)
+
+
+def _moments(targets, n_windows: int, size: int = 64) -> tuple[np.ndarray, float]:
+    """Mean volume over windows, and the root of the mean squared deviation from it over windows and voxels."""
+    total = None
+    for start in range(0, n_windows, size):
+        part = targets[np.arange(start, min(start + size, n_windows))]
+        total = part.sum(axis=0, dtype=float) + (0 if total is None else total)
+    mean = (total / n_windows).astype(np.float32)
+    squares = sum(
+        float(np.square(targets[np.arange(start, min(start + size, n_windows))] - mean).sum(dtype=float))
+        for start in range(0, n_windows, size)
+    )
+    scale = np.sqrt(squares / (n_windows * len(mean)))
+    return mean, float(scale) if scale > 0 else 1.0
+
+
+class _Batches:
+    """Read a batch: EEG pooled, cut and scaled; volumes as deviations from the training mean. Called by the data loader."""
+
+    def __init__(self, estimator: VolumeSynthesiser, windows: Windows, targets=None):
+        self.estimator, self.windows, self.targets = estimator, windows, targets
+        self.pool = estimator.config().pool
+        self.n_times = windows.eeg.shape[2] // self.pool
+        scaling = estimator.scaling_for(windows)
+        self.scaling = np.stack([scaling[subject] for subject in windows.groups])  # (n, 2, C, …)
+        self.power = _power(windows) if estimator.eeg_input == "power" else None
+
+    def inputs(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        if self.power is None:
+            offset, unit = self.scaling[rows].transpose(1, 0, 2)[..., None]  # (2, n, C, 1)
+            values = (self._samples(rows) - offset.astype(np.float32)) / unit.astype(np.float32)
+        else:
+            offset, unit = np.moveaxis(self.scaling[rows], 1, 0)  # (2, n, C, values)
+            values = np.nan_to_num((self.power[rows] - offset) / unit)  # what a gap hides is taken as average
+        inputs = {"eeg": torch.from_numpy(values.astype(np.float32, copy=False))}
+        if self.targets is not None and self.estimator.model.startswith("transformer"):
+            inputs["volume"] = self.deviations(rows)
+        return inputs
+
+    def _samples(self, rows: np.ndarray) -> np.ndarray:
+        array = self.windows.eeg
+        eeg = np.empty((len(rows), array.shape[1], self.n_times), dtype=np.float32)
+        for place, row in enumerate(rows):
+            run, first = int(array.run[row]), int(array.first[row])
+            values = _pooled_run(array, run, self.pool, first % self.pool)
+            eeg[place] = values[:, first // self.pool : first // self.pool + self.n_times]
+        return eeg
+
+    def deviations(self, rows: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy((self.targets[rows] - self.estimator.mean_) / np.float32(self.estimator.scale_))
+
+    def __call__(self, batch: list[tuple[int, object]]) -> tuple[Batch, torch.Tensor]:
+        rows = np.array([row for row, _ in batch])
+        inputs = self.inputs(rows)
+        target = inputs["volume"] if "volume" in inputs else self.deviations(rows)
+        return Batch(inputs, len(rows)), target
+
+
+def _power(X: Windows) -> np.ndarray:
+    """Power of each channel in each band and stretch, shape (n_windows, n_channels, n_bands × n_stretches)."""
+    if LAGGED_POWER not in X.features:
+        raise RequestError("The windows lack their lagged band power: call with_lagged_power first.")
+    return X.features[LAGGED_POWER].reshape(len(X), X.eeg.shape[1], -1).astype(float)
+
+
+def _moments_of_power(own: Windows) -> np.ndarray:
+    """Mean and deviation of a person's power per channel and band, over windows and stretches alike."""
+    shape = own.features[LAGGED_POWER].shape if LAGGED_POWER in own.features else ()
+    power = _power(own).reshape(shape)
+    known = np.where(np.isfinite(power), power, np.nan)
+    found = np.stack([np.nanmean(known, axis=(0, 3)), np.nanstd(known, axis=(0, 3))])  # (2, C, bands)
+    found[1][~(found[1] > 0)] = 1.0
+    return np.repeat(np.nan_to_num(found), power.shape[3], axis=2)
+
+
+def _pooled_run(array: LazyArray, run: int, pool: int, offset: int) -> np.ndarray:
+    """A run's EEG, ``pool`` neighbouring samples averaged into one from sample ``offset`` on; memory-mapped.
+
+    Windows overlap by up to fourteen fifteenths, so pooling each of them anew would do the same sums fifteen times.
+    """
+    stream = array.streams[run]
+    if pool == 1:
+        return stream.load()
+    key = cache.digest("pooled", cache.file_stamp(stream.path), pool, offset)
+    path = project.cache_dir() / "eeg" / f"{stream.path.stem}-pooled-{key}.npy"
+    if not path.is_file():
+        values = stream.load()
+        n_pooled = (values.shape[1] - offset) // pool
+        kept = values[:, offset : offset + n_pooled * pool].reshape(len(values), n_pooled, pool)
+        cache.save_array(path, kept.mean(axis=2, dtype=np.float32))
+    return cache.load_array(path)
+
+
+def _covered(array: LazyArray, pool: int):
+    """Yield each run's pooled EEG and which of its samples lie in a window."""
+    n_times = array.length // pool
+    offsets = array.first % pool
+    for run, offset in sorted({(int(r), int(o)) for r, o in zip(array.run, offsets, strict=True)}):
+        values = _pooled_run(array, run, pool, offset)
+        covered = np.zeros(values.shape[1], dtype=bool)
+        for first in np.unique(array.first[(array.run == run) & (offsets == offset)]) // pool:
+            covered[first : first + n_times] = True
+        yield values, covered

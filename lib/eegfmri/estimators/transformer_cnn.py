@@ -1,0 +1,697 @@
+"""The networks of transformer_cnn as estimators: the auto-encoder trained on volumes alone, the transformer, the U-Net.
+
+Windows come from `eegfmri.windows.volume_windows`, with `eegfmri.spectrograms.prepare_spectrograms` as their EEG: rows are channels
+and bands, one sample per volume. Of a fold's training windows a part is for validation. The auto-encoder learns from the rest alone
+and stops after a fixed number of passes, so that it has seen no volume of validation or test; the transformer and the U-Net keep
+the weights of the pass with the lowest validation loss.
+
+Transductive, and only where ``eeg_scaling="subject"``: the mean and deviation of a new person's band power come from its own unlabelled
+EEG.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator
+from torch import nn
+
+from eegfmri import cache, project, volume_metrics
+from eegfmri.errors import RequestError
+from eegfmri.estimators.training import Batch, one_thread, train
+from eegfmri.models.transformer_cnn import (
+    Autoencoder,
+    AutoencoderConfig,
+    TransformerCnn,
+    TransformerConfig,
+    UNet,
+    UNetConfig,
+)
+from eegfmri.protocols import InnerValidation
+from eegfmri.volumes import Targets
+from eegfmri.windows import Windows
+
+EegScaling = Literal["training", "subject"]
+
+#: Volumes rendered or encoded at once where nothing is learned.
+CHUNK = 64
+
+#: Runs predicted side by side: the weights are fetched once a step for all of them.
+RUNS = 4
+
+#: Volumes of each kind that are watched in training.
+WATCHED = 8
+
+
+class _OnVolumes(BaseEstimator):
+    """What the estimators share: which training windows are for validation, EEG in units, the auto-encoder."""
+
+    def _split(self, X: Windows) -> tuple[np.ndarray, np.ndarray]:
+        """Rows to learn from, rows for validation."""
+        if self.validation == "subject":
+            return next(iter(InnerValidation(self.validation_splits).split(X)))
+        if self.validation != "volume":
+            raise RequestError(f"Validation is by 'subject' or by 'volume', not {self.validation!r}.")
+        order = np.random.default_rng(self.seed).permutation(len(X))
+        n_validation = len(X) // self.validation_splits
+        return np.sort(order[n_validation:]), np.sort(order[:n_validation])
+
+    def _learn_eeg(self, X: Windows) -> None:
+        if X.eeg.shape[1] % self.n_bands:
+            raise RequestError(
+                f"{X.eeg.shape[1]} rows of EEG are not {self.n_bands} bands of each channel: give n_bands as in the spectrograms."
+            )
+        if self.eeg_scaling not in ("training", "subject"):
+            raise RequestError(f"EEG is scaled by 'training' people or by 'subject', not {self.eeg_scaling!r}.")
+        self.eeg_mean_, self.eeg_scale_ = X.eeg.moments()
+
+    def _eeg(self, X: Windows) -> torch.Tensor:
+        """Spectrograms in units, shape (n_windows, n_channels, n_bands, n_segments)."""
+        eeg = np.asarray(X.eeg[:], dtype=np.float32)
+        if self.eeg_scaling == "training":
+            eeg = (eeg - self.eeg_mean_[:, None]) / self.eeg_scale_[:, None]
+        else:
+            for subject in X.subjects:
+                own = np.flatnonzero(X.groups == subject)
+                mean, scale = X.eeg.subset(own).moments()
+                eeg[own] = (eeg[own] - mean[:, None]) / scale[:, None]
+        return torch.from_numpy(eeg.astype(np.float32)).unflatten(1, (-1, self.n_bands))
+
+    def _pretrained(self, X: Windows, targets: Targets, rows: np.ndarray) -> Autoencoder:
+        autoencoder, self.pretraining_ = pretrain(
+            X,
+            targets,
+            rows,
+            AutoencoderConfig(tuple(self.features), self.embedding),
+            centred=self.centred,
+            n_training_epochs=self.n_pretraining_epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.pretraining_rate,
+            schedule=self.schedule,
+            seed=self.seed,
+        )
+        return autoencoder
+
+
+def pretrain(
+    X: Windows,
+    targets: Targets,
+    rows: np.ndarray,
+    config: AutoencoderConfig | None = None,
+    *,
+    centred: bool = True,
+    n_training_epochs: int = 10,
+    batch_size: int = 16,
+    learning_rate: float = 1e-3,
+    schedule: bool = True,
+    seed: int = 0,
+    folder: str | Path | None = None,
+) -> tuple[Autoencoder, pd.DataFrame]:
+    """Train the auto-encoder on volumes, or find it trained.
+
+    Parameters
+    ----------
+    X : Windows
+        Their volumes, not their EEG, are used.
+    targets : Targets
+        The windows' volumes, scaled.
+    rows : numpy.ndarray
+        Windows whose volumes may be seen.
+    config : AutoencoderConfig or None
+        Sizes.
+    centred : bool, default=True
+        Subtract the mean of these volumes, and add it to what comes out.
+    n_training_epochs, batch_size : int
+        Passes, all of them made; volumes per step.
+    learning_rate : float
+        Of Adam.
+    schedule : bool, default=True
+        Let the rate rise and fall, see `eegfmri.estimators.training.train`.
+    seed : int, default=0
+        Of weights and order.
+    folder : str, pathlib.Path or None
+        Where trained weights are kept, under a key of all the above; None: the project's cache.
+
+    Returns
+    -------
+    autoencoder : Autoencoder
+        In evaluation mode; the weights of the last pass.
+    history : pandas.DataFrame
+        One row per pass: ``train_loss``.
+    """
+    config = config or AutoencoderConfig()
+    used = np.unique(X.bold.run[rows])
+    key = cache.digest(
+        X.table.iloc[rows][["subject", "run", "volume"]].to_csv(index=False),
+        [cache.file_stamp(X.bold.streams[run].path)[1:] for run in used],
+        {subject: [np.asarray(part) for part in targets.people[subject]] for subject in np.unique(X.groups[rows])},
+        X.bold.streams[0].space.mask,
+        [asdict(config), centred, n_training_epochs, batch_size, learning_rate, schedule, seed],
+        cache.code_digest(__name__),
+        cache.versions("torch", "skorch"),
+    )
+    folder = (project.cache_dir() / "autoencoders" if folder is None else Path(folder)) / key
+    mask = torch.from_numpy(X.bold.streams[0].space.mask)
+    if (folder / "history.json").is_file():
+        with torch.random.fork_rng(devices=[]):  # weights are drawn although others take their place
+            autoencoder = Autoencoder(mask, config)
+        weights = {
+            name: torch.from_numpy(np.array(cache.load_array(folder / f"{name}.npy")))
+            for name in autoencoder.state_dict()
+        }
+        autoencoder.load_state_dict(weights)
+        return autoencoder.eval(), pd.DataFrame(cache.read_json(folder / "history.json"))
+    mean = torch.from_numpy(mean_target(targets, rows)) if centred else None
+
+    def build() -> Autoencoder:
+        made = Autoencoder(mask, config)
+        if mean is not None:
+            made.mean.copy_(mean)
+        return made
+
+    def read(batch: list[tuple[int, int]]) -> tuple[Batch, torch.Tensor]:
+        volumes = torch.from_numpy(targets[[row for row, _ in batch]])
+        return Batch({"volumes": volumes}, len(batch)), volumes
+
+    trained = train(
+        build,
+        read,
+        rows,
+        rows[:1],  # nothing is stopped by it, and no other volume may be looked at
+        criterion=nn.MSELoss,
+        n_training_epochs=n_training_epochs,
+        patience=None,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        schedule=schedule,
+        optimiser=torch.optim.Adam,
+        seed=seed,
+    )
+    history = trained.history[["train_loss"]]
+    for name, values in trained.module.state_dict().items():
+        cache.save_array(folder / f"{name}.npy", values.numpy())
+    cache.write_json(folder / "history.json", history.to_dict("list"))
+    return trained.module, history
+
+
+def mean_target(targets: Targets, rows: np.ndarray) -> np.ndarray:
+    """Mean of some targets, shape (n_voxels,), float32, a few at a time so that memory stays small."""
+    total = sum(targets[part].sum(axis=0, dtype=float) for part in np.array_split(rows, -(-len(rows) // CHUNK)))
+    return (total / len(rows)).astype(np.float32)
+
+
+class TransformerCnnRegressor(_OnVolumes):
+    """Volumes from spectrograms, one after the other through each run.
+
+    Parameters
+    ----------
+    n_bands : int, default=4
+        Bands of each channel in the windows' EEG.
+    features : sequence of int, default=(16, 32, 64)
+        Of the auto-encoder's convolutions.
+    embedding : int, default=256
+        Numbers in a token.
+    centred : bool, default=True
+        The auto-encoder works on deviations from the mean training volume.
+    frozen : bool, default=True
+        The auto-encoder stays as it was pre-trained.
+    width, n_heads, n_encoder_layers, n_decoder_layers, feedforward, dropout, n_past, eeg_tokens
+        See `eegfmri.models.transformer_cnn.TransformerConfig`.
+    scheduled_sampling : float, default=0.0
+        Probability that a volume of the past is the model's own in training.
+    eeg_scaling : {"training", "subject"}
+        Band power in units of the training windows, or of each person's own.
+    validation : {"subject", "volume"}
+        Whole people of the training windows are for validation, or volumes drawn from all of them.
+    validation_splits : int, default=3
+        One of so many parts of the training windows is for validation.
+    n_pretraining_epochs, n_training_epochs : int
+        Passes of the auto-encoder (all are made) and of the transformer (at most).
+    patience : int, default=100
+        Stop after so many passes without a lower validation loss.
+    batch_size : int, default=16
+        Volumes per step of the auto-encoder.
+    stretch : int, default=32
+        Volumes that follow each other in a training sequence.
+    batch_stretches : int, default=1
+        Training sequences per step.
+    pretraining_rate, learning_rate : float
+        Of Adam.
+    schedule : bool, default=True
+        Let the rates rise and fall; else they are constant.
+    watch : bool, default=False
+        Note PSNR, SSIM and the validation loss under teacher forcing after each pass.
+    seed : int, default=0
+        Of weights, order, dropout and validation.
+    """
+
+    def __init__(
+        self,
+        n_bands: int = 4,
+        features: Sequence[int] = (16, 32, 64),
+        embedding: int = 256,
+        centred: bool = True,
+        frozen: bool = True,
+        width: int = 256,
+        n_heads: int = 8,
+        n_encoder_layers: int = 4,
+        n_decoder_layers: int = 4,
+        feedforward: int = 1024,
+        dropout: float = 0.1,
+        n_past: int | None = 32,
+        eeg_tokens: Literal["segments", "channels"] = "segments",
+        scheduled_sampling: float = 0.0,
+        eeg_scaling: EegScaling = "training",
+        validation: Literal["subject", "volume"] = "subject",
+        validation_splits: int = 3,
+        n_pretraining_epochs: int = 100,
+        n_training_epochs: int = 100,
+        patience: int = 100,
+        batch_size: int = 16,
+        stretch: int = 32,
+        batch_stretches: int = 1,
+        pretraining_rate: float = 1e-3,
+        learning_rate: float = 1e-5,
+        schedule: bool = True,
+        watch: bool = False,
+        seed: int = 0,
+    ):
+        self.n_bands = n_bands
+        self.features = features
+        self.embedding = embedding
+        self.centred = centred
+        self.frozen = frozen
+        self.width = width
+        self.n_heads = n_heads
+        self.n_encoder_layers = n_encoder_layers
+        self.n_decoder_layers = n_decoder_layers
+        self.feedforward = feedforward
+        self.dropout = dropout
+        self.n_past = n_past
+        self.eeg_tokens = eeg_tokens
+        self.scheduled_sampling = scheduled_sampling
+        self.eeg_scaling = eeg_scaling
+        self.validation = validation
+        self.validation_splits = validation_splits
+        self.n_pretraining_epochs = n_pretraining_epochs
+        self.n_training_epochs = n_training_epochs
+        self.patience = patience
+        self.batch_size = batch_size
+        self.stretch = stretch
+        self.batch_stretches = batch_stretches
+        self.pretraining_rate = pretraining_rate
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.watch = watch
+        self.seed = seed
+
+    def fit(self, X: Windows, targets: Targets) -> "TransformerCnnRegressor":
+        """Pre-train the auto-encoder, then train the transformer under teacher forcing.
+
+        Parameters
+        ----------
+        X : Windows
+            Training windows.
+        targets : Targets
+            Their volumes, scaled.
+
+        Returns
+        -------
+        TransformerCnnRegressor
+            Itself.
+        """
+        rows, validation = self._split(X)
+        self._learn_eeg(X[rows])
+        autoencoder = self._pretrained(X, targets, rows)
+        stretches = [part for run in runs_of(X, rows) for part in np.array_split(run, -(-len(run) // self.stretch))]
+        runs = runs_of(X, validation)
+        read = _ReadStretches(X, targets, self._eeg(X), [*stretches, *runs], len(stretches))
+        config = TransformerConfig(
+            self.width,
+            self.n_heads,
+            self.n_encoder_layers,
+            self.n_decoder_layers,
+            self.feedforward,
+            self.dropout,
+            self.n_past,
+            self.eeg_tokens,
+        )
+
+        def build() -> TransformerCnn:
+            model = TransformerCnn(
+                autoencoder, *read.eeg.shape[1:], config, frozen=self.frozen, scheduled_sampling=self.scheduled_sampling
+            )
+            raw = encoded(autoencoder, targets, rows)
+            model.standardise_tokens(raw)
+            if self.frozen:
+                read.tokens = torch.zeros(len(X), self.embedding)
+                read.tokens[rows] = (raw - model.token_mean) / model.token_scale
+            return model
+
+        watch = _Watch(read, X, targets, rows, validation) if self.watch else None
+        trained = train(
+            build,
+            read,
+            np.arange(len(stretches)),
+            len(stretches) + np.arange(len(runs)),
+            criterion=nn.MSELoss,
+            n_training_epochs=self.n_training_epochs,
+            patience=self.patience,
+            batch_size=self.batch_stretches,
+            learning_rate=self.learning_rate,
+            schedule=self.schedule,
+            optimiser=torch.optim.Adam,
+            observe=watch,
+            seed=self.seed,
+        )
+        self.module_, self.history_ = trained.module, trained.history
+        return self
+
+    @torch.no_grad()
+    def predict(self, X: Windows) -> np.ndarray:
+        """Predict volumes by autoregression through each run, shape (n_windows, n_voxels); no volume is looked at."""
+        eeg, number = self._eeg(X), torch.from_numpy(X.y)
+        out = np.empty(X.bold.shape[:2], dtype=np.float32)
+        runs = runs_of(X, np.arange(len(X)))
+        with one_thread():
+            for some in np.array_split(np.arange(len(runs)), -(-len(runs) // RUNS)):
+                chosen = [runs[place] for place in some]
+                padded, _ = together(chosen)
+                said = self.module_.generate(eeg[padded], number[padded])
+                for rows, tokens in zip(chosen, said, strict=True):
+                    for part in chunks(np.arange(len(rows))):
+                        out[rows[part]] = self.module_.render(tokens[part]).numpy()
+        return out
+
+    @torch.no_grad()
+    def predict_forced(self, X: Windows, targets: Targets) -> np.ndarray:
+        """Predict each volume from the true ones before it: what teacher forcing at test would score, no prediction."""
+        eeg, out = self._eeg(X), np.empty(targets.shape, dtype=np.float32)
+        with one_thread():
+            for rows in runs_of(X, np.arange(len(X))):
+                raw = encoded(self.module_.autoencoder, targets, rows)
+                tokens = (raw - self.module_.token_mean) / self.module_.token_scale
+                position = torch.from_numpy(X.y[rows])[None]
+                said = self.module_.force(eeg[rows][None], position, tokens[None])[0]
+                for part in chunks(np.arange(len(rows))):
+                    out[rows[part]] = self.module_.render(said[part]).numpy()
+        return out
+
+    def extras(self, X: Windows, targets: Targets) -> dict[str, list]:
+        """Say how training went, for the record of a fold.
+
+        Parameters
+        ----------
+        X : Windows
+            Test windows.
+        targets : Targets
+            Their volumes.
+
+        Returns
+        -------
+        dict of str to list
+            ``pretraining`` and ``history``: their columns, one value per pass. ``mse_forced``: error of each test volume if the true
+            volumes before it were given.
+        """
+        return {
+            "pretraining": _rounded(self.pretraining_),
+            "history": _rounded(self.history_),
+            "mse_forced": errors_of(self.predict_forced(X, targets), targets),
+        }
+
+
+class AutoencoderReconstruction(_OnVolumes):
+    """Oracle: what the auto-encoder makes of the true test volume, the ceiling of whatever is rendered by it.
+
+    Parameters
+    ----------
+    n_bands : int, default=4
+        Not used: the auto-encoder sees no EEG.
+    features, embedding, centred, validation, validation_splits, n_pretraining_epochs, batch_size, pretraining_rate, schedule, seed
+        As for `TransformerCnnRegressor`; with the same values it is the same auto-encoder.
+    """
+
+    sees_targets = True
+
+    def __init__(
+        self,
+        n_bands: int = 4,
+        features: Sequence[int] = (16, 32, 64),
+        embedding: int = 256,
+        centred: bool = True,
+        validation: Literal["subject", "volume"] = "subject",
+        validation_splits: int = 3,
+        n_pretraining_epochs: int = 100,
+        batch_size: int = 16,
+        pretraining_rate: float = 1e-3,
+        schedule: bool = True,
+        seed: int = 0,
+    ):
+        self.n_bands = n_bands
+        self.features = features
+        self.embedding = embedding
+        self.centred = centred
+        self.validation = validation
+        self.validation_splits = validation_splits
+        self.n_pretraining_epochs = n_pretraining_epochs
+        self.batch_size = batch_size
+        self.pretraining_rate = pretraining_rate
+        self.schedule = schedule
+        self.seed = seed
+
+    def fit(self, X: Windows, targets: Targets) -> "AutoencoderReconstruction":
+        """Pre-train, or find it pre-trained."""
+        self.module_ = self._pretrained(X, targets, self._split(X)[0])
+        return self
+
+    @torch.no_grad()
+    def predict(self, X: Windows, targets: Targets) -> np.ndarray:
+        """Reconstruct the windows' own volumes, shape (n_windows, n_voxels)."""
+        with one_thread():
+            return np.concatenate(
+                [self.module_(torch.from_numpy(targets[part])).numpy() for part in chunks(np.arange(len(X)))]
+            )
+
+
+class UNetRegressor(_OnVolumes):
+    """Volumes from spectrograms, each by itself, by the U-Net.
+
+    Parameters
+    ----------
+    n_bands : int, default=4
+        Bands of each channel in the windows' EEG.
+    features : tuple of int, default=(32, 64)
+        Feature maps at the two levels.
+    bottleneck : int, default=64
+        Features that the EEG is pressed into.
+    centred : bool, default=True
+        Say deviations from the mean training volume.
+    eeg_scaling, validation, validation_splits, n_training_epochs, patience, batch_size, learning_rate, schedule, seed
+        As for `TransformerCnnRegressor`.
+    """
+
+    def __init__(
+        self,
+        n_bands: int = 4,
+        features: tuple[int, int] = (32, 64),
+        bottleneck: int = 64,
+        centred: bool = True,
+        eeg_scaling: EegScaling = "training",
+        validation: Literal["subject", "volume"] = "subject",
+        validation_splits: int = 3,
+        n_training_epochs: int = 100,
+        patience: int = 100,
+        batch_size: int = 16,
+        learning_rate: float = 1e-5,
+        schedule: bool = True,
+        seed: int = 0,
+    ):
+        self.n_bands = n_bands
+        self.features = features
+        self.bottleneck = bottleneck
+        self.centred = centred
+        self.eeg_scaling = eeg_scaling
+        self.validation = validation
+        self.validation_splits = validation_splits
+        self.n_training_epochs = n_training_epochs
+        self.patience = patience
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.seed = seed
+
+    def fit(self, X: Windows, targets: Targets) -> "UNetRegressor":
+        """Train on the windows that are not for validation."""
+        rows, validation = self._split(X)
+        self._learn_eeg(X[rows])
+        eeg = self._eeg(X)
+        mask = torch.from_numpy(X.bold.streams[0].space.mask)
+        mean = torch.from_numpy(mean_target(targets, rows)) if self.centred else None
+
+        def build() -> UNet:
+            made = UNet(mask, *eeg.shape[1:], UNetConfig(self.bottleneck, tuple(self.features)))
+            if mean is not None:
+                made.mean.copy_(mean)
+            return made
+
+        def read(batch: list[tuple[int, int]]) -> tuple[Batch, torch.Tensor]:
+            chosen = [row for row, _ in batch]
+            return Batch({"eeg": eeg[chosen]}, len(chosen)), torch.from_numpy(targets[chosen])
+
+        trained = train(
+            build,
+            read,
+            rows,
+            validation,
+            criterion=nn.MSELoss,
+            n_training_epochs=self.n_training_epochs,
+            patience=self.patience,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            schedule=self.schedule,
+            optimiser=torch.optim.Adam,
+            seed=self.seed,
+        )
+        self.module_, self.history_ = trained.module, trained.history
+        return self
+
+    @torch.no_grad()
+    def predict(self, X: Windows) -> np.ndarray:
+        """Predict volumes, shape (n_windows, n_voxels)."""
+        eeg = self._eeg(X)
+        with one_thread():
+            return np.concatenate([self.module_(eeg[part]).numpy() for part in chunks(np.arange(len(X)))])
+
+    def extras(self, X: Windows, targets: Targets) -> dict[str, list]:
+        """Say how training went, for the record of a fold: ``history``, its columns with one value per pass."""
+        return {"history": _rounded(self.history_)}
+
+
+def runs_of(X: Windows, rows: np.ndarray) -> list[np.ndarray]:
+    """Part rows into runs, each in order of time; volumes that are not among them leave gaps."""
+    rows = np.asarray(rows)
+    parts = [rows[X.bold.run[rows] == run] for run in dict.fromkeys(X.bold.run[rows].tolist())]
+    return [part[np.argsort(X.y[part], kind="stable")] for part in parts]
+
+
+def together(stretches: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Make one table of stretches of unequal length: shorter ones repeat their last row, which nothing before it can see.
+
+    Parameters
+    ----------
+    stretches : sequence of numpy.ndarray
+        Rows, in order of time.
+
+    Returns
+    -------
+    padded : numpy.ndarray
+        Shape (n_stretches, longest).
+    real : numpy.ndarray
+        Where in the flattened table the rows stand that are no repetition, in the order of the stretches.
+    """
+    longest = max(map(len, stretches))
+    padded = np.stack([rows[np.minimum(np.arange(longest), len(rows) - 1)] for rows in stretches])
+    real = np.concatenate([place * longest + np.arange(len(rows)) for place, rows in enumerate(stretches)])
+    return padded, real
+
+
+def chunks(rows: np.ndarray, size: int = CHUNK) -> Iterator[np.ndarray]:
+    """Cut rows into parts of at most so many."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+@torch.no_grad()
+def encoded(autoencoder: Autoencoder, targets: Targets, rows: np.ndarray) -> torch.Tensor:
+    """Tokens of some targets as the auto-encoder makes them, shape (n_rows, embedding)."""
+    with one_thread():
+        return torch.cat([autoencoder.encode(torch.from_numpy(targets[part])) for part in chunks(rows)])
+
+
+def errors_of(predicted: np.ndarray, targets: Targets) -> list[float]:
+    """Mean squared error of each volume over the voxels measured in its person."""
+    found = np.empty(len(targets))
+    groups = targets.windows.groups
+    for subject in targets.windows.subjects:
+        for part in chunks(np.flatnonzero(groups == subject)):
+            found[part] = volume_metrics.mean_squared_error(targets[part], predicted[part], targets.measured(subject))
+    return np.round(found, 8).tolist()
+
+
+class _ReadStretches:
+    """Read stretches of runs: those to learn from with the tokens of their past, those for validation without.
+
+    ``tokens`` holds the token of every window's volume if the auto-encoder is frozen; else volumes are given to be encoded anew.
+    """
+
+    def __init__(self, X: Windows, targets: Targets, eeg: torch.Tensor, stretches: list[np.ndarray], n_training: int):
+        self.number, self.targets, self.eeg = torch.from_numpy(X.y), targets, eeg
+        self.stretches, self.n_training = stretches, n_training
+        self.tokens: torch.Tensor | None = None
+
+    def __call__(self, batch: list[tuple[int, int]]) -> tuple[Batch, torch.Tensor]:
+        chosen = [self.stretches[number] for number, _ in batch]
+        inputs, rows = self.inputs(chosen, forced=batch[0][0] < self.n_training)
+        # a pass is averaged over volumes, and validation runs are longer than stretches
+        return Batch(inputs, len(rows)), torch.from_numpy(self.targets[rows])
+
+    def inputs(self, chosen: list[np.ndarray], forced: bool) -> tuple[dict, np.ndarray]:
+        """Arguments of the model for some stretches, and the windows that it renders."""
+        padded, real = together(chosen)
+        inputs = {"eeg": self.eeg[padded], "position": self.number[padded], "rendered": torch.from_numpy(real)}
+        if forced and self.tokens is not None:
+            inputs["tokens"] = self.tokens[padded]
+        elif forced:
+            inputs["volumes"] = torch.from_numpy(self.targets[padded.ravel()]).unflatten(0, padded.shape)
+        return inputs, np.concatenate(chosen)
+
+
+class _Watch:
+    """PSNR and SSIM of a few training and validation volumes after each pass, and the validation loss under teacher forcing."""
+
+    def __init__(self, read: _ReadStretches, X: Windows, targets: Targets, rows: np.ndarray, validation: np.ndarray):
+        self.read, self.targets = read, targets
+        self.space = X.bold.streams[0].space
+        self.inside = volume_metrics.eroded(self.space.mask)
+        low, high = np.percentile(targets[rows[:: max(1, len(rows) // 200)]], [0.1, 99.9])
+        self.range = float(high - low)
+        self.training = read.stretches[: read.n_training][:: max(1, read.n_training // 2)][:2]
+        self.validation = read.stretches[read.n_training :]
+
+    def __call__(self, model: TransformerCnn) -> dict[str, float]:
+        found = {}
+        with one_thread():
+            for name, stretches in (("train", self.training), ("valid", self.validation)):
+                inputs, rows = self.read.inputs(stretches, forced=name == "train")
+                scores = self._scores(model(**inputs).numpy(), rows)
+                found |= {f"{name}_{score}": value for score, value in scores.items()}
+            squares = count = 0.0
+            for rows in self.validation:
+                tokens = (encoded(model.autoencoder, self.targets, rows) - model.token_mean) / model.token_scale
+                inputs, _ = self.read.inputs([rows], forced=False)
+                said = model(**(inputs | {"tokens": tokens[None]})).numpy()
+                squares += ((said - self.targets[rows]) ** 2).mean(axis=1, dtype=float).sum()
+                count += len(rows)
+        return found | {"valid_loss_forced": squares / count}
+
+    def _scores(self, predicted: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+        true = self.targets[rows]
+        mse = ((predicted - true) ** 2).mean(axis=1, dtype=float)
+        some = np.unique(np.linspace(0, len(rows) - 1, min(WATCHED, len(rows))).astype(int))
+        ssim = [
+            volume_metrics.ssim(self.space.fill(true[n]), self.space.fill(predicted[n]), self.range, self.inside)
+            for n in some
+        ]
+        return {
+            "psnr": float(np.mean(volume_metrics.psnr(mse, self.range))),
+            "ssim": float(np.mean([one.whole for one in ssim])),
+            "ssim_inside": float(np.mean([one.inside for one in ssim])),
+        }
+
+
+def _rounded(history: pd.DataFrame) -> dict[str, list]:
+    return {name: [float(f"{value:.6g}") for value in column] for name, column in history.items()}

@@ -1,0 +1,139 @@
+"""Spectrograms per volume: against sines of known power, and against the scanner's triggers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from eegfmri import eeg, spectrograms
+from eegfmri.datasets import rest
+from eegfmri.errors import RequestError
+from eegfmri.spectrograms import FOUR_BANDS, SpectrogramSettings, band_means, segments, spectrogram
+from rest_layout import CHANNELS, T_R, write_eeg, write_images
+
+SFREQ = 250.0
+RAW = SpectrogramSettings(eeg=eeg.EegSettings(sfreq=SFREQ, l_freq=1.0, h_freq=30.0, reference="recorded"))
+
+
+def test_segments_begin_with_their_volumes_to_the_sample():
+    samples = np.arange(round(10 * T_R * SFREQ))
+    first, cut = segments(samples, SFREQ, T_R, 10)
+    assert first == 0
+    assert cut.shape == (10, 540)
+    np.testing.assert_array_equal(cut[:, 0], 540 * np.arange(10))
+    first, cut = segments(samples, SFREQ, T_R, 10, lag=5.0)
+    assert first == 3  # the segment of volume 2 would begin 0.68 s before the EEG
+    np.testing.assert_array_equal(cut[:, 0], 540 * np.arange(3, 10) - 1250)
+    assert len(cut) == 7
+    first, cut = segments(samples, SFREQ, T_R, 10, lag=-1.0)
+    assert (first, len(cut)) == (0, 9)  # the last one would end 1 s after the EEG
+    np.testing.assert_array_equal(cut[:, 0], 540 * np.arange(9) + 250)
+    with pytest.raises(RequestError, match="whole number"):
+        segments(samples, 251.0, T_R, 10)
+    with pytest.raises(RequestError, match="change the lag"):
+        segments(samples, SFREQ, T_R, 10, lag=30.0)
+
+
+def test_power_of_a_known_mixture_of_sines_lands_in_its_bands():
+    # one sine in each band, of known amplitude in µV; a sine of amplitude a has the power a² / 2
+    times = np.arange(round(20 * T_R * SFREQ)) / SFREQ
+    sines = {"delta": (2.5, 20.0), "theta": (6.0, 10.0), "alpha": (10.0, 30.0), "beta": (20.0, 5.0)}
+    signal = 1e-6 * sum(a * np.sin(2 * np.pi * f * times + f) for f, a in sines.values())
+    _, pieces = segments(signal, SFREQ, T_R, 20)
+    frequencies, density = spectrogram(pieces, SFREQ)
+    assert density.shape == (20, len(frequencies), 3)
+    np.testing.assert_allclose(np.diff(frequencies), 1 / 1.08)
+    of_bands = 1e12 * band_means(frequencies, density.mean(axis=-1))
+    for number, (name, (low, high)) in enumerate(FOUR_BANDS.items()):
+        n_frequencies = ((frequencies >= low) & (frequencies < high)).sum()
+        power = of_bands[:, number] * n_frequencies * frequencies[1]
+        # a Hann window spreads a sine over three frequencies; all of them lie in the band, but leakage beyond is a percent or two
+        np.testing.assert_allclose(power, sines[name][1] ** 2 / 2, rtol=0.05, err_msg=name)
+
+
+def test_the_mean_over_time_is_welchs_estimate():
+    from scipy.signal import welch
+
+    pieces = np.random.default_rng(0).normal(size=(3, 540))
+    frequencies, density = spectrogram(pieces, SFREQ, frame=1.0, overlap=0.5)
+    expected = welch(pieces, SFREQ, nperseg=250, noverlap=125)
+    np.testing.assert_allclose(frequencies, expected[0])
+    np.testing.assert_allclose(density.mean(axis=-1), expected[1], rtol=1e-10)
+
+
+def test_impossible_frames_and_bands_are_refused():
+    pieces = np.zeros((2, 540))
+    for bad in ({"frame": 3.0}, {"overlap": 1.0}, {"frame": 0.001}):
+        with pytest.raises(RequestError, match="Frames of"):
+            spectrogram(pieces, SFREQ, **bad)
+    with pytest.raises(RequestError, match="band slow"):
+        band_means(*_means(pieces, 0.5), {"slow": (0.5, 1.5)})
+    with pytest.raises(RequestError, match="band fast"):
+        band_means(*_means(pieces, 1.0), {"fast": (100.0, 140.0)})
+
+
+def _means(pieces, frame):
+    frequencies, density = spectrogram(pieces, SFREQ, frame=frame)
+    return frequencies, density.mean(axis=-1)
+
+
+def plant(root, lead_in, sfreq=SFREQ, volume=6, n_volumes=12):
+    """A run of silence in which one channel holds a burst of 10 Hz for exactly the length of one volume."""
+    header = write_eeg(root, lead_in=lead_in, sfreq=sfreq, n_volumes=n_volumes)
+    write_images(root, n_volumes=n_volumes)
+    data = header.with_suffix(".dat")
+    samples = np.fromfile(data, "<f4").reshape(-1, len(CHANNELS))
+    samples[:] = 0.0
+    first = round(lead_in * sfreq) + round(volume * T_R * sfreq)
+    n_burst = round(T_R * sfreq)
+    samples[first : first + n_burst, CHANNELS.index("Oz")] = 50 * np.cos(2 * np.pi * 10 * np.arange(n_burst) / sfreq)
+    samples.tofile(data)
+    return rest.read(root)[0]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_unknown_lead_in_is_told_by_the_triggers_to_one_sample(tmp_path, seed):
+    lead_in = np.random.default_rng(seed).integers(1, 30000) / SFREQ  # up to two minutes, as in the dataset
+    recording = plant(tmp_path, lead_in)
+    raw = recording.raw()
+    signal = raw.get_data(picks=["Oz"])[0]
+    onset = int(np.flatnonzero(signal != 0)[0])
+    assert abs(onset - round(6 * T_R * SFREQ)) <= 1
+    # nothing of the burst falls into a neighbour's segment, and the whole of it into its own
+    _, cut = segments(signal, SFREQ, T_R, 12)
+    energy = (cut**2).sum(axis=1) / (signal**2).sum()
+    assert energy[6] > 1 - 2 / 540
+    assert np.argmax(energy) == 6
+
+
+def test_the_table_of_a_recording_has_the_burst_where_it_was(tmp_path):
+    recording = plant(tmp_path, lead_in=41.236)
+    made = spectrograms.prepare_spectrograms(recording, RAW)
+    table = made.load()
+    assert table.shape == (63 * 4, 12)
+    assert made.start == 0.0
+    assert made.sfreq == pytest.approx(1 / T_R)
+    alpha = table[made.names.index("Oz alpha")]
+    assert alpha.argmax() == 6
+    # 50 µV at 10 Hz: a²/2 = 1250 µV², over the six frequencies from 9 / 1.08 to 14 / 1.08 Hz that lie in the alpha band
+    assert 10 ** (alpha[6] / 10) * 6 / 1.08 == pytest.approx(1250, rel=0.02)
+    assert alpha[6] > 10 + np.delete(alpha, 6).max()  # a filter of 1 Hz rings into the neighbours, weakly
+    assert (table[made.names.index("Cz alpha")] == spectrograms.SILENCE).all()
+    late = spectrograms.prepare_spectrograms(recording, replace(RAW, lag=2 * T_R))
+    assert late.start == pytest.approx(2 * T_R)
+    assert late.load()[made.names.index("Oz alpha")].argmax() == 6  # of the volumes from the third on: the ninth
+    assert late.load().shape[1] == 10
+
+
+def test_filtering_each_segment_is_another_thing_than_filtering_before(tmp_path):
+    recording = plant(tmp_path, lead_in=10.0)
+    before, after = (
+        spectrograms.prepare_spectrograms(recording, replace(RAW, filtered=filtered, decibels=False)).load()
+        for filtered in ("before", "after")
+    )
+    row = 4 * recording.scalp_channels.index("Oz") + 2
+    assert after[row].argmax() == before[row].argmax() == 6
+    assert after[row, 5] == after[row, 7] == 0.0  # nothing rings across a cut
+    assert before[row, 5] > 0
+    with pytest.raises(RequestError, match="'before'"):
+        spectrograms.prepare_spectrograms(recording, replace(RAW, filtered="during"))
