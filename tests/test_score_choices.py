@@ -7,6 +7,7 @@ from eegfmri import score_choices, volume_metrics
 from eegfmri.errors import RequestError
 from eegfmri.protocols import SubjectFolds
 from eegfmri.volumes import VolumeScaling
+from eegfmri.windows import poisoned
 from volumes_made import cut_volumes, made_runs
 
 KINDS = ("standardised", "unit", "normalised", "zscore", "raw")
@@ -135,3 +136,11 @@ def test_lost_amplitude_is_measured_as_planted():
     # 200 peaks of two deviations: the mean of as many unrelated values has a standard error of 0.035
     assert np.abs(noise).max() < 0.15
     assert np.isnan(volume_metrics.peak_ratio(np.ones((9, 1)), rng.normal(size=(9, 1)))).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_person_of_whom_nothing_was_measured_is_not_scaled_and_nothing_is_said(windows, fold, tmp_path):
+    spoilt = poisoned(windows, windows[fold.test].subjects[0], tmp_path)  # noise about 0: no voxel has signal
+    targets = VolumeScaling("standardised").fit(spoilt[fold.train]).targets(spoilt[fold.test])
+    assert not targets.measured(spoilt.groups[fold.test[0]]).any()
+    assert (targets[0] == 0).all()

@@ -111,13 +111,7 @@ def test_a_transformer_learns_ten_windows_by_heart_and_what_teacher_forcing_leav
 
 @pytest.fixture(scope="module")
 def within(windows, tmp_path_factory):
-<<<<<<< HEAD
-    methods = {"training_mean": TrainingMean()} | {
-        name: VolumeSynthesiser(_base(name), **settings_of(name)) for name in models.MODELS
-    }
-=======
     methods = {"training_mean": TrainingMean()} | networks()
->>>>>>> syn
     return evaluate_volumes(
         methods,
         windows,
@@ -153,13 +147,7 @@ def test_on_noise_no_network_is_favoured(windows, tmp_path):
     ]
     noise = replace(windows, eeg=LazyArray(streams, windows.eeg.run, windows.eeg.first, windows.eeg.length))
     noise = with_lagged_power(noise)
-<<<<<<< HEAD
-    methods = {"training_mean": TrainingMean()} | {
-        name: VolumeSynthesiser(_base(name), **settings_of(name)) for name in models.MODELS
-    }
-=======
     methods = {"training_mean": TrainingMean()} | networks()
->>>>>>> syn
     found = evaluate_volumes(
         methods,
         noise,

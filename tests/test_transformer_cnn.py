@@ -158,6 +158,16 @@ def test_autoregression_with_kept_keys_is_the_naive_one(mask, run, n_past, eeg_t
     torch.testing.assert_close(model.force(eeg, position, cached), cached, atol=1e-9, rtol=0)
 
 
+@pytest.mark.slow
+def test_errors_do_not_add_up_over_a_whole_run(mask):
+    model, generator = made(mask), torch.Generator().manual_seed(5)
+    eeg, position = torch.randn(1, 295, C, F, K, generator=generator).double(), torch.arange(295)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(
+            model.generate(eeg, position), model.generate_naively(eeg, position), atol=1e-5, rtol=0
+        )
+
+
 def test_each_run_of_a_batch_is_its_own(mask, run):
     model, (eeg, position, tokens) = made(mask), run
     for part in range(B):

@@ -404,6 +404,8 @@ class VolumeScaling:
             return volumes.mean(axis=0, dtype=float), np.where(measured, deviation, 1.0), measured
         if self.kind == "standardised":
             inside = volumes[:, measured]
+            if not inside.size:  # nothing was measured, so there is nothing to scale
+                return 0.0, 1.0, measured
             return inside.mean(dtype=float), inside.std(dtype=float) or 1.0, measured
         return median, np.where(measured, median, 1.0), measured
 

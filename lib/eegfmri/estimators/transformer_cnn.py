@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
+from filelock import FileLock
 from sklearn.base import BaseEstimator
 from torch import nn
 
@@ -156,15 +157,34 @@ def pretrain(
     )
     folder = (project.cache_dir() / "autoencoders" if folder is None else Path(folder)) / key
     mask = torch.from_numpy(X.bold.streams[0].space.mask)
-    if (folder / "history.json").is_file():
-        with torch.random.fork_rng(devices=[]):  # weights are drawn although others take their place
-            autoencoder = Autoencoder(mask, config)
-        weights = {
-            name: torch.from_numpy(np.array(cache.load_array(folder / f"{name}.npy")))
-            for name in autoencoder.state_dict()
-        }
-        autoencoder.load_state_dict(weights)
-        return autoencoder.eval(), pd.DataFrame(cache.read_json(folder / "history.json"))
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):  # two methods of a fold may need the same one at once
+        if not (folder / "history.json").is_file():
+            module, history = _pretrain(
+                targets, rows, mask, config, centred, n_training_epochs, batch_size, learning_rate, schedule, seed
+            )
+            for name, values in module.state_dict().items():
+                cache.save_array(folder / f"{name}.npy", values.numpy())
+            cache.write_json(folder / "history.json", history.to_dict("list"))
+    with torch.random.fork_rng(devices=[]):  # weights are drawn although others take their place
+        autoencoder = Autoencoder(mask, config)
+    kept = {name: np.array(cache.load_array(folder / f"{name}.npy")) for name in autoencoder.state_dict()}
+    autoencoder.load_state_dict({name: torch.from_numpy(values) for name, values in kept.items()})
+    return autoencoder.eval(), pd.DataFrame(cache.read_json(folder / "history.json"))
+
+
+def _pretrain(
+    targets: Targets,
+    rows: np.ndarray,
+    mask: torch.Tensor,
+    config: AutoencoderConfig,
+    centred: bool,
+    n_training_epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    schedule: bool,
+    seed: int,
+) -> tuple[Autoencoder, pd.DataFrame]:
     mean = torch.from_numpy(mean_target(targets, rows)) if centred else None
 
     def build() -> Autoencoder:
@@ -191,11 +211,7 @@ def pretrain(
         optimiser=torch.optim.Adam,
         seed=seed,
     )
-    history = trained.history[["train_loss"]]
-    for name, values in trained.module.state_dict().items():
-        cache.save_array(folder / f"{name}.npy", values.numpy())
-    cache.write_json(folder / "history.json", history.to_dict("list"))
-    return trained.module, history
+    return trained.module, trained.history[["train_loss"]]
 
 
 def mean_target(targets: Targets, rows: np.ndarray) -> np.ndarray:

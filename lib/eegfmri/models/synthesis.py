@@ -504,14 +504,9 @@ class Transformer(nn.Module):
         """Read EEG of shape (B, C, T); return, for each decoder layer, keys and values of the channels."""
         x = self.pool(eeg)  # (B, C, T')
         b, c, t = x.shape
-<<<<<<< HEAD
-        linear = self.config.embedding is None
-        x = self.channel(x) if linear else self.channel(x.reshape(b * c, 1, t)).reshape(b, c, -1)  # (B, C, D)
-=======
         if self.config.embedding is not None:
             x = x.reshape(b * c, 1, t)
         x = self.channel(x).reshape(b, c, -1)  # (B, C, D)
->>>>>>> syn
         x = x + self.channel_positions  # (B, C, D)
         for layer in self.encoder:
             x, _ = layer(x)  # (B, C, D)
