@@ -646,7 +646,7 @@ class MultiViewReconstructor(BaseEstimator):
         n_training_epochs: int = 30,
         patience: int = 8,
         batch_size: int = 32,
-        learning_rate: float = 5e-3,
+        learning_rate: float = 1e-2,
         weight_decay: float = 1e-4,
         seed: int = 0,
     ):
