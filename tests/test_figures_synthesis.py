@@ -8,8 +8,8 @@ from eegfmri.figures import synthesis as draw
 
 
 def test_methods_have_names_for_people():
-    assert draw.label("convolutional_all_other_time") == "convolutional, all electrodes, EEG of another time"
-    assert draw.label("transformer_power_slices_hidden") == "transformer, given band power, slices hidden in training"
+    assert draw.label("convolutional_all_other_time") == "convolutional, all electrodes, other EEG"
+    assert draw.label("transformer_power_slices_hidden") == "transformer, band power, no slices fed"
     assert draw.label("transformer_teacher_forced").endswith("(oracle)")
     assert draw.label("unheard_of") == "unheard of"
     assert draw.colour("previous_volume") == draw.colour("transformer_teacher_forced") != draw.colour("transformer")

@@ -238,6 +238,7 @@ def test_two_geometries_match_if_they_differ_by_size_place_and_orientation_only(
     match = metrics.distance_match(2 * places @ turn + 5, places)
     assert match.correlation == pytest.approx(1)
     assert match.p == pytest.approx(1 / 1000)
+    assert match.null_low < match.null < match.null_high < match.correlation
     assert abs(match.null) < 0.1
     apart = [
         metrics.distance_match(np.random.default_rng(seed).normal(size=(12, 6)), places, 99).p for seed in range(40)

@@ -351,14 +351,16 @@ class DistanceMatch:
     ----------
     correlation : float
         Of the distances between all pairs.
-    null : float
-        Its mean when the things of one side are renumbered at random.
+    null, null_low, null_high : float
+        Its mean when the things of one side are renumbered at random, and the limits between which 95 % of renumberings fall.
     p : float
         One-sided share of renumberings that match at least as well.
     """
 
     correlation: float
     null: float
+    null_low: float
+    null_high: float
     p: float
 
 
@@ -390,4 +392,6 @@ def distance_match(x, y, n_permutations: int = 999, seed: int = 0) -> DistanceMa
 
     found = match(np.arange(len(x)))
     null = np.array([match(rng.permutation(len(x))) for _ in range(n_permutations)])
-    return DistanceMatch(found, float(null.mean()), float((1 + (null >= found).sum()) / (1 + n_permutations)))
+    low, high = np.percentile(null, [2.5, 97.5])
+    p = (1 + (null >= found).sum()) / (1 + n_permutations)
+    return DistanceMatch(found, float(null.mean()), float(low), float(high), float(p))

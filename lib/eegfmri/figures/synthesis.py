@@ -10,7 +10,7 @@ from eegfmri.figures import INK, PALETTE, UNKNOWN_COLOUR, use_theme
 #: How methods are named in figures and tables.
 METHOD_LABELS = {
     "training_mean": "training-mean volume",
-    "training_mean_by_subject": "training-mean volume of the person",
+    "training_mean_by_subject": "training mean of the person",
     "subject_mean": "subject-mean volume (oracle)",
     "previous_volume": "previous volume (oracle)",
     "no_change": "zero change (oracle)",
@@ -26,9 +26,9 @@ METHOD_LABELS = {
 
 #: What a suffix of a method's name means.
 SUFFIXES = {
-    "_other_time": "EEG of another time",
-    "_power": "given band power",
-    "_slices_hidden": "slices hidden in training",
+    "_other_time": "other EEG",
+    "_power": "band power",
+    "_slices_hidden": "no slices fed",
     "_augmented": "augmented",
     "_teacher_forced": "teacher-forced (oracle)",
 }
