@@ -103,6 +103,7 @@ def test_recovery_has_a_panel_per_question():
 
 
 @pytest.mark.parametrize("n_maps", [1, 3])
-def test_live_figures_are_light(n_maps):
+def test_live_figures_are_light(n_maps, monkeypatch):
+    monkeypatch.setenv("EEGFMRI_RUNNER", "1")  # on a page, plotly's script is not part of the figure
     maps = {f"map {i}": np.random.default_rng(i).normal(size=6) for i in range(n_maps)}
     assert len(figure_html(draw.salient_brain(maps, CENTRES, REGIONS), "caption")) < 200_000

@@ -390,7 +390,7 @@ class TransformerCnnRegressor(_OnVolumes):
     @torch.no_grad()
     def predict(self, X: Windows) -> np.ndarray:
         """Predict volumes by autoregression through each run, shape (n_windows, n_voxels); no volume is looked at."""
-        eeg, number = self._eeg(X), torch.from_numpy(X.y)
+        eeg, number = self._eeg(X), torch.tensor(X.y)
         out = np.empty(X.bold.shape[:2], dtype=np.float32)
         runs = runs_of(X, np.arange(len(X)))
         with one_thread():
@@ -645,7 +645,7 @@ class _ReadStretches:
     """
 
     def __init__(self, X: Windows, targets: Targets, eeg: torch.Tensor, stretches: list[np.ndarray], n_training: int):
-        self.number, self.targets, self.eeg = torch.from_numpy(X.y), targets, eeg
+        self.number, self.targets, self.eeg = torch.tensor(X.y), targets, eeg
         self.stretches, self.n_training = stretches, n_training
         self.tokens: torch.Tensor | None = None
 
