@@ -574,3 +574,11 @@ def test_pages_about_results_come_last_and_follow_them(tmp_path):
     path.write_text(path.read_text(encoding="utf-8").replace('nothing/one", 1)', 'nothing/one", 2)'), encoding="utf-8")
     assert eegfmri(project, "build", "--json", "b.json").returncode == 0
     assert statuses(project) == {"fixtures/about": "executed", "fixtures/second": "executed", "rendered": True}
+
+
+def test_a_chapter_of_several_datasets_needs_only_the_one_that_is_asked_for(tmp_path):
+    text = "---\neegfmri:\n  datasets: [sleep, oddball]\n---\n# Title\n"
+    chapter = chapters.read_chapter("some/chapter", tmp_path / "chapter.md", text)
+    assert chapter.needs({"seed": 0}) == ("sleep", "oddball")
+    assert chapter.needs({"dataset": "oddball"}) == ("oddball",)
+    assert chapter.needs({"dataset": "something else"}) == ("sleep", "oddball")

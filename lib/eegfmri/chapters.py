@@ -117,8 +117,13 @@ class Chapter:
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        """Datasets that must be there before the chapter runs."""
+        """Datasets that the chapter can read."""
         return tuple(self.options.get("datasets") or ())
+
+    def needs(self, parameters: Mapping[str, object]) -> tuple[str, ...]:
+        """Datasets that must be there before the chapter runs with these parameters: the one that ``dataset`` names, or all."""
+        chosen = parameters.get("dataset")
+        return (chosen,) if chosen in self.datasets else self.datasets
 
     @property
     def reads_results(self) -> bool:

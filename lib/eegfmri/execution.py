@@ -143,8 +143,9 @@ def prepare(chapter: Chapter, parameters: dict[str, object], plan: DataPlan | No
         If a dataset is missing and must not be simulated.
     """
     plan = plan or DataPlan()
-    real = {name: plan.roots[name] for name in chapter.datasets if name in plan.roots}
-    missing = tuple(name for name in chapter.datasets if name not in real)
+    needed = chapter.needs(parameters)
+    real = {name: plan.roots[name] for name in needed if name in plan.roots}
+    missing = tuple(name for name in needed if name not in real)
     if plan.given is not None and missing and not plan.simulate_missing:
         raise RequestError(
             f"{chapter.name} needs the {' and '.join(missing)} dataset{'s' if len(missing) > 1 else ''}, which "
@@ -271,7 +272,8 @@ def ensure_data(requests: Iterable[Request], plan: DataPlan, listen: Listener = 
                 made[identity] = Path(ensure(name, **recipe))
         if request.data is not None and request.simulated:
             folder = Path(request.data)
-            links = {name: plan.roots[name] for name in request.chapter.datasets if name in plan.roots}
+            needed = request.chapter.needs(request.parameters)
+            links = {name: plan.roots[name] for name in needed if name in plan.roots}
             links |= {name: made[cache.digest(name, request.simulation)] for name in request.simulated}
             folder.mkdir(parents=True, exist_ok=True)
             for name, target in links.items():

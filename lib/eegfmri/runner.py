@@ -195,9 +195,10 @@ def execute_for_claims(
     chapters = discover()
     plan = DataPlan.of(data, simulate_missing=False)
     wanted = [chapters[name] for name in names if name in chapters and chapters[name].datasets]
-    possible = [chapter for chapter in wanted if set(chapter.datasets) <= set(plan.roots)]
+    needed = {chapter.name: chapter.needs(resolve_parameters(chapter, profile)) for chapter in wanted}
+    possible = [chapter for chapter in wanted if set(needed[chapter.name]) <= set(plan.roots)]
     if not possible:
-        lacking = sorted({name for chapter in wanted for name in chapter.datasets} - set(plan.roots))
+        lacking = sorted({name for names in needed.values() for name in names} - set(plan.roots))
         raise RequestError(
             f"{plan.given} holds no recordings that these claims need ({', '.join(lacking) or 'no chapter tests them'}): "
             "give another folder, or leave --data out to see what the last build found."
