@@ -99,12 +99,33 @@ def test_recovery_has_a_row_per_person_class_and_map(truth, recordings):
     small = {"n_training_epochs": 1, "features": 4, "n_filters": 2}
     networks = {"eeg": SaliencyGcnnClassifier("eeg", **small), "bold": SaliencyGcnnClassifier("bold", **small)}
     table = recovery.recovery_over_noise(truth, networks, partial(cut, truth, recordings), (0.0, 1.0))
-    counts = table.groupby(["modality", "level", "map"]).size()
+    counts = table.groupby(["modality", "level", "map", "definition"]).size()
     people = len(recordings.subjects)
     assert (counts.drop("accuracy", level="map") <= 3 * people).all()
     assert (counts.xs("accuracy", level="map") == people).all()
+    assert set(table["definition"]) == {"", "design", "difference"}
     scores = table[table["map"] != "accuracy"]["value"].dropna()
     assert scores.between(0, 1).all()
     own = table.query("modality == 'bold' and level == 0.0 and map == 'linear_model'")
     assert saliency.recovery(np.ones(4), np.array([True, False, False, False])) == 0.25
     assert recovery.per_subject(own).index.tolist() == list(dict.fromkeys(own["subject"]))
+
+
+def test_by_difference_a_fifth_of_the_nodes_is_marked_whatever_made_them_differ(truth, recordings):
+    noise_free = cut(truth, recordings, 0.0)
+    for modality, n_nodes in (("eeg", noise_free.eeg.shape[1]), ("bold", noise_free.bold.shape[1])):
+        marks = recovery.differing_marks(noise_free, modality)
+        values = recovery.node_values(noise_free, modality)
+        assert list(marks) == list(noise_free.subjects)
+        for subject, own in marks.items():
+            assert set(own.sum(axis=1)) <= {0, round(0.2 * n_nodes)}
+            there = set(noise_free.y[noise_free.groups == subject])
+            for c in there if len(there) > 1 else ():
+                inside = (noise_free.groups == subject) & (noise_free.y == c)
+                outside = (noise_free.groups == subject) & (noise_free.y != c)
+                size = np.abs(values[inside].mean(axis=0) - values[outside].mean(axis=0)).sum(axis=-1)
+                assert size[own[c]].min() >= size[~own[c]].max()
+    centres = truth.regions.centroids[::-1]
+    turned = recovery.differing_marks(noise_free, "bold", centres)
+    for subject, own in recovery.differing_marks(noise_free, "bold").items():
+        np.testing.assert_array_equal(turned[subject], own[:, ::-1])

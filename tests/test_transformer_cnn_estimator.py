@@ -9,7 +9,6 @@ from eegfmri.estimators.transformer_cnn import (
     AutoencoderReconstruction,
     TransformerCnnRegressor,
     UNetRegressor,
-    errors_of,
     pretrain,
     runs_of,
     together,
@@ -17,7 +16,7 @@ from eegfmri.estimators.transformer_cnn import (
 from eegfmri.protocols import ShuffledTogether, SubjectFolds, fitted_digest
 from eegfmri.recordings import Stream
 from eegfmri.spectrograms import SpectrogramSettings, band_table
-from eegfmri.volume_evaluation import evaluate_volumes
+from eegfmri.volume_evaluation import errors_of, evaluate_volumes
 from eegfmri.volumes import VolumeScaling
 from eegfmri.windows import poisoned, volume_windows
 from volumes_made import SFREQ, T_R, made_runs

@@ -518,30 +518,76 @@ def volume_spectra(
     RequestError
         If a volume is not a whole number of samples, or the signal is shorter than the volumes.
     """
-    from scipy.fft import rfft, rfftfreq
-    from scipy.signal import get_window
-
     eeg = np.asarray(eeg)
-    length = round(t_r * sfreq)
-    if length < 2 or abs(t_r * sfreq - length) > 1e-6 * length:
-        raise RequestError(
-            f"A volume of {t_r:g} s is {t_r * sfreq:g} samples at {sfreq:g} Hz: resample to a rate at which it is a whole number."
-        )
+    length = samples_per_volume(t_r, sfreq)
     n_volumes = eeg.shape[-1] // length if n_volumes is None else n_volumes
     if n_volumes * length > eeg.shape[-1] or n_volumes < 1:
         raise RequestError(
             f"{eeg.shape[-1]} samples at {sfreq:g} Hz do not cover {n_volumes} volumes of {t_r:g} s: give fewer."
         )
     pieces = eeg[..., : n_volumes * length].reshape(*eeg.shape[:-1], n_volumes, length)
-    pieces = pieces - pieces.mean(axis=-1, keepdims=True)
-    window = get_window(taper, length).astype(pieces.dtype)
-    density = np.abs(rfft(pieces * window, axis=-1)) ** 2
+    frequencies, density = spectral_density(pieces, sfreq, taper)
+    return frequencies, np.moveaxis(density, -1, -2)
+
+
+def samples_per_volume(t_r: float, sfreq: float) -> int:
+    """Return how many samples a volume lasts.
+
+    Parameters
+    ----------
+    t_r, sfreq : float
+        s and Hz.
+
+    Returns
+    -------
+    int
+        At least 2.
+
+    Raises
+    ------
+    RequestError
+        If it is not a whole number.
+    """
+    length = round(t_r * sfreq)
+    if length < 2 or abs(t_r * sfreq - length) > 1e-6 * length:
+        raise RequestError(
+            f"A volume of {t_r:g} s is {t_r * sfreq:g} samples at {sfreq:g} Hz: resample to a rate at which it is a whole number."
+        )
+    return length
+
+
+def spectral_density(frames: np.ndarray, sfreq: float, taper: str = "hann") -> tuple[np.ndarray, np.ndarray]:
+    """Power spectral density of each frame: mean removed, taper, rfft.
+
+    Parameters
+    ----------
+    frames : numpy.ndarray
+        Shape (..., n_samples), in V.
+    sfreq : float
+        Hz.
+    taper : str, default="hann"
+        Window function, as scipy.signal names it.
+
+    Returns
+    -------
+    frequencies : numpy.ndarray
+        Shape (n_frequencies,), Hz.
+    density : numpy.ndarray
+        Shape (..., n_frequencies), V²/Hz, one-sided.
+    """
+    from scipy.fft import rfft, rfftfreq
+    from scipy.signal import get_window
+
+    length = frames.shape[-1]
+    frames = frames - frames.mean(axis=-1, keepdims=True)
+    window = get_window(taper, length).astype(frames.dtype)
+    density = np.abs(rfft(frames * window, axis=-1)) ** 2
     density *= 2 / (sfreq * (window.astype(float) ** 2).sum())
     # 0 Hz, and half the rate where it is a bin, have no negative twin
     density[..., 0] /= 2
     if length % 2 == 0:
         density[..., -1] /= 2
-    return rfftfreq(length, 1 / sfreq), np.moveaxis(density, -1, -2)
+    return rfftfreq(length, 1 / sfreq), density
 
 
 def volume_band_power(

@@ -4,7 +4,7 @@ Epochs of one person resemble each other, so an interval over epochs would be fa
 bootstrap over subjects and every comparison a paired test over subjects.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -269,6 +269,37 @@ def holm(p_values) -> np.ndarray:
     out = np.empty_like(p_values)
     out[order] = np.minimum(adjusted, 1.0)
     return out
+
+
+def compare_pairs(by_subject, pairs: Sequence[tuple[str, str]], seed: int = 0):
+    """Compare methods subject by subject: difference a − b, interval, sign-flip p-value, Holm over the pairs.
+
+    Parameters
+    ----------
+    by_subject : pandas.DataFrame
+        A score of each subject (rows) and method (columns).
+    pairs : sequence of (str, str)
+        Methods ``a`` and ``b``.
+    seed : int, default=0
+        Of bootstrap and test.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``a``, ``b``, ``difference``, ``low``, ``high``, ``n``, ``p``, ``p_holm``.
+    """
+    import pandas as pd
+
+    rows = []
+    for a, b in pairs:
+        difference = (by_subject[a] - by_subject[b]).to_numpy()
+        found = bootstrap_mean(difference, seed)
+        p = sign_flip_test(difference, seed)
+        rows.append(
+            {"a": a, "b": b, "difference": found.value, "low": found.low, "high": found.high, "n": found.n, "p": p}
+        )
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=holm(table["p"]))
 
 
 def linear_cka(x, y, debiased: bool = True) -> float:

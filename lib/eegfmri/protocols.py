@@ -231,6 +231,28 @@ class SubjectFolds:
 
 
 @dataclass(frozen=True)
+class HalvesOfSubjects:
+    """Every second person is tested by a model of the others, and the other way round: two folds, for what need not be precise.
+
+    Attributes
+    ----------
+    name, leaks
+        As for `LeaveOneSubjectOut`.
+    """
+
+    name: str = "halves"
+    leaks: bool = False
+
+    def split(self, windows: Windows) -> Iterator[Fold]:
+        """Yield two folds."""
+        if len(windows.subjects) < 2:
+            raise RequestError(f"Halves of people need at least two people, not {len(windows.subjects)}.")
+        for number in (0, 1):
+            held_out = np.isin(windows.groups, windows.subjects[number::2])
+            yield Fold(f"half-{number + 1}", np.flatnonzero(~held_out), np.flatnonzero(held_out))
+
+
+@dataclass(frozen=True)
 class NearestInTime:
     """A few windows of each run are tested by a model that saw the nearest others, none nearer than a gap: always equally many.
 
@@ -286,6 +308,7 @@ Protocol = (
     | BlockedTogether
     | ShuffledTogether
     | SubjectFolds
+    | HalvesOfSubjects
     | NearestInTime
 )
 
@@ -563,24 +586,7 @@ class Evaluation:
         pandas.DataFrame
             ``a``, ``b``, ``difference``, ``low``, ``high``, ``n``, ``p``, ``p_holm``.
         """
-        by_subject = self.per_subject(score)
-        rows = []
-        for a, b in pairs:
-            difference = (by_subject[a] - by_subject[b]).to_numpy()
-            interval = metrics.bootstrap_mean(difference, seed)
-            rows.append(
-                {
-                    "a": a,
-                    "b": b,
-                    "difference": interval.value,
-                    "low": interval.low,
-                    "high": interval.high,
-                    "n": interval.n,
-                    "p": metrics.sign_flip_test(difference, seed),
-                }
-            )
-        table = pd.DataFrame(rows)
-        return table.assign(p_holm=metrics.holm(table["p"]))
+        return metrics.compare_pairs(self.per_subject(score), pairs, seed)
 
     def confusion(self, method: str) -> pd.DataFrame:
         """Count true (rows) against predicted (columns) classes of a method over all test windows."""

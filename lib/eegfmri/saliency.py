@@ -311,16 +311,19 @@ def lag_curve(
         Shape (n_lags,): correlations.
     surrogates : numpy.ndarray
         Shape (n_surrogates, n_lags).
+
+    Raises
+    ------
+    RequestError
+        If fewer than ten volumes have a partner at every lag.
     """
-    lags = np.asarray(lags, dtype=float)
-    paired = (bold_times - lags.max() >= power_times[0]) & (bold_times - lags.min() <= power_times[-1])
-    shifted = np.array([np.interp(bold_times[paired] - lag, power_times, power) for lag in lags])
-    shifted, series = _standardise(shifted), _standardise(bold[paired])
+    shifted, paired = _at_lags(power, power_times, bold_times, lags)
+    series = _standardise(bold[paired])
     n_volumes = len(series)
     rng = np.random.default_rng(seed)
     # at least a tenth of the run away from where it was
     moves = rng.integers(n_volumes // 10, n_volumes - n_volumes // 10, n_surrogates)
-    surrogates = np.array([shifted @ np.roll(series, move) for move in moves]).reshape(n_surrogates, len(lags))
+    surrogates = np.array([shifted @ np.roll(series, move) for move in moves]).reshape(n_surrogates, len(shifted))
     return shifted @ series / n_volumes, surrogates / n_volumes
 
 
@@ -401,6 +404,25 @@ def phase_randomised(series: np.ndarray, n_surrogates: int, seed: int | np.rando
     return np.fft.irfft(spectrum * turn, n_times, axis=2)
 
 
+def _at_lags(
+    power: np.ndarray, power_times: np.ndarray, bold_times: np.ndarray, lags: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Standardised power at each volume less each lag, shape (…, n_lags, n_paired), and which volumes have EEG at every lag."""
+    lags = np.asarray(lags, dtype=float)
+    slack = 1e-9
+    paired = (bold_times - lags.max() >= power_times[0] - slack) & (bold_times - lags.min() <= power_times[-1] + slack)
+    if paired.sum() < 10:
+        raise RequestError(
+            f"{paired.sum()} of {len(bold_times)} volumes have EEG at all lags from {lags.min():g} to {lags.max():g} s: "
+            "ask for fewer lags, or give a longer run."
+        )
+    at = (bold_times[paired][None, :] - lags[:, None]).ravel()
+    right = np.clip(np.searchsorted(power_times, at), 1, len(power_times) - 1)
+    share = np.clip((at - power_times[right - 1]) / (power_times[right] - power_times[right - 1]), 0, 1)
+    shifted = power[..., right - 1] * (1 - share) + power[..., right] * share
+    return _standardise(shifted.reshape(*power.shape[:-1], len(lags), -1)), paired
+
+
 def lagged_correlations(
     power: np.ndarray,
     power_times: np.ndarray,
@@ -441,19 +463,7 @@ def lagged_correlations(
     RequestError
         If fewer than ten volumes have a partner at every lag.
     """
-    lags = np.asarray(lags, dtype=float)
-    slack = 1e-9
-    paired = (bold_times - lags.max() >= power_times[0] - slack) & (bold_times - lags.min() <= power_times[-1] + slack)
-    if paired.sum() < 10:
-        raise RequestError(
-            f"{paired.sum()} of {len(bold_times)} volumes have EEG at all lags from {lags.min():g} to {lags.max():g} s: "
-            "ask for fewer lags, or give a longer run."
-        )
-    at = (bold_times[paired][None, :] - lags[:, None]).ravel()
-    right = np.clip(np.searchsorted(power_times, at), 1, len(power_times) - 1)
-    share = np.clip((at - power_times[right - 1]) / (power_times[right] - power_times[right - 1]), 0, 1)
-    shifted = power[..., right - 1] * (1 - share) + power[..., right] * share
-    shifted = _standardise(shifted.reshape(*power.shape[:2], len(lags), -1))  # (n_pairs, n_bands, n_lags, n_paired)
+    shifted, paired = _at_lags(power, power_times, bold_times, lags)  # (n_pairs, n_bands, n_lags, n_paired)
     n_paired = shifted.shape[-1]
     own = _standardise(bold[:, paired])
     curves = np.einsum("pblt,pt->pbl", shifted, own) / n_paired

@@ -15,7 +15,7 @@ from eegfmri import volume_metrics
 from eegfmri.errors import RequestError
 from eegfmri.protocols import Fold
 from eegfmri.volume_evaluation import range_of
-from eegfmri.volumes import Space, Targets, VolumeScaling
+from eegfmri.volumes import Space, Targets, VolumeScaling, chunks
 from eegfmri.windows import Windows
 
 #: Makes a prediction for a fold's test windows: takes the fold, its training and test targets in the base scaling.
@@ -129,8 +129,7 @@ def carried(values: np.ndarray, of: tuple, to: tuple) -> np.ndarray:
 
 def training_mean(fold: Fold, training: Targets, truth: Targets) -> np.ndarray:
     """Predict the mean of the training volumes, shape (n_test, n_voxels)."""
-    total = sum(training[part].sum(axis=0, dtype=float) for part in _parts(np.arange(len(training))))
-    return np.broadcast_to((total / len(training)).astype(np.float32), truth.shape)
+    return np.broadcast_to(training.mean(), truth.shape)
 
 
 def subject_mean(fold: Fold, training: Targets, truth: Targets) -> np.ndarray:
@@ -156,8 +155,8 @@ def shrunk(amplitude: float) -> Predict:
         out, groups = np.empty(truth.shape, dtype=np.float32), truth.windows.groups
         for subject in truth.windows.subjects:
             own = np.flatnonzero(groups == subject)
-            mean = (sum(truth[part].sum(axis=0, dtype=float) for part in _parts(own)) / len(own)).astype(np.float32)
-            for part in _parts(own):
+            mean = truth.mean(own)
+            for part in chunks(own):
                 out[part] = mean + amplitude * (truth[part] - mean)
         return out
 
@@ -194,10 +193,6 @@ def shuffled(predict: Predict, seed: int = 0) -> Predict:
 def truth_itself(fold: Fold, training: Targets, truth: Targets) -> np.ndarray:
     """Oracle: the true volumes, shape (n_test, n_voxels)."""
     return truth[np.arange(len(truth))]
-
-
-def _parts(rows: np.ndarray, size: int = 256) -> list[np.ndarray]:
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 #: Windows that SSIM is computed with: the Gaussian of its authors, and the plain squares that its programs default to.

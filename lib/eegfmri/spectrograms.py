@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from eegfmri import cache, project
-from eegfmri.eeg import BANDS, EegSettings, band_pass, prepare
+from eegfmri.eeg import BANDS, EegSettings, band_pass, prepare, samples_per_volume, spectral_density
 from eegfmri.errors import RequestError
 from eegfmri.recordings import Recording, Stream
 
@@ -86,11 +86,7 @@ def segments(eeg: np.ndarray, sfreq: float, t_r: float, n_volumes: int, lag: flo
     RequestError
         If a volume is not a whole number of samples, or no segment is covered.
     """
-    length = round(t_r * sfreq)
-    if length < 2 or abs(t_r * sfreq - length) > 1e-6 * length:
-        raise RequestError(
-            f"A volume of {t_r:g} s is {t_r * sfreq:g} samples at {sfreq:g} Hz: resample to a rate at which it is a whole number."
-        )
+    length = samples_per_volume(t_r, sfreq)
     shift, n_times = round(lag * sfreq), np.shape(eeg)[-1]
     first = max(0, -(-shift // length))  # segments of earlier volumes begin before the EEG does
     count = min(n_volumes - first, (n_times + shift) // length - first)
@@ -131,9 +127,6 @@ def spectrogram(
     RequestError
         If frame or overlap is out of range.
     """
-    from scipy.fft import rfft, rfftfreq
-    from scipy.signal import get_window
-
     pieces = np.asarray(pieces)
     length = round(frame * sfreq)
     if not 2 <= length <= pieces.shape[-1] or not 0 <= overlap < 1:
@@ -143,15 +136,8 @@ def spectrogram(
         )
     step = max(1, length - round(overlap * length))
     frames = np.lib.stride_tricks.sliding_window_view(pieces, length, axis=-1)[..., ::step, :]
-    frames = frames - frames.mean(axis=-1, keepdims=True)
-    window = get_window("hann", length).astype(frames.dtype)
-    density = np.abs(rfft(frames * window, axis=-1)) ** 2
-    density *= 2 / (sfreq * (window.astype(float) ** 2).sum())
-    # 0 Hz, and half the rate where it is a bin, have no negative twin
-    density[..., 0] /= 2
-    if length % 2 == 0:
-        density[..., -1] /= 2
-    return rfftfreq(length, 1 / sfreq), np.swapaxes(density, -1, -2)
+    frequencies, density = spectral_density(frames, sfreq)
+    return frequencies, np.swapaxes(density, -1, -2)
 
 
 def band_means(

@@ -102,13 +102,14 @@ def sweep(
     swept = tuple(key for key, texts in values.items() if len(texts) > 1)
     if not swept:
         raise RequestError("A sweep needs a parameter with several values: -p seed=0,1,2.")
-    requests = list(_requests(chapter, values, profile, DataPlan.of(data, simulate_missing=False)))
+    plan = DataPlan.of(data, simulate_missing=False)
+    requests = list(_requests(chapter, values, profile, plan))
     stem = chapter.name.replace("/", "-")
     key = cache.digest([request.key for request in requests])
     folder = Path(out).expanduser().resolve() if out is not None else project.root() / "runs" / f"sweep-{stem}-{key}"
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"--out: {folder} is not a folder.")
-    ensure_data([request for request in requests if not request.cached], DataPlan.of(data, False), listen)
+    ensure_data([request for request in requests if not request.cached], plan, listen)
     finished = itertools.count(1)
 
     def hear(event: str, **about: object) -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 from eegfmri import cache, metrics, project, volume_metrics
 from eegfmri.errors import EegFmriError, RequestError
 from eegfmri.protocols import Fold, Protocol, fitted_digest, modules_of, parameter_text
-from eegfmri.volumes import Space, Targets, VolumeScaling
+from eegfmri.volumes import Space, Targets, VolumeScaling, chunks
 from eegfmri.windows import Windows
 
 #: Scores per volume, by the name they bear in results.json. All but the first are computed for every so many volumes only.
@@ -137,23 +137,7 @@ class VolumeEvaluation:
         pandas.DataFrame
             ``a``, ``b``, ``difference``, ``low``, ``high``, ``n``, ``p``, ``p_holm``.
         """
-        table, rows = self.per_subject(score), []
-        for a, b in pairs:
-            difference = (table[a] - table[b]).to_numpy()
-            found = metrics.bootstrap_mean(difference, seed)
-            rows.append(
-                {
-                    "a": a,
-                    "b": b,
-                    "difference": found.value,
-                    "low": found.low,
-                    "high": found.high,
-                    "n": found.n,
-                    "p": metrics.sign_flip_test(difference, seed),
-                }
-            )
-        out = pd.DataFrame(rows)
-        return out.assign(p_holm=metrics.holm(out["p"]))
+        return metrics.compare_pairs(self.per_subject(score), pairs, seed)
 
     def series(self, method: str) -> Iterator[tuple[str, str, np.ndarray, np.ndarray, np.ndarray]]:
         """Yield subject, run, numbers of the volumes, true and predicted regional series, run by run and fold by fold.
@@ -444,6 +428,15 @@ def range_of(targets: Targets, most: int = 200) -> float:
     rows = np.unique(np.linspace(0, len(targets) - 1, min(most, len(targets))).astype(int))
     low, high = np.percentile(targets[rows], [0.1, 99.9])
     return float(high - low)
+
+
+def errors_of(predicted: np.ndarray, targets: Targets) -> np.ndarray:
+    """Mean squared error of each predicted volume over the voxels measured in its person, shape (n_windows,)."""
+    found, groups = np.empty(len(targets)), targets.windows.groups
+    for subject in targets.windows.subjects:
+        for part in chunks(np.flatnonzero(groups == subject)):
+            found[part] = volume_metrics.mean_squared_error(targets[part], predicted[part], targets.measured(subject))
+    return found
 
 
 def _score(

@@ -5,7 +5,7 @@ that a window reads its one volume and nothing else. Intensities stay as they ar
 `VolumeScaling`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -335,7 +335,7 @@ class VolumeScaling:
 
     Parameters
     ----------
-    kind : {"normalised", "raw", "zscore", "unit"}
+    kind : {"normalised", "raw", "zscore", "unit", "standardised"}
         See above.
     calibration_minutes : float or None
         How much of a new person may be used; None: everything.
@@ -450,6 +450,18 @@ class Targets:
         """Tell which voxels are measured in a person, shape (n_voxels,): the others are not scored."""
         return self.people[subject][2]
 
+    def mean(self, rows: np.ndarray | None = None) -> np.ndarray:
+        """Return the mean of all volumes, or of some, shape (n_voxels,), float32; a few are read at a time."""
+        rows = np.arange(len(self)) if rows is None else rows
+        total = sum(self[part].sum(axis=0, dtype=float) for part in chunks(rows))
+        return (total / len(rows)).astype(np.float32)
+
     def subset(self, rows) -> "Targets":
         """Return the targets of some windows, scaled as they are here."""
         return Targets(self.windows[rows], self.people)
+
+
+def chunks(rows: np.ndarray, size: int = 64) -> Iterator[np.ndarray]:
+    """Cut rows into parts of at most so many, so that few volumes are in memory at once."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]

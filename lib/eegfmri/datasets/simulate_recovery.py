@@ -5,13 +5,13 @@ the files through the datasets' readers; from ``simulated.json`` they take what 
 scanner, and, for couplings, the planted power.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from eegfmri.datasets.simulate import read_truth
 from eegfmri.datasets.simulate_activity import CANONICAL_PEAK
 from eegfmri.datasets.simulate_parameters import BANDS, GROUPS
 from eegfmri.datasets.simulate_sources import cortical_regions
@@ -301,9 +301,7 @@ def planted_response(root: str | Path, subject: str, run: str, t_r: float) -> np
     numpy.ndarray
         Shape (n_regions, n_bands, n_volumes), relative to wakefulness.
     """
-    facts = json.loads((Path(root) / "simulated.json").read_text(encoding="utf-8"))
-    power = np.load(Path(root) / facts["subjects"][subject]["runs"][run]["power"], allow_pickle=False)
-    return convolved(power, t_r)
+    return convolved(read_truth(root)["subjects"][subject]["runs"][run]["power"], t_r)
 
 
 def planted_share(
@@ -332,8 +330,7 @@ def planted_share(
     """
     from scipy.spatial import cKDTree
 
-    facts = json.loads((Path(root) / "simulated.json").read_text(encoding="utf-8"))
-    planted = np.load(Path(root) / facts["subjects"][subject]["runs"][run]["bold"], allow_pickle=False)
+    planted = read_truth(root)["subjects"][subject]["runs"][run]["bold"]
     regions = cortical_regions()
     distance, nearest = cKDTree(regions.voxels).query(points)
     series = volumes - volumes.mean(axis=1, keepdims=True)

@@ -9,7 +9,7 @@ power of its own unlabelled windows. ``"calibration"`` uses its first minutes in
 
 import base64
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -39,7 +39,7 @@ from eegfmri.models.saliency_fusion import (
     node_correlations,
     reconstruction_loss,
 )
-from eegfmri.protocols import Evaluation, Fold, InnerValidation
+from eegfmri.protocols import Evaluation, InnerValidation
 from eegfmri.windows import Windows
 
 #: The six views in order: five bands of EEG, then fMRI.
@@ -47,30 +47,6 @@ VIEWS = (*BANDS, "fMRI")
 
 Scaling = Literal["transductive", "calibration", "none"]
 Nodes = Literal["electrodes", "atlas"]
-
-
-@dataclass(frozen=True)
-class HalvesOfSubjects:
-    """Every second person is tested by a model of the others, and the other way round: two folds, for what need not be precise.
-
-    Attributes
-    ----------
-    name : str
-        Of the protocol in result keys.
-    leaks : bool
-        Whether training and test windows share signal.
-    """
-
-    name: str = "halves"
-    leaks: bool = False
-
-    def split(self, windows: Windows) -> Iterator[Fold]:
-        """Yield two folds."""
-        if len(windows.subjects) < 2:
-            raise RequestError(f"Halves of people need at least two people, not {len(windows.subjects)}.")
-        for number in (0, 1):
-            held_out = np.isin(windows.groups, windows.subjects[number::2])
-            yield Fold(f"half-{number + 1}", np.flatnonzero(~held_out), np.flatnonzero(held_out))
 
 
 # --- what the networks read --------------------------------------------------------------------------------------------
@@ -279,13 +255,7 @@ class SaliencyGcnnClassifier(ClassifierMixin, BaseEstimator):
         if self.modality == "eeg":
             self.person_scale_ = {subject: self._scale_of(X, subject, "transductive") for subject in X.subjects}
             return
-        total = squares = 0.0
-        for i in range(len(X)):
-            window = X.bold[i].astype(float)
-            total, squares = total + window.sum(axis=1), squares + (window**2).sum(axis=1)
-        count = len(X) * X.bold.shape[2]
-        spread = np.sqrt(np.maximum(squares / count - (total / count) ** 2, 0))
-        self.bold_mean_, self.bold_scale_ = total / count, np.where(spread > 0, spread, 1.0)
+        self.bold_mean_, self.bold_scale_ = X.bold.moments()
 
     def build_graph(self, X: Windows) -> np.ndarray:
         """Return the graph that training windows give, shape (n_nodes, n_nodes)."""

@@ -12,8 +12,17 @@ import pandas as pd
 
 from eegfmri import metrics, saliency
 from eegfmri.eeg import BANDS
-from eegfmri.estimators.saliency_fusion import HalvesOfSubjects, SaliencyGcnnClassifier, spectrum_frequencies
-from eegfmri.planted import Truth, nearest_planted, planted_bold, planted_spectra, regional_effects, scalp_effects
+from eegfmri.estimators.saliency_fusion import SaliencyGcnnClassifier, spectrum_frequencies
+from eegfmri.planted import (
+    Truth,
+    class_differences,
+    nearest_planted,
+    planted_bold,
+    planted_spectra,
+    regional_effects,
+    scalp_effects,
+)
+from eegfmri.protocols import HalvesOfSubjects
 from eegfmri.recordings import Recording, RecordingSet, Stream
 from eegfmri.windows import Windows, epoch_windows
 
@@ -102,6 +111,37 @@ def planted_marks(
     return dict.fromkeys(windows.subjects, saliency.marked(effects))
 
 
+def differing_marks(
+    noise_free: Windows, modality: str, centres: np.ndarray | None = None, share: float = 0.2
+) -> dict[str, np.ndarray]:
+    """Mark the nodes whose noise-free signal differs most between windows of a class and all others, whatever made it differ.
+
+    Beside the design, that is spontaneous fluctuations which happened to be stronger in some windows than in others.
+
+    Parameters
+    ----------
+    noise_free : Windows
+        From `planted_windows` at level 0.
+    modality : {"eeg", "bold"}
+        Electrodes, or regions.
+    centres : numpy.ndarray or None
+        As for `planted_marks`.
+    share : float, default=0.2
+        Of the nodes.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray of bool
+        By subject, shape (n_classes, n_nodes); all False where a person lacks the class.
+    """
+    values = node_values(noise_free, modality)
+    found = np.abs(class_differences(values[..., 0] if modality == "bold" else values, noise_free))
+    if centres is not None:
+        found = found[..., nearest_planted(centres)]
+    least = np.sort(found, axis=-1)[..., -max(1, round(share * found.shape[-1]))]
+    return dict(zip(noise_free.subjects, (found >= least[..., None]) & (found > 0), strict=True))
+
+
 def node_values(windows: Windows, modality: str) -> np.ndarray:
     """Return what a linear model is given of each node: mean BOLD, or power per band; shape (n_windows, n_nodes, n_features)."""
     if modality == "bold":
@@ -113,7 +153,10 @@ def node_values(windows: Windows, modality: str) -> np.ndarray:
 
 
 def map_recovery(
-    network: SaliencyGcnnClassifier, training: Windows, test: Windows, marks: Mapping[str, np.ndarray]
+    network: SaliencyGcnnClassifier,
+    training: Windows,
+    test: Windows,
+    marks: Mapping[str, Mapping[str, np.ndarray]],
 ) -> pd.DataFrame:
     """Score a network's maps of test people, and a linear model of the training people, against what was planted.
 
@@ -123,14 +166,14 @@ def map_recovery(
         Fitted on the training windows, on regions (BOLD) or electrodes (EEG).
     training, test : Windows
         Of one fold.
-    marks : mapping of str to numpy.ndarray of bool
-        From `planted_marks`.
+    marks : mapping of str to mapping
+        By definition of what was planted: ``design`` (`planted_marks`), ``difference`` (`differing_marks`).
 
     Returns
     -------
     pandas.DataFrame
-        One row per subject, class and map: ``subject``, ``class``, ``map``, ``value`` (average precision) and ``chance`` (share of
-        nodes that were planted).
+        One row per subject, class, map and definition: ``subject``, ``class``, ``map``, ``definition``, ``value`` (average precision)
+        and ``chance`` (share of nodes that were planted).
     """
     modality = network.modality
     values = node_values(training, modality)
@@ -156,9 +199,10 @@ def map_recovery(
                     scores = found[name][list(network.classes_).index(c)]
                 else:
                     continue
-                planted = marks[subject][c]
-                rows.append((subject, title, name, saliency.recovery(scores, planted), planted.mean()))
-    return pd.DataFrame(rows, columns=["subject", "class", "map", "value", "chance"])
+                for definition, of_people in marks.items():
+                    planted = of_people[subject][c]
+                    rows.append((subject, title, name, definition, saliency.recovery(scores, planted), planted.mean()))
+    return pd.DataFrame(rows, columns=["subject", "class", "map", "definition", "value", "chance"])
 
 
 def recovery_over_noise(
@@ -183,24 +227,38 @@ def recovery_over_noise(
     Returns
     -------
     pandas.DataFrame
-        As `map_recovery`, with ``modality`` and ``level``; and rows whose ``map`` is ``accuracy``: each person's balanced accuracy.
+        As `map_recovery`, under both definitions, with ``modality`` and ``level``; and rows whose ``map`` is ``accuracy``: each person's
+        balanced accuracy.
     """
     from sklearn.base import clone
 
-    tables = []
+    tables, noise_free = [], cut(0.0)
+    marks_of = {
+        modality: {
+            "design": planted_marks(truth, modality, noise_free),
+            "difference": differing_marks(noise_free, modality),
+        }
+        for modality in networks
+    }
     for level in levels:
         windows = cut(level)
         for modality, network in networks.items():
-            marks = planted_marks(truth, modality, windows)
             for fold in HalvesOfSubjects().split(windows):
                 training, test = windows[fold.train], windows[fold.test]
                 fitted = clone(network).fit(training, training.y)
                 scored = [
-                    (s, "", "accuracy", metrics.balanced_accuracy(own.y, fitted.predict(own)), 1 / len(windows.classes))
+                    (
+                        s,
+                        "",
+                        "accuracy",
+                        "",
+                        metrics.balanced_accuracy(own.y, fitted.predict(own)),
+                        1 / len(windows.classes),
+                    )
                     for s in test.subjects
                     for own in [test[test.groups == s]]
                 ]
-                found = map_recovery(fitted, training, test, marks)
+                found = map_recovery(fitted, training, test, marks_of[modality])
                 found = pd.concat([found, pd.DataFrame(scored, columns=found.columns)])
                 tables.append(found.assign(modality=modality, level=level))
     return pd.concat(tables, ignore_index=True)

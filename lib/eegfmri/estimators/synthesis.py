@@ -23,8 +23,8 @@ from eegfmri.estimators.training import Batch, one_thread, train
 from eegfmri.estimators.volume_baselines import LAGGED_POWER
 from eegfmri.models import synthesis as models
 from eegfmri.protocols import BlockedTogether, InnerValidation, ShuffledTogether
-from eegfmri.volume_metrics import mean_squared_error
-from eegfmri.volumes import Targets
+from eegfmri.volume_evaluation import errors_of
+from eegfmri.volumes import Targets, chunks
 from eegfmri.windows import LazyArray, Windows
 
 Alignment = Literal["transductive", "calibration", "none"]
@@ -141,7 +141,8 @@ class VolumeSynthesiser(BaseEstimator):
         ):
             raise RequestError("Convolutions over time need the EEG's samples: ask for eeg_input='waveform'.")
         # Statistics come from all training windows, validation ones included: those are training subjects, too.
-        self.mean_, self.scale_ = _moments(targets, len(X))
+        self.mean_ = targets.mean()
+        self.scale_ = _deviation(targets, self.mean_)
         self.eeg_scaling_ = {subject: self._learn_scaling(X, subject) for subject in X.subjects}
         found = train(
             partial(self._build, X),
@@ -205,11 +206,7 @@ class VolumeSynthesiser(BaseEstimator):
         positions = dict(self.module_.network.named_parameters()).get("channel_positions")
         if positions is not None:
             said["channel_positions"] = np.round(positions.detach().numpy().astype(float), 6).tolist()
-        forced = self.predict_teacher_forced(X, targets)
-        errors = [
-            mean_squared_error(targets[i], forced[i : i + 1], targets.measured(s)) for i, s in enumerate(X.groups)
-        ]
-        said["mse_teacher_forced"] = np.concatenate(errors).tolist()
+        said["mse_teacher_forced"] = errors_of(self.predict_teacher_forced(X, targets), targets).tolist()
         return said
 
     def config(self) -> models.FullyConnectedConfig | models.TransformerConfig:
@@ -298,19 +295,10 @@ class _FusedAdamW(torch.optim.AdamW):
         super().__init__(params, fused=True, **settings)
 
 
-def _moments(targets, n_windows: int, size: int = 64) -> tuple[np.ndarray, float]:
-    """Mean volume over windows, and the root of the mean squared deviation from it over windows and voxels."""
-    total = None
-    for start in range(0, n_windows, size):
-        part = targets[np.arange(start, min(start + size, n_windows))]
-        total = part.sum(axis=0, dtype=float) + (0 if total is None else total)
-    mean = (total / n_windows).astype(np.float32)
-    squares = sum(
-        float(np.square(targets[np.arange(start, min(start + size, n_windows))] - mean).sum(dtype=float))
-        for start in range(0, n_windows, size)
-    )
-    scale = np.sqrt(squares / (n_windows * len(mean)))
-    return mean, float(scale) if scale > 0 else 1.0
+def _deviation(targets: Targets, mean: np.ndarray) -> float:
+    """Root of the mean squared deviation from the mean volume, over windows and voxels; 1 where nothing varies."""
+    squares = sum(float(np.square(targets[part] - mean).sum(dtype=float)) for part in chunks(np.arange(len(targets))))
+    return float(np.sqrt(squares / (len(targets) * len(mean)))) or 1.0
 
 
 class _Batches:

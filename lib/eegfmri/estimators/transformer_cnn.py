@@ -9,7 +9,7 @@ Transductive, and only where ``eeg_scaling="subject"``: the mean and deviation o
 EEG.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -33,7 +33,8 @@ from eegfmri.models.transformer_cnn import (
     UNetConfig,
 )
 from eegfmri.protocols import InnerValidation
-from eegfmri.volumes import Targets
+from eegfmri.volume_evaluation import errors_of, range_of
+from eegfmri.volumes import Targets, chunks
 from eegfmri.windows import Windows
 
 EegScaling = Literal["training", "subject"]
@@ -185,7 +186,7 @@ def _pretrain(
     schedule: bool,
     seed: int,
 ) -> tuple[Autoencoder, pd.DataFrame]:
-    mean = torch.from_numpy(mean_target(targets, rows)) if centred else None
+    mean = torch.from_numpy(targets.mean(rows)) if centred else None
 
     def build() -> Autoencoder:
         made = Autoencoder(mask, config)
@@ -212,12 +213,6 @@ def _pretrain(
         seed=seed,
     )
     return trained.module, trained.history[["train_loss"]]
-
-
-def mean_target(targets: Targets, rows: np.ndarray) -> np.ndarray:
-    """Mean of some targets, shape (n_voxels,), float32, a few at a time so that memory stays small."""
-    total = sum(targets[part].sum(axis=0, dtype=float) for part in np.array_split(rows, -(-len(rows) // CHUNK)))
-    return (total / len(rows)).astype(np.float32)
 
 
 class TransformerCnnRegressor(_OnVolumes):
@@ -436,7 +431,7 @@ class TransformerCnnRegressor(_OnVolumes):
         return {
             "pretraining": _rounded(self.pretraining_),
             "history": _rounded(self.history_),
-            "mse_forced": errors_of(self.predict_forced(X, targets), targets),
+            "mse_forced": errors_of(self.predict_forced(X, targets), targets).tolist(),
         }
 
 
@@ -546,7 +541,7 @@ class UNetRegressor(_OnVolumes):
         self._learn_eeg(X[rows])
         eeg = self._eeg(X)
         mask = torch.from_numpy(X.bold.streams[0].space.mask)
-        mean = torch.from_numpy(mean_target(targets, rows)) if self.centred else None
+        mean = torch.from_numpy(targets.mean(rows)) if self.centred else None
 
         def build() -> UNet:
             made = UNet(mask, *eeg.shape[1:], UNetConfig(self.bottleneck, tuple(self.features)))
@@ -615,27 +610,11 @@ def together(stretches: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return padded, real
 
 
-def chunks(rows: np.ndarray, size: int = CHUNK) -> Iterator[np.ndarray]:
-    """Cut rows into parts of at most so many."""
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
-
-
 @torch.no_grad()
 def encoded(autoencoder: Autoencoder, targets: Targets, rows: np.ndarray) -> torch.Tensor:
     """Tokens of some targets as the auto-encoder makes them, shape (n_rows, embedding)."""
     with one_thread():
         return torch.cat([autoencoder.encode(torch.from_numpy(targets[part])) for part in chunks(rows)])
-
-
-def errors_of(predicted: np.ndarray, targets: Targets) -> list[float]:
-    """Mean squared error of each volume over the voxels measured in its person."""
-    found = np.empty(len(targets))
-    groups = targets.windows.groups
-    for subject in targets.windows.subjects:
-        for part in chunks(np.flatnonzero(groups == subject)):
-            found[part] = volume_metrics.mean_squared_error(targets[part], predicted[part], targets.measured(subject))
-    return np.round(found, 8).tolist()
 
 
 class _ReadStretches:
@@ -673,8 +652,7 @@ class _Watch:
         self.read, self.targets = read, targets
         self.space = X.bold.streams[0].space
         self.inside = volume_metrics.eroded(self.space.mask)
-        low, high = np.percentile(targets[rows[:: max(1, len(rows) // 200)]], [0.1, 99.9])
-        self.range = float(high - low)
+        self.range = range_of(targets.subset(rows))
         self.training = read.stretches[: read.n_training][:: max(1, read.n_training // 2)][:2]
         self.validation = read.stretches[read.n_training :]
 

@@ -30,17 +30,10 @@ class TrainingMean(BaseEstimator):
         self.by_subject = by_subject
 
     def fit(self, X: Windows, targets: Targets) -> "TrainingMean":
-        """Average the training targets, person by person so that memory stays small."""
-        sums, counts = {}, {}
-        for subject in X.subjects:
-            rows = np.flatnonzero(X.groups == subject)
-            sums[subject], counts[subject] = targets[rows].sum(axis=0, dtype=float), len(rows)
-        self.mean_ = (sum(sums.values()) / sum(counts.values())).astype(np.float32)
-        self.of_subject_ = (
-            {subject: (sums[subject] / counts[subject]).astype(np.float32) for subject in sums}
-            if self.by_subject
-            else {}
-        )
+        """Average the training targets."""
+        self.mean_ = targets.mean()
+        people = X.subjects if self.by_subject else ()
+        self.of_subject_ = {subject: targets.mean(np.flatnonzero(subject == X.groups)) for subject in people}
         return self
 
     def predict(self, X: Windows) -> np.ndarray:

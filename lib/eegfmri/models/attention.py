@@ -49,7 +49,8 @@ class Attention(nn.Module):
         return self.out(x.transpose(1, 2).flatten(2))  # (B, L, D)
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
-        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)  # (B, H, L, d)
+        b, n, width = x.shape
+        return x.reshape(b, n, self.n_heads, width // self.n_heads).transpose(1, 2)  # (B, H, L, d)
 
 
 def sinusoids(positions: torch.Tensor, width: int) -> torch.Tensor:
