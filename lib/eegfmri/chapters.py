@@ -399,7 +399,8 @@ def resolve_parameters(
             values[name] = parameter.parse(text)
         except ValueError:
             raise RequestError(
-                f"Parameter {name} of {chapter.name} must be {parameter.annotation}, and {text!r} is not."
+                f"Parameter {name} of {chapter.name} must be {parameter.annotation}, and {text!r} is not: write it as Python does, "
+                f"for example {name}={parameter.default!r}."
             ) from None
         values[name] = _existing(name, values[name], folder or Path.cwd())
     return values

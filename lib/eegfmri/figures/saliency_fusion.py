@@ -145,7 +145,7 @@ def filters(
     from plotly.subplots import make_subplots
 
     figure = make_subplots(
-        rows=1, cols=2, horizontal_spacing=0.12, subplot_titles=("graph filters", "temporal filters, peak at 1")
+        rows=1, cols=2, horizontal_spacing=0.12, subplot_titles=("graph filters", "temporal filters")
     )
     for column, (grid, groups) in enumerate(((eigenvalues, graph_gains), (frequencies, temporal)), 1):
         offset = 0 if column == 1 else len(graph_gains)

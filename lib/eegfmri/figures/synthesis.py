@@ -93,7 +93,7 @@ def skill_against_gap(table: pd.DataFrame, window: float):
         x=window, line={"dash": "dash", "color": INK, "width": 1},
         annotation_text="no shared EEG beyond", annotation_font_size=11, annotation_position="top left",
     )  # fmt: skip
-    figure.update_xaxes(title="gap between tested and nearest training window, onset to onset (s)", rangemode="tozero")
+    figure.update_xaxes(title="gap to the nearest training window (s)", rangemode="tozero")
     figure.update_yaxes(title="skill")
     figure.update_layout(height=400)
     return figure

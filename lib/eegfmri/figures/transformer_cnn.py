@@ -97,7 +97,7 @@ def training_curves(histories: Sequence[Mapping[str, Sequence[float]]], titles: 
                     mode="lines+markers", line={"color": colour, "width": 2.5, "dash": "dot" if name == forced[0] else "solid"},
                     legendgroup=title, showlegend=column == 1, row=1, col=column,
                 )  # fmt: skip
-    figure.update_xaxes(title="training epoch")
+    figure.update_xaxes(title="training epoch", col=1 + len(titles) // 2)
     figure.update_layout(height=360, margin={"t": 70}, legend={"y": 1.12})
     return figure
 
@@ -212,7 +212,8 @@ def what_scores_notice(table: pd.DataFrame, scores: Mapping[str, str]):
                 x=own["amplitude"], y=_short(own[score]), mode="lines+markers", name=scaling, legendgroup=scaling,
                 line={"color": PALETTE[number % len(PALETTE)], "width": 2.5}, showlegend=column == 1, row=1, col=column,
             )  # fmt: skip
-    figure.update_xaxes(title="share of the amplitude that is left", autorange="reversed", tickformat=".0%")
+    figure.update_xaxes(autorange="reversed", tickformat=".0%", tickangle=0, nticks=4)
+    figure.update_xaxes(title="share of the amplitude that is left", col=1 + len(scores) // 2)
     figure.update_layout(height=350, margin={"t": 70}, legend={"y": 1.12})
     return figure
 

@@ -208,10 +208,11 @@ def region_courses(
         for number, region in enumerate(regions)
     ]
     figure.update_layout(
-        height=420,
-        margin={"t": 96},
-        # above the legend: on the right it would lie under plotly's own buttons
-        updatemenus=[{"buttons": buttons, "active": first, "x": 0, "xanchor": "left", "y": 1.14, "yanchor": "bottom"}],
+        height=440,
+        margin={"t": 70},
+        # to the left, since plotly's own buttons are on the right; the legend below, since on a small screen it takes several lines
+        updatemenus=[{"buttons": buttons, "active": first, "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}],
+        legend={"y": -0.2, "yanchor": "top"},
     )
     figure.update_xaxes(title="time in the run (s)")
     figure.update_yaxes(title=unit)
