@@ -74,6 +74,8 @@ class _Engine(NBClientEngine):
             # Never: how long a chapter may take is its own affair.
             timeout=None,
             startup_timeout=max(start_timeout, 120),
+            # On a busy machine figures are still on their way when a cell has long replied; the 4 s that nbclient grants are too few.
+            iopub_timeout=600,
         )
         return client.execute(env=environment, cwd=folder)
 
