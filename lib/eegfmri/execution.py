@@ -16,7 +16,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -317,10 +317,14 @@ def execute_all(
         pool = ThreadPoolExecutor(max_workers=jobs)
         try:
             futures = {pool.submit(execute, requests[i], threads, force, listen): i for i in pending}
-            for future in as_completed(futures):
-                outcome = future.result()
-                outcomes[futures[future]] = outcome
-                listen("end", outcome=outcome)
+            running = set(futures)
+            while running:
+                # Awake every second: of an interrupt that comes just before the waiting begins, nothing is known until it ends.
+                done, running = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+                for future in done:
+                    outcome = future.result()
+                    outcomes[futures[future]] = outcome
+                    listen("end", outcome=outcome)
         finally:
             # Everything is done by now, unless the user interrupts: then nobody waits for the running chapters.
             pool.shutdown(wait=False, cancel_futures=True)
