@@ -3,13 +3,13 @@
 import numpy as np
 
 from eegfmri.bench import graph_fusion as bench
-from eegfmri.datasets.stage_sequences import load_stage_statistics
+from eegfmri.simulation.stage_sequences import load_stage_statistics
 
 
 def test_the_default_selection_leaves_the_23_published_folds():
-    people = bench.selected_people(load_stage_statistics()["subjects"])
-    assert len(people) == 23
-    assert not set(people) & {"02", "03", "05", "08", "11", "16", "18", "20", "21", "26"}
+    subjects = bench.selected_subjects(load_stage_statistics()["subjects"])
+    assert len(subjects) == 23
+    assert not set(subjects) & {"02", "03", "05", "08", "11", "16", "18", "20", "21", "26"}
 
 
 def test_windows_have_the_real_shapes_and_numbers_of_epochs(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from eegfmri.bench import transformer_cnn as bench
-from eegfmri.datasets.simulate import simulate
+from eegfmri.simulation.simulate import simulate
 
 
 def test_networks_have_the_size_of_the_full_profile():

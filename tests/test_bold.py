@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eegfmri import bold, registration
-from eegfmri.atlas import HARVARD_OXFORD, load_atlas
 from eegfmri.datasets import sleep
 from eegfmri.datasets.single_files import open_bold
 from eegfmri.errors import DataError, RequestError
-from eegfmri.registration import GRIDS, Grid, Motion
+from eegfmri.preprocessing import bold, registration
+from eegfmri.preprocessing.atlas import HARVARD_OXFORD, load_atlas
+from eegfmri.preprocessing.registration import GRIDS, Grid, Motion
 from sleep_layout import epochs, write_labels, write_run
 
 T_R = 2.0
@@ -256,7 +256,7 @@ def test_an_atlas_that_cannot_be_fetched_is_refused_or_replaced_by_name(tmp_path
         raise ConnectionError("no network")
 
     monkeypatch.setattr(datasets, "fetch_atlas_harvard_oxford", offline)
-    monkeypatch.setattr("eegfmri.atlas._load", load_atlas.__globals__["_load"].__wrapped__)
+    monkeypatch.setattr("eegfmri.preprocessing.atlas._load", load_atlas.__globals__["_load"].__wrapped__)
     with pytest.raises(RequestError, match="could not be fetched"):
         load_atlas("harvard_oxford_cortical")
     instead = load_atlas("harvard_oxford_cortical", fallback=True)
@@ -321,7 +321,7 @@ def real_run(request):
 @pytest.mark.real_data
 def test_a_real_run_lies_where_the_template_does(real_run):
     _, _, motion, reference, way, _ = real_run
-    assert motion.framewise_displacement().max() < 1  # a calm person
+    assert motion.framewise_displacement().max() < 1  # a calm subject
     grid = GRIDS["mni_2mm"]
     moved = np.asarray(registration.resample(reference, grid, way.to_run).dataobj)
     mask = nibabel.Nifti1Image(registration.epi_mask(reference).astype(np.float32), reference.affine)

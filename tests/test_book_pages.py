@@ -37,7 +37,7 @@ def test_page_is_well(path):
 
 @pytest.mark.book
 def test_every_chapter_has_a_page_with_its_command():
-    from eegfmri import chapters
+    from eegfmri.runner import chapters
 
     for name, chapter in chapters.discover().items():
         page = HTML / f"{name}.html"

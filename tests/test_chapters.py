@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from book_project import FIXTURES, REPOSITORY, eegfmri, environment, make_project
-from eegfmri import chapters, execution
 from eegfmri.errors import EegFmriError, RequestError
+from eegfmri.runner import chapters, execution
 from page_checks import problems
 
 
@@ -226,7 +226,13 @@ def test_chapters_depend_on_what_they_import_and_not_on_the_runner(project):
     for chapter in (first, second):
         assert "eegfmri.results" in chapter.modules
         assert (
-            not {"eegfmri.chapters", "eegfmri.render", "eegfmri.cli", "eegfmri.kernels", "eegfmri.runner"}
+            not {
+                "eegfmri.runner.chapters",
+                "eegfmri.runner.render",
+                "eegfmri.cli",
+                "eegfmri.runner.kernels",
+                "eegfmri.runner.build",
+            }
             & chapter.modules
         )
 
@@ -261,8 +267,8 @@ def simulator(monkeypatch, tmp_path):
     """Put a quick simulator and reader in the place of the real ones; return what was simulated."""
     from types import SimpleNamespace
 
-    from eegfmri import datasets
-    from eegfmri.datasets import simulate
+    from eegfmri import opening
+    from eegfmri.simulation import simulate
 
     made = []
 
@@ -275,7 +281,7 @@ def simulator(monkeypatch, tmp_path):
     monkeypatch.setattr(simulate, "ensure", ensure)
     monkeypatch.setattr(simulate, "simulation_digest", lambda dataset, **recipe: repr((dataset, recipe)))
     monkeypatch.setattr(
-        datasets, "open_recordings", lambda root, name: SimpleNamespace(digest=(Path(root) / "state").read_text())
+        opening, "open_recordings", lambda root, name: SimpleNamespace(digest=(Path(root) / "state").read_text())
     )
     return made
 

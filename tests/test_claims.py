@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.polynomial import chebyshev
 
-from eegfmri import claims, printed_equations, project
+from eegfmri import project
 from eegfmri.errors import DataError, RequestError
+from eegfmri.ledger import arithmetic, claims, printed_equations, verdicts
 
 PAPERS = ["graph_fusion", "saliency_fusion", "synthesis", "transformer_cnn"]
 CHAPTERS = {
@@ -32,8 +33,8 @@ def ledger():
 
 
 @pytest.fixture(scope="module")
-def verdicts():
-    return {entry["id"]: entry for entry in claims.verify([])["claims"]}
+def found_verdicts():
+    return {entry["id"]: entry for entry in verdicts.verify([])["claims"]}
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def results(key, value, low=None, high=None, *, dataset="sleep", simulated=False
 
 
 def verdict_of(claim_id, *documents, **options):
-    entries = claims.verify(documents, **options)["claims"]
+    entries = verdicts.verify(documents, **options)["claims"]
     return next(entry for entry in entries if entry["id"] == claim_id)
 
 
@@ -189,10 +190,10 @@ def test_a_malformed_ledger_is_refused_with_claim_and_field(changed, edit, messa
         ("transformer_cnn/slice_artefact", "inconsistent", 30 / 2.16),
     ],
 )
-def test_the_papers_own_numbers(verdicts, claim_id, verdict, ours):
-    assert verdicts[claim_id]["verdict"] == verdict
-    assert verdicts[claim_id]["ours"] == pytest.approx(ours)
-    assert verdicts[claim_id]["level"] == "n/a"
+def test_the_papers_own_numbers(found_verdicts, claim_id, verdict, ours):
+    assert found_verdicts[claim_id]["verdict"] == verdict
+    assert found_verdicts[claim_id]["ours"] == pytest.approx(ours)
+    assert found_verdicts[claim_id]["level"] == "n/a"
 
 
 @pytest.mark.parametrize(
@@ -217,7 +218,7 @@ def test_a_contradiction_disappears_when_the_printed_number_is_mended(changed):
 def test_an_expression_means_what_python_means(a, b, c):
     expression = "(a + b) * c - a / b + sqrt(abs(c)) ** 2 + max(a, b) % 7"
     expected = (a + b) * c - a / b + math.sqrt(abs(c)) ** 2 + max(a, b) % 7
-    assert claims.evaluate(expression, {"a": a, "b": b, "c": c}) == expected
+    assert arithmetic.evaluate(expression, {"a": a, "b": b, "c": c}) == expected
 
 
 @pytest.mark.parametrize(
@@ -246,7 +247,7 @@ def test_an_expression_means_what_python_means(a, b, c):
 )
 def test_nothing_but_arithmetic_is_evaluated(expression):
     with pytest.raises(ValueError, match="expression"):
-        claims.evaluate(expression, {"a": 1.0})
+        arithmetic.evaluate(expression, {"a": 1.0})
 
 
 def test_every_test_of_a_printed_equation_is_used_and_gives_a_number(ledger):
@@ -276,7 +277,7 @@ def test_equation_ten_holds_with_the_laplacian_in_place_of_its_eigenvalues():
 @given(finite, finite, st.floats(0, 1e6), st.floats(1e-6, 1e6))
 def test_agreement_needs_the_value_inside_and_a_narrow_interval(value, low, width, margin):
     high = low + width
-    verdict = claims.judge(value, low, high, margin)
+    verdict = verdicts.judge(value, low, high, margin)
     inside = low <= value <= high
     assert (verdict == "differs") == (not inside)
     assert (verdict == "agrees") == (inside and high - low <= margin)
@@ -285,21 +286,21 @@ def test_agreement_needs_the_value_inside_and_a_narrow_interval(value, low, widt
 
 @given(finite, finite, st.floats(0, 1e6), st.floats(1e-6, 1e6), st.floats(0, 1))
 def test_a_stricter_margin_never_makes_agreement(value, low, width, margin, factor):
-    strict = claims.judge(value, low, low + width, margin * factor)
-    assert strict != "agrees" or claims.judge(value, low, low + width, margin) == "agrees"
+    strict = verdicts.judge(value, low, low + width, margin * factor)
+    assert strict != "agrees" or verdicts.judge(value, low, low + width, margin) == "agrees"
 
 
 @given(finite, st.one_of(st.none(), st.just(math.nan), st.just(math.inf)))
 def test_without_an_interval_nothing_is_concluded(value, end):
-    assert claims.judge(value, end, value, 1.0) == "inconclusive"
-    assert claims.judge_expectation(">", value, value, end) == "inconclusive"
+    assert verdicts.judge(value, end, value, 1.0) == "inconclusive"
+    assert verdicts.judge_expectation(">", value, value, end) == "inconclusive"
 
 
 @given(finite, finite, st.floats(0, 1e6))
 def test_a_direction_is_judged_alike_from_both_sides(than, low, width):
     high = low + width
-    above = claims.judge_expectation(">", than, low, high)
-    below = claims.judge_expectation("<", -than, -high, -low)
+    above = verdicts.judge_expectation(">", than, low, high)
+    below = verdicts.judge_expectation("<", -than, -high, -low)
     assert above == below
     assert (above == "agrees") == (low > than)
     assert (above == "differs") == (high <= than)
@@ -382,8 +383,8 @@ def test_a_run_that_departs_from_the_profile_is_not_the_run_that_was_asked_for(l
     assert "n_training_epochs = 2 where profile full has 60" in verdict[2]["why"]
 
 
-def test_what_was_not_run_says_what_is_missing_and_how_to_run_it(verdicts):
-    not_run = [entry for entry in verdicts.values() if entry["verdict"] == "not run"]
+def test_what_was_not_run_says_what_is_missing_and_how_to_run_it(found_verdicts):
+    not_run = [entry for entry in found_verdicts.values() if entry["verdict"] == "not run"]
     assert not_run
     for entry in not_run:
         assert entry["ours"] is None
@@ -410,23 +411,23 @@ def test_a_claim_waits_for_its_chapter_only_until_that_computes_it(tmp_path, mon
 
 
 def test_the_document_can_be_written_as_json_and_shown_as_a_table(ledger):
-    document = claims.verify([results("graph_fusion/loso/eeg_gcn/balanced_accuracy", 0.58, math.nan, 0.61)])
+    document = verdicts.verify([results("graph_fusion/loso/eeg_gcn/balanced_accuracy", 0.58, math.nan, 0.61)])
     text = json.dumps(document, allow_nan=False)
     assert json.loads(text)["schema"] == 1
     required = {"id", "paper", "statement", "published", "ours", "low", "high", "verdict", "why"}
     assert all(required <= set(entry) and entry["verdict"] in claims.VERDICTS for entry in document["claims"])
-    shown = claims.table(document)
+    shown = verdicts.table(document)
     assert list(shown["claim"]) == list(ledger)
     assert set(shown["verdict"]) <= set(claims.VERDICTS)
-    assert claims.counts(document).to_numpy().sum() == len(ledger)
-    assert list(claims.counts(document).index) == PAPERS
+    assert verdicts.counts(document).to_numpy().sum() == len(ledger)
+    assert list(verdicts.counts(document).index) == PAPERS
 
 
 def test_one_paper_can_be_asked_for():
-    document = claims.verify([], paper="synthesis")
+    document = verdicts.verify([], paper="synthesis")
     assert {entry["paper"] for entry in document["claims"]} == {"synthesis"}
     with pytest.raises(RequestError, match=", ".join(PAPERS)):
-        claims.verify([], paper="sinthesis")
+        verdicts.verify([], paper="sinthesis")
 
 
 def test_results_of_someone_else_are_merged(tmp_path, ledger):
@@ -456,5 +457,5 @@ def test_what_cannot_be_imported_is_refused_with_its_file(tmp_path, content, err
     if content is not None:
         file.write_text(content, encoding="utf-8")
     with pytest.raises(error, match=message) as caught:
-        claims.verify([], imported=[file])
+        verdicts.verify([], imported=[file])
     assert "theirs.json" in str(caught.value)

@@ -23,7 +23,7 @@ def test_help_names_every_command(project):
 
 def test_the_command_line_imports_nothing_heavy(project):
     code = (
-        "import sys, eegfmri.cli, eegfmri.figures, eegfmri.results, eegfmri.chapters, eegfmri.runner;"
+        "import sys, eegfmri.cli, eegfmri.figures, eegfmri.results, eegfmri.runner.chapters, eegfmri.runner.build;"
         "heavy = {'numpy', 'pandas', 'torch', 'mne', 'matplotlib', 'plotly', 'papermill', 'jupyter_book', 'sphinx',"
         "'nbformat', 'jupytext', 'IPython', 'seaborn'};"
         "print(sorted(heavy & set(sys.modules)))"

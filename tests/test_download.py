@@ -243,7 +243,7 @@ def test_verify_compares_checksums_of_what_is_there(small):
     assert [file.name for file in sleep_plan(verify=True).missing] == [name]
 
 
-def test_parts_of_the_dataset_are_chosen_by_person_run_and_kind(small):
+def test_parts_of_the_dataset_are_chosen_by_subject_run_and_kind(small):
     def names(**options):
         return {file.name for file in sleep_plan(**options).files}
 
@@ -733,5 +733,5 @@ def test_the_manifest_agrees_with_the_datasets_own_keys_and_texts(real_data, mon
 
 
 @pytest.mark.real_data
-def test_the_23_people_are_those_of_the_default_rule(real_data):
+def test_the_23_subjects_are_those_of_the_default_rule(real_data):
     assert sleep.select_subjects(sleep.read(real_data / "ds003768_text")) == download.SLEEP_23

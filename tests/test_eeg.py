@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from eegfmri import eeg
 from eegfmri.datasets.single_files import open_eeg
 from eegfmri.errors import RequestError
+from eegfmri.preprocessing import eeg
 
 RATE, T_R, N_VOLUMES, N_SLICES = 500.0, 2.0, 40, 20
 

@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from eegfmri import eeg, metrics
+from eegfmri import metrics
 from eegfmri.errors import RequestError
 from eegfmri.estimators import PickFeature, engineered
 from eegfmri.estimators.engineered import (
@@ -28,7 +28,10 @@ from eegfmri.estimators.engineered import (
     strongest,
     with_engineered_features,
 )
-from eegfmri.protocols import InnerValidation, LeaveOneSubjectOut, evaluate, fitted_digest
+from eegfmri.evaluation.evaluate import evaluate
+from eegfmri.evaluation.leaks import fitted_digest
+from eegfmri.evaluation.splits import InnerValidation, LeaveOneSubjectOut
+from eegfmri.preprocessing import eeg
 from windows_made import cut, informative, made_recording, stages
 
 SFREQ = 100.0

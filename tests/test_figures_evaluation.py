@@ -7,13 +7,13 @@ import pytest
 from eegfmri.figures import PALETTE, evaluation
 
 
-def test_a_forest_holds_every_person_the_interval_and_the_published_value():
+def test_a_forest_holds_every_subject_the_interval_and_the_published_value():
     rows = pd.DataFrame(
         {
             "value": [0.5, 0.7],
             "low": [0.4, 0.6],
             "high": [0.65, 0.75],
-            "people": [pd.Series({"01": 0.3, "02": 0.7}), pd.Series({"01": 0.7, "02": np.nan})],
+            "subjects": [pd.Series({"01": 0.3, "02": 0.7}), pd.Series({"01": 0.7, "02": np.nan})],
             "published": [0.58, np.nan],
         },
         index=["a", "b"],

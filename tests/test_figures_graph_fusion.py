@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from eegfmri.estimators.graph_fusion import GraphFusionClassifier
+from eegfmri.evaluation.evaluate import evaluate
+from eegfmri.evaluation.splits import LeaveOneSubjectOut
 from eegfmri.figures import graph_fusion as draw
-from eegfmri.protocols import LeaveOneSubjectOut, evaluate
 from windows_made import cut, informative
 
 
@@ -67,7 +68,7 @@ def test_a_brain_draws_the_strongest_edges_inside_its_surface():
     np.testing.assert_allclose([lines[0].x[0], lines[0].y[0], lines[0].z[0]], centres[1], atol=0.06)
 
 
-def test_the_gate_of_each_person_and_their_mean_are_drawn():
+def test_the_gate_of_each_subject_and_their_mean_are_drawn():
     table = pd.DataFrame({"W": [0.4, 0.6], "N1": [0.5, np.nan]}, index=["01", "02"])
     figure = draw.gate_by_stage(table)
     mean = figure.axes[0].lines[-1]
@@ -80,7 +81,7 @@ def test_matrices_share_one_symmetric_scale():
     assert limits == {(-1.0, 1.0)}
 
 
-def test_alignments_of_encoders_are_drawn_per_person_and_estimate():
+def test_alignments_of_encoders_are_drawn_per_subject_and_estimate():
     table = pd.DataFrame(
         {
             "encoders": ["inside"] * 4,

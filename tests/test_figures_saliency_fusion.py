@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eegfmri import graph_signals, graphs
 from eegfmri.figures import figure_html
 from eegfmri.figures import saliency_fusion as draw
+from eegfmri.models import graph_signals, graphs
+from eegfmri.preprocessing.sources import electrode_positions
 
 NAMES = ["Fz", "Cz", "Oz", "C3", "C4"]
 CENTRES = np.array([[0, 40, 20], [0, -20, 60], [0, -80, 10], [-50, -20, 40], [50, -20, 40], [20, 10, 50.0]])
@@ -18,7 +19,7 @@ def shown(figure):
 
 
 def test_modes_are_drawn_on_cap_and_brain_and_the_menu_shows_one_at_a_time():
-    scalp = graph_signals.fourier_basis(graph_signals.laplacian(graphs.scalp_adjacency(NAMES)))
+    scalp = graph_signals.fourier_basis(graph_signals.laplacian(graphs.scalp_adjacency(electrode_positions(NAMES))))
     weights = np.ones((6, 6)) - np.eye(6)
     brain = graph_signals.fourier_basis(graph_signals.laplacian(weights))
     figure = draw.graph_modes(scalp, NAMES, brain, CENTRES, REGIONS, modes=(0, 1, -1))

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from eegfmri.datasets.simulate_parameters import parameter_table
 from eegfmri.figures import STAGE_COLOURS
 from eegfmri.figures import simulator as draw
+from eegfmri.simulation.parameters import parameter_table
 
 
 def test_regions_are_coloured_alike_on_both_sides_of_zero():
@@ -38,13 +38,13 @@ def test_a_lag_line_is_the_mean_over_runs_inside_its_band():
     np.testing.assert_allclose(band.y, np.concatenate([np.percentile(runs, 75, 0), np.percentile(runs, 25, 0)[::-1]]))
 
 
-def test_people_lie_on_the_diagonal_when_truth_is_found():
+def test_subjects_lie_on_the_diagonal_when_truth_is_found():
     values = np.array([8.0, 9.0, 11.0])
     figure = draw.planted_and_found({"peak": (values, values, ["a", "b", "c"])}, {"peak": "Hz"})
-    diagonal, people = figure.data
+    diagonal, subjects = figure.data
     assert list(diagonal.x) == list(diagonal.y)
-    assert diagonal.x[0] < people.x.min() <= people.x.max() < diagonal.x[1]
-    np.testing.assert_array_equal(people.x, people.y)
+    assert diagonal.x[0] < subjects.x.min() <= subjects.x.max() < diagonal.x[1]
+    np.testing.assert_array_equal(subjects.x, subjects.y)
     assert figure.layout.xaxis.title.text == "planted (Hz)"
 
 
@@ -67,7 +67,7 @@ def test_intervals_show_both_ends_and_the_planted_value():
     np.testing.assert_array_equal(planted.x, found.x)
 
 
-def test_ratios_put_each_person_on_the_row_of_its_statistic():
+def test_ratios_put_each_subject_on_the_row_of_its_statistic():
     values = np.array([[1.0, 2.0], [0.5, np.nan]])
     figure = draw.ratios(["tSNR", "autocorrelation"], {"sleep": values})
     (dots,) = figure.data

@@ -7,7 +7,7 @@ import pytest
 from eegfmri.figures import synthesis as draw
 
 
-def test_methods_have_names_for_people():
+def test_methods_have_names_for_subjects():
     assert draw.label("convolutional_all_other_time") == "convolutional, all electrodes, other EEG"
     assert draw.label("transformer_power_slices_hidden") == "transformer, band power, no slices fed"
     assert draw.label("transformer_teacher_forced").endswith("(oracle)")

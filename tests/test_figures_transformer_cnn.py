@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from eegfmri.figures import transformer_cnn as draw
-from eegfmri.spectrograms import FOUR_BANDS, band_means, spectrogram
+from eegfmri.preprocessing.spectra import FOUR_BANDS, band_means, spectrogram
 
 
 def test_a_segment_becomes_three_panels():

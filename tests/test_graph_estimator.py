@@ -6,7 +6,9 @@ import torch
 
 from eegfmri.errors import RequestError
 from eegfmri.estimators.graph_fusion import GraphFusionClassifier
-from eegfmri.protocols import LeaveOneSubjectOut, evaluate, fitted_digest
+from eegfmri.evaluation.evaluate import evaluate
+from eegfmri.evaluation.leaks import fitted_digest
+from eegfmri.evaluation.splits import LeaveOneSubjectOut
 from windows_made import cut, informative
 
 SMALL = {"conv_features": 4, "graph_features": 8, "embedding": 8, "n_training_epochs": 6}
@@ -140,7 +142,7 @@ def test_what_folds_learned_is_kept(windows, tmp_path):
     graphs = evaluation.learned("eeg", "scalp_adjacency")
     assert graphs.shape == (6, 3, 3)
     np.testing.assert_allclose(graphs, graphs.swapaxes(1, 2), atol=1e-6)
-    # Two folds whose validation subjects take each other's place train on the same people: not all six differ.
+    # Two folds whose validation subjects take each other's place train on the same subjects: not all six differ.
     assert len({graph.tobytes() for graph in graphs}) > 2
 
 

@@ -12,12 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eegfmri import bold, eeg, metrics
-from eegfmri.datasets import simulate as simulator
+from eegfmri import metrics
 from eegfmri.datasets import sleep
 from eegfmri.estimators.engineered import best_classical, engineered_methods, with_engineered_features
 from eegfmri.estimators.graph_fusion import GraphFusionClassifier
-from eegfmri.protocols import LeaveOneSubjectOut, evaluate, fitted_digest
+from eegfmri.evaluation.evaluate import evaluate
+from eegfmri.evaluation.leaks import fitted_digest
+from eegfmri.evaluation.splits import LeaveOneSubjectOut
+from eegfmri.preprocessing import bold, eeg
+from eegfmri.simulation import simulate as simulator
 from eegfmri.windows import Windows, epoch_windows
 from windows_made import cut, informative, made_recording, stages
 
@@ -42,7 +45,7 @@ def chance(windows: Windows) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def strong(tmp_path_factory) -> Windows:
-    """Eight people of the noise-free, strongly coupled preset, read and prepared as the chapter does."""
+    """Eight subjects of the noise-free, strongly coupled preset, read and prepared as the chapter does."""
     root = simulator.simulate("sleep", tmp_path_factory.mktemp("strong") / "sleep", scale="small", preset="strong")
     return epoch_windows(sleep.read(root), eeg.prepare, bold.prepare, eeg_epochs=3, bold_volumes=42)
 
@@ -50,7 +53,7 @@ def strong(tmp_path_factory) -> Windows:
 @pytest.mark.slow
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_each_network_fits_eight_scored_epochs_perfectly(strong, modality):
-    """Of one person who has all stages. The validation part is a copy of the training part, so stopping early stops nothing."""
+    """Of one subject who has all stages. The validation part is a copy of the training part, so stopping early stops nothing."""
     rows = [np.flatnonzero((strong.groups == "04") & (strong.y == stage))[::4] for stage in range(3)]
     eight = strong[np.concatenate([rows[0][:3], rows[1][:3], rows[2][:2]])]
     assert np.bincount(eight.y).tolist() == [3, 3, 2]
@@ -63,7 +66,7 @@ def test_each_network_fits_eight_scored_epochs_perfectly(strong, modality):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("modality", MODALITIES)
-def test_each_network_is_above_chance_on_people_it_has_not_seen(strong, modality, tmp_path):
+def test_each_network_is_above_chance_on_subjects_it_has_not_seen(strong, modality, tmp_path):
     # BOLD is slow to learn: after the usual passes its training loss still falls.
     longer = {"n_training_epochs": 48, "patience": 48} if modality == "bold" else {}
     methods = {modality: GraphFusionClassifier(modality, **longer)}
@@ -88,8 +91,8 @@ def all_methods(**options) -> dict:
 def test_no_method_finds_anything_in_noise(tmp_path):
     """A method's Holm-corrected interval holds every level that its Holm-adjusted sign-flip test does not reject.
 
-    It excludes chance where the adjusted p of (score − chance), over subjects, is below 0.05. Twelve people, since with m
-    methods and n people no adjusted p is below m 2 / 2ⁿ, which for eight people is more than 0.05: nothing could be found.
+    It excludes chance where the adjusted p of (score − chance), over subjects, is below 0.05. Twelve subjects, since with m
+    methods and n subjects no adjusted p is below m 2 / 2ⁿ, which for eight subjects is more than 0.05: nothing could be found.
     """
     rng = np.random.default_rng(0)
     runs = [
@@ -187,7 +190,8 @@ import json, sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from windows_made import cut, informative
-from eegfmri import cache, protocols
+from eegfmri import cache
+from eegfmri.evaluation import evaluate, splits
 from eegfmri.estimators.graph_fusion import GraphFusionClassifier
 
 if __name__ == "__main__":
@@ -197,8 +201,8 @@ if __name__ == "__main__":
     windows = cut(informative(folder / "runs", n_epochs=30), eeg_epochs=3, bold_volumes=14)
     methods = {{name: GraphFusionClassifier(name, **{small!r}) for name in ("eeg", "both")}}
     print("start", flush=True)
-    protocol = protocols.LeaveOneSubjectOut()
-    evaluation = protocols.evaluate(methods, windows, protocol, n_jobs=n_jobs, folder=folder / "folds")
+    protocol = splits.LeaveOneSubjectOut()
+    evaluation = evaluate.evaluate(methods, windows, protocol, n_jobs=n_jobs, folder=folder / "folds")
     print(int(evaluation.folds["cached"].sum()), len(evaluation.folds))
     (folder / "predictions.csv").write_text(evaluation.predictions.to_csv())
     (folder / "scores.csv").write_text(evaluation.summary().to_csv())

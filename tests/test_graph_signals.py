@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eegfmri import graph_signals as gs
 from eegfmri.errors import RequestError
+from eegfmri.models import graph_signals as gs
 from eegfmri.models import saliency_fusion as model
 
 

@@ -6,9 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eegfmri import graphs
 from eegfmri.errors import RequestError
+from eegfmri.models import graphs
 from eegfmri.models.graph_convolution import GraphConvolution, HybridAdjacency, normalise
+from eegfmri.preprocessing.sources import electrode_positions
 
 
 def random_graph(n, seed, signed=True):
@@ -73,12 +74,12 @@ def test_connectedness():
 
 def test_near_electrodes_weigh_more_and_mirror_images_alike():
     names = ["Fp1", "Fp2", "F3", "F4", "O1", "O2", "Oz"]
-    weights = graphs.scalp_adjacency(names, width=0.06, reach=10)
+    weights = graphs.scalp_adjacency(electrode_positions(names), width=0.06, reach=10)
     assert weights[4, 6] > weights[2, 6] > weights[0, 6] > 0
     assert weights[4, 6] == pytest.approx(weights[5, 6], rel=0.05)
     assert (weights == weights.T).all()
     with pytest.raises(RequestError, match="ECG"):
-        graphs.scalp_adjacency(["Cz", "ECG"])
+        electrode_positions(["Cz", "ECG"])
 
 
 @pytest.mark.parametrize("signed", [True, False])

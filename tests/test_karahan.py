@@ -1,9 +1,9 @@
 """Real simultaneous EEG power and BOLD through lead-field graph, correlations and lag analysis, in samples.
 
-One person, 38 points in time whose step is not stated, 31 channels without names, 51 frequencies without an axis (Karahan et
+One subject, 38 points in time whose step is not stated, 31 channels without names, 51 frequencies without an axis (Karahan et
 al. 2015; GPL data, used in tests only). What it can say: the functions run on real numbers of real sizes, the lead field's inverse
 finds its own sources, the surrogates are as wide as independence makes them. What it cannot: anything in seconds, anything about
-bands, anything about people other than this one; and with 38 points only a very strong relation could leave the family-wise
+bands, anything about subjects other than this one; and with 38 points only a very strong relation could leave the family-wise
 threshold.
 """
 
@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eegfmri import graph_signals, graphs, saliency, sources
+from eegfmri.lags import lag_analysis, phase_randomised
+from eegfmri.models import graph_signals, graphs
+from eegfmri.preprocessing import sources
 
 pytestmark = pytest.mark.real_data
 
@@ -101,17 +103,17 @@ def test_the_lag_analysis_runs_in_samples_and_says_how_little_38_points_tell(kar
     power, _, _, _ = karahan
     bold, field, _ = patches
     lags = np.arange(-4.0, 8.1)
-    found = saliency.lag_analysis([in_samples(power, bold, field)], lags, n_surrogates=199, seed=0)
+    found = lag_analysis([in_samples(power, bold, field)], lags, n_surrogates=199, seed=0)
     assert found.mean.shape == (N_PATCHES, 5, len(lags))
     assert np.isfinite(found.mean).all()
     assert np.abs(found.mean).max() <= 1
-    # 26 points of one person among 3900 correlations: the threshold lies far out, at about four standard deviations
+    # 26 points of one subject among 3900 correlations: the threshold lies far out, at about four standard deviations
     assert found.threshold > 3
-    # one person has no interval over people
+    # one subject has no interval over subjects
     assert np.isnan(found.peak(0, 0).low)
     shuffled = in_samples(power, bold, field)
-    shuffled["bold"] = saliency.phase_randomised(bold, 1, 5)[0]
-    none = saliency.lag_analysis([shuffled], lags, n_surrogates=199, seed=0)
+    shuffled["bold"] = phase_randomised(bold, 1, 5)[0]
+    none = lag_analysis([shuffled], lags, n_surrogates=199, seed=0)
     assert none.p.min() > 0.005
 
 

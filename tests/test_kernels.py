@@ -5,7 +5,7 @@ import os
 import nbformat
 from papermill.execute import execute_notebook
 
-from eegfmri.kernels import ENGINE, Progress, register
+from eegfmri.runner.kernels import ENGINE, Progress, register
 
 LATE = """
 import sys, time

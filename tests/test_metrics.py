@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, f1_score, recall_score
 
 from eegfmri import metrics
-from eegfmri.protocols import Evaluation
+from eegfmri.evaluation.evaluate import Evaluation
 
 labels = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)
 
@@ -30,7 +30,7 @@ def test_scores_equal_scikit_learns(pairs):
 
 
 def test_a_pooled_interval_is_that_of_resampled_windows():
-    """Adding up people's counts is the same as scoring their windows again."""
+    """Adding up subjects' counts is the same as scoring their windows again."""
     rng = np.random.default_rng(3)
     groups = np.repeat(np.arange(5), [10, 30, 20, 40, 15])
     y_true, y_pred = rng.integers(0, 3, (2, len(groups)))
@@ -138,7 +138,7 @@ def test_an_interval_over_subjects_is_wider_than_one_over_windows():
     rng = np.random.default_rng(1)
     groups = np.repeat(np.arange(8), 100)
     y_true = rng.integers(0, 2, 800)
-    skill = np.linspace(0.35, 0.95, 8)[groups]  # subjects differ, as people do
+    skill = np.linspace(0.35, 0.95, 8)[groups]  # subjects differ, as subjects do
     y_pred = np.where(rng.random(800) < skill, y_true, 1 - y_true)
     by_subject = metrics.bootstrap_pooled("balanced_accuracy", y_true, y_pred, groups)
     by_window = metrics.bootstrap_pooled("balanced_accuracy", y_true, y_pred, np.arange(800))

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eegfmri import datasets
-from eegfmri.datasets import oddball
+from eegfmri.datasets import oddball, roots
 from eegfmri.datasets.oddball_trials import N_STIMULI
 from eegfmri.errors import DataError, RequestError
 from oddball_layout import (
@@ -340,7 +339,7 @@ def test_the_fourth_subject_is_left_out_for_synthesis(tmp_path):
 
 
 def test_the_tree_is_recognised_by_content_and_openneuros_is_not(root, tmp_path_factory):
-    assert datasets.resolve(root) == {"oddball": root.resolve()}
+    assert roots.resolve(root) == {"oddball": root.resolve()}
     bids = tmp_path_factory.mktemp("bids")
     (bids / "sub-01" / "func").mkdir(parents=True)
     assert not oddball.is_root(bids)

@@ -6,14 +6,16 @@ from functools import partial
 import numpy as np
 import pytest
 
-from eegfmri import eeg, planted, saliency
-from eegfmri.bold import clean
+from eegfmri import saliency
 from eegfmri.datasets import sleep
-from eegfmri.datasets.simulate import simulate
 from eegfmri.errors import RequestError
-from eegfmri.estimators import saliency_recovery as recovery
 from eegfmri.estimators.saliency_fusion import SaliencyGcnnClassifier, spectrum_frequencies, with_spectra
-from eegfmri.planted import Truth
+from eegfmri.preprocessing import eeg
+from eegfmri.preprocessing.bold import clean
+from eegfmri.recovery import planted
+from eegfmri.recovery import saliency as recovery
+from eegfmri.recovery.planted import Truth
+from eegfmri.simulation.simulate import simulate
 
 pytestmark = pytest.mark.slow
 
@@ -88,21 +90,21 @@ def test_an_atlas_of_planted_centres_is_the_planted_parcellation(truth):
 def test_planted_lags_are_found_without_noise_and_lost_in_it(truth, recordings):
     lags = np.arange(-10.0, 20.1)
     found = {
-        level: recovery.median_error(recovery.person_peaks(recovery.lag_runs(truth, recordings, level), lags), truth)
+        level: recovery.median_error(recovery.subject_peaks(recovery.lag_runs(truth, recordings, level), lags), truth)
         for level in (0.0, 30.0)
     }
     assert found[0.0].value < 1.5
     assert found[30.0].value > found[0.0].value
 
 
-def test_recovery_has_a_row_per_person_class_and_map(truth, recordings):
+def test_recovery_has_a_row_per_subject_class_and_map(truth, recordings):
     small = {"n_training_epochs": 1, "features": 4, "n_filters": 2}
     networks = {"eeg": SaliencyGcnnClassifier("eeg", **small), "bold": SaliencyGcnnClassifier("bold", **small)}
     table = recovery.recovery_over_noise(truth, networks, partial(cut, truth, recordings), (0.0, 1.0))
     counts = table.groupby(["modality", "level", "map", "definition"]).size()
-    people = len(recordings.subjects)
-    assert (counts.drop("accuracy", level="map") <= 3 * people).all()
-    assert (counts.xs("accuracy", level="map") == people).all()
+    subjects = len(recordings.subjects)
+    assert (counts.drop("accuracy", level="map") <= 3 * subjects).all()
+    assert (counts.xs("accuracy", level="map") == subjects).all()
     assert set(table["definition"]) == {"", "design", "difference"}
     scores = table[table["map"] != "accuracy"]["value"].dropna()
     assert scores.between(0, 1).all()

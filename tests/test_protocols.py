@@ -18,9 +18,12 @@ from sklearn.preprocessing import SplineTransformer
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from eegfmri import estimators, protocols
+from eegfmri import estimators
 from eegfmri.errors import EegFmriError, RequestError
-from eegfmri.protocols import BlockedWithinSubject, InnerValidation, LeaveOneSubjectOut, ShuffledWithinSubject, evaluate
+from eegfmri.evaluation import evaluate as evaluation_module
+from eegfmri.evaluation import leaks
+from eegfmri.evaluation.evaluate import evaluate
+from eegfmri.evaluation.splits import BlockedWithinSubject, InnerValidation, LeaveOneSubjectOut, ShuffledWithinSubject
 from windows_made import cut, informative, made_recording, stages
 
 
@@ -136,9 +139,9 @@ def test_poisoning_the_test_subject_changes_nothing_that_was_learned(windows, tm
 def test_the_hash_of_fitted_state_sees_every_kind_of_learning(windows):
     one = SplineTransformer(n_knots=4).fit(np.arange(10.0)[:, None])
     two = SplineTransformer(n_knots=4).fit(np.arange(11.0)[:, None])
-    assert protocols.fitted_digest(one) != protocols.fitted_digest(two)
+    assert leaks.fitted_digest(one) != leaks.fitted_digest(two)
     same = SplineTransformer(n_knots=4).fit(np.arange(10.0)[:, None])
-    assert protocols.fitted_digest(one) == protocols.fitted_digest(same)
+    assert leaks.fitted_digest(one) == leaks.fitted_digest(same)
 
 
 @pytest.mark.parametrize(
@@ -158,8 +161,8 @@ def test_the_hash_sees_what_trees_machines_and_neighbours_keep_to_themselves(met
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 4)), np.arange(60) % 3
     one, same, other = (clone(method).fit(*data) for data in ((X, y), (X.copy(), y.copy()), (X, np.roll(y, 1))))
-    assert protocols.fitted_digest(one) == protocols.fitted_digest(same)
-    assert protocols.fitted_digest(one) != protocols.fitted_digest(other)
+    assert leaks.fitted_digest(one) == leaks.fitted_digest(same)
+    assert leaks.fitted_digest(one) != leaks.fitted_digest(other)
 
 
 def test_a_second_evaluation_computes_nothing_and_says_the_same(windows, tmp_path):
@@ -190,9 +193,11 @@ def test_changed_parameters_or_windows_are_computed_anew(windows, tmp_path):
 
 
 def test_the_key_of_a_fold_follows_the_code_of_its_method():
-    assert "eegfmri.estimators" in protocols.modules_of(estimators.ridge("bold_mean"))
-    assert "eegfmri.protocols" in protocols.modules_of(estimators.ridge("bold_mean")), "its inner validation"
-    assert "eegfmri.estimators" in protocols.modules_of(estimators.clock_reader())
+    assert "eegfmri.estimators" in evaluation_module.modules_of(estimators.ridge("bold_mean"))
+    assert "eegfmri.evaluation.splits" in evaluation_module.modules_of(estimators.ridge("bold_mean")), (
+        "its inner validation"
+    )
+    assert "eegfmri.estimators" in evaluation_module.modules_of(estimators.clock_reader())
 
 
 def test_training_windows_of_one_class_fall_back_and_say_so(tmp_path):
@@ -227,21 +232,22 @@ import time
 from pathlib import Path
 from sklearn.base import BaseEstimator, ClassifierMixin
 from windows_made import cut, informative
-from eegfmri import cache, estimators, protocols
+from eegfmri import cache, estimators
+from eegfmri.evaluation import evaluate as evaluation_module, splits
 
 folder = Path(sys.argv[1])
 write = cache.save_array  # the runs are written once: a prepared run keeps its file, and so its time stamp
 cache.save_array = lambda path, array: path if Path(path).exists() else write(path, array)
 windows = estimators.with_classical_features(cut(informative(folder / "runs"), bold_volumes=14))
 if "--slow" in sys.argv:
-    fit = protocols._run_fold
+    fit = evaluation_module._run_fold
     def slowly(*task):
         fit(*task)
         time.sleep(0.5)
-    protocols._run_fold = slowly
+    evaluation_module._run_fold = slowly
 methods = estimators.classical_methods()
 print("start", flush=True)
-evaluation = protocols.evaluate(methods, windows, protocols.LeaveOneSubjectOut(), folder=folder / "folds")
+evaluation = evaluation_module.evaluate(methods, windows, splits.LeaveOneSubjectOut(), folder=folder / "folds")
 print(int(evaluation.folds["cached"].sum()))
 (folder / "scores.csv").write_text(evaluation.summary().to_csv())
 """

@@ -1,4 +1,4 @@
-"""The classical evaluation on real nights: Sleep-EDF features of five people, two nights each."""
+"""The classical evaluation on real nights: Sleep-EDF features of five subjects, two nights each."""
 
 import re
 
@@ -7,17 +7,18 @@ import pandas as pd
 import pytest
 
 from eegfmri import estimators
-from eegfmri.protocols import LeaveOneSubjectOut, evaluate
+from eegfmri.evaluation.evaluate import evaluate
+from eegfmri.evaluation.splits import LeaveOneSubjectOut
 from eegfmri.windows import LazyArray, Windows
 
 STAGES = ("W", "N1", "N2", "N3", "REM")
 
 
 def real_nights(folder) -> Windows:
-    """Windows without signals: one row per scored epoch, 72 features; both nights of a person bear the person's name."""
+    """Windows without signals: one row per scored epoch, 72 features; both nights of a subject bear the subject's name."""
     rows, features, labels = [], [], []
     for path in sorted(folder.glob("SC4*E0.npz")):
-        person, night = re.match(r"SC4(\d\d)(\d)E0", path.name).groups()
+        subject, night = re.match(r"SC4(\d\d)(\d)E0", path.name).groups()
         with np.load(path) as night_data:
             features.append(night_data["X"])
             labels.append(night_data["y"])
@@ -25,7 +26,7 @@ def real_nights(folder) -> Windows:
         rows.append(
             pd.DataFrame(
                 {
-                    "subject": person,
+                    "subject": subject,
                     "run": f"task-sleep_run-{night}",
                     "onset": onsets,
                     "start": onsets,
@@ -42,7 +43,7 @@ def real_nights(folder) -> Windows:
 
 
 @pytest.mark.real_data
-def test_classical_methods_stage_real_nights_of_people_left_out(real_data, tmp_path, record_property):
+def test_classical_methods_stage_real_nights_of_subjects_left_out(real_data, tmp_path, record_property):
     windows = real_nights(real_data / "sleep_edf_features")
     assert len(windows.subjects) == 5
     assert len(windows.table.groupby(["subject", "run"])) == 10
@@ -59,7 +60,7 @@ def test_classical_methods_stage_real_nights_of_people_left_out(real_data, tmp_p
     print(summary.round(3).to_string())
     record_property("balanced_accuracy", summary["value"].to_dict())
     # Five classes: majority has a recall of 1 on one stage. The published features are good, so even linear methods
-    # must stay clear of the best predictor without a signal, person by person.
+    # must stay clear of the best predictor without a signal, subject by subject.
     blind = evaluation.per_subject()[["majority", "stratified_random", "time_in_run"]].max(axis=1)
     for method in ("lda", "ridge"):
         assert (evaluation.per_subject()[method] > blind + 0.1).all()

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from eegfmri import registration as reg
 from eegfmri.errors import RequestError
-from eegfmri.registration import Field, Grid, Motion, Transform
+from eegfmri.preprocessing import registration as reg
+from eegfmri.preprocessing.registration import Field, Grid, Motion, Transform
 
 AFFINE = np.array([[-3.0, 0.2, 0, 40], [0.2, 3, -0.6, -50], [0, 0.65, 3.2, -30], [0, 0, 0, 1]])
 # orthogonal axes, as a scanner has them

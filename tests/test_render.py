@@ -7,7 +7,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from book_project import eegfmri, make_project
-from eegfmri import render
+from eegfmri.runner import render
 from page_checks import loads_from_outside, problems
 
 

@@ -6,8 +6,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from eegfmri import datasets
-from eegfmri.datasets import rest
+from eegfmri import opening
+from eegfmri.datasets import rest, roots
 from eegfmri.errors import DataError, RequestError
 from rest_layout import CHANNELS, T_R, stamp, write_eeg, write_images, write_markers
 
@@ -98,7 +98,7 @@ def test_subject_32_is_cut_to_the_scan_and_called_otherwise(tmp_path):
     assert "cut to the scan" in recording.repaired[0]
 
 
-def test_two_exports_of_one_person_use_the_corrected_one(tmp_path):
+def test_two_exports_of_one_subject_use_the_corrected_one(tmp_path):
     write_eeg(tmp_path)
     write_eeg(tmp_path, step="_Segmentation_bin", lead_in=0)
     write_images(tmp_path)
@@ -294,7 +294,7 @@ def test_missing_partners_are_missing(tmp_path):
     assert "no EEG file" in third.problems[0]
 
 
-def test_a_person_in_both_archives_is_refused(root):
+def test_a_subject_in_both_archives_is_refused(root):
     write_eeg(root, part="EEG2")
     assert "EEG1 and EEG2" in only(root).problems[0]
 
@@ -357,12 +357,12 @@ def test_channel_names_are_matched_by_name(tmp_path):
 
 
 def test_the_tree_is_recognised_by_content(root, tmp_path_factory):
-    assert datasets.resolve(root) == {"rest": root.resolve()}
-    assert datasets.open_recordings(root, "rest", source="export").dataset == "rest"
+    assert roots.resolve(root) == {"rest": root.resolve()}
+    assert opening.open_recordings(root, "rest", source="export").dataset == "rest"
     empty = tmp_path_factory.mktemp("empty")
     with pytest.raises(DataError, match="nothing of the rest dataset"):
         rest.read(empty)
     with pytest.raises(RequestError, match=r"ds003768.*ds000116.*94c5t"):
-        datasets.resolve(empty)
+        roots.resolve(empty)
     with pytest.raises(RequestError, match="one form of EEG"):
-        datasets.open_recordings(root, "sleep", source="raw")
+        opening.open_recordings(root, "sleep", source="raw")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eegfmri.saliency import lag_curve, power_course
+from eegfmri.lags import lag_curve, power_course
 
 
 def slow(n, rng, keep=0.9):

@@ -9,8 +9,9 @@ import torch
 from eegfmri.errors import RequestError
 from eegfmri.estimators import saliency_fusion as sf
 from eegfmri.estimators.saliency_fusion import MultiViewReconstructor, SaliencyGcnnClassifier, Views
-from eegfmri.protocols import LeaveOneSubjectOut, evaluate, fitted_digest
-from eegfmri.windows import poisoned
+from eegfmri.evaluation.evaluate import evaluate
+from eegfmri.evaluation.leaks import fitted_digest, poisoned
+from eegfmri.evaluation.splits import LeaveOneSubjectOut
 from windows_made import cut, informative
 
 SMALL = {"n_training_epochs": 4, "features": 4, "n_filters": 2, "n_neighbours": 2}
@@ -78,7 +79,7 @@ def test_each_network_learns_what_is_there_and_nothing_from_shuffled_labels(wind
     assert np.mean(shuffled.fit(train, train.y).predict(train) == train.y) < 0.6
 
 
-def test_shuffling_keeps_each_persons_counts(windows):
+def test_shuffling_keeps_each_subjects_counts(windows):
     y = sf.shuffled_within(windows.y, windows.groups, 0)
     assert (y != windows.y).any()
     for subject in windows.subjects:
@@ -111,7 +112,7 @@ def test_nothing_is_learned_from_the_test_subject(windows, fold, kind, tmp_path)
     assert noticed != fitted_digest(network(kind).fit(windows[exposed], windows.y[exposed]))
 
 
-def test_a_new_persons_scale_comes_from_what_is_allowed(windows, fold):
+def test_a_new_subjects_scale_comes_from_what_is_allowed(windows, fold):
     train, test = windows[fold.train], windows[fold.test]
     louder = replace(test, features={name: 100 * values for name, values in test.features.items()})
     for scaling, matters in (("transductive", False), ("calibration", False), ("none", True)):
@@ -196,7 +197,7 @@ LONGER = {"n_training_epochs": 30, "patience": 30, "learning_rate": 1e-2}
 
 
 @pytest.mark.parametrize("kind", ["fused", "single", "concatenated"])
-def test_reconstruction_beats_the_mean_on_people_held_out(kind):
+def test_reconstruction_beats_the_mean_on_subjects_held_out(kind):
     views = made_views(240)
     train, test = views[views.groups != "d"], views[views.groups == "d"]
     fitted = MultiViewReconstructor(kind, **LONGER).fit(train)
@@ -229,7 +230,7 @@ def test_a_view_that_is_noise_gets_less_than_an_equal_share():
         np.testing.assert_allclose(weights.sum(), 1, rtol=1e-5)
 
 
-def test_view_errors_have_a_row_per_method_person_and_view():
+def test_view_errors_have_a_row_per_method_subject_and_view():
     views = made_views(80)
     held = [(views[views.groups != s], views[views.groups == s]) for s in ("a", "b")]
     methods = {"mean": MultiViewReconstructor("mean"), "fused": MultiViewReconstructor(n_training_epochs=2)}

@@ -5,6 +5,7 @@ import pytest
 
 from eegfmri import saliency
 from eegfmri.errors import RequestError
+from eegfmri.lags import lag_analysis, lag_curve, lagged_correlations, peak_lag, phase_randomised, spectral_courses
 
 
 def test_class_maps_weigh_windows_by_probability():
@@ -115,13 +116,13 @@ def slow(n_series, n, rng, keep=0.9):
 def test_random_phases_keep_spectra_and_correlations_among_series(n_times):
     rng = np.random.default_rng(0)
     series = slow(3, n_times, rng) + 2.0
-    surrogates = saliency.phase_randomised(series, 4, 1)
+    surrogates = phase_randomised(series, 4, 1)
     for surrogate in surrogates:
         np.testing.assert_allclose(np.abs(np.fft.rfft(surrogate)), np.abs(np.fft.rfft(series)), atol=1e-8)
         np.testing.assert_allclose(np.cov(surrogate), np.cov(series), atol=1e-8)
         assert np.abs(np.corrcoef(surrogate[0], series[0])[0, 1]) < 0.9
     assert not np.allclose(surrogates[0], surrogates[1])
-    np.testing.assert_array_equal(surrogates, saliency.phase_randomised(series, 4, 1))
+    np.testing.assert_array_equal(surrogates, phase_randomised(series, 4, 1))
 
 
 def test_lagged_correlations_are_those_of_each_pair_band_and_lag():
@@ -129,27 +130,27 @@ def test_lagged_correlations_are_those_of_each_pair_band_and_lag():
     times = np.arange(0.0, 300.0)
     power, bold = slow(6, 300, rng).reshape(2, 3, 300), slow(2, 300, rng)
     lags = [-3.0, 0.0, 4.0]
-    curves, none = saliency.lagged_correlations(power, times, bold, times, lags)
+    curves, none = lagged_correlations(power, times, bold, times, lags)
     assert none.shape == (0, 2, 3, 3)
     now = np.arange(4, 297)
     for pair in range(2):
         for band in range(3):
-            one, _ = saliency.lag_curve(power[pair, band], times, bold[pair], times, lags)
+            one, _ = lag_curve(power[pair, band], times, bold[pair], times, lags)
             np.testing.assert_allclose(curves[pair, band], one, atol=1e-10)
             for place, lag in enumerate((-3, 0, 4)):
                 r = np.corrcoef(power[pair, band, now - lag], bold[pair, now])[0, 1]
                 assert curves[pair, band, place] == pytest.approx(r, abs=1e-10)
     with pytest.raises(RequestError, match="fewer lags"):
-        saliency.lagged_correlations(power, times, bold, times, [-150.0, 149.0])
+        lagged_correlations(power, times, bold, times, [-150.0, 149.0])
 
 
 def test_surrogates_of_lagged_correlations_are_those_of_the_randomised_bold():
     rng = np.random.default_rng(2)
     times = np.arange(0.0, 200.0)
     power, bold = slow(2, 200, rng)[:, None], slow(2, 200, rng)
-    _, surrogates = saliency.lagged_correlations(power, times, bold, times, [0.0, 2.0], 3, 7)
-    for number, drawn in enumerate(saliency.phase_randomised(bold, 3, 7)):
-        expected, _ = saliency.lagged_correlations(power, times, drawn, times, [0.0, 2.0])
+    _, surrogates = lagged_correlations(power, times, bold, times, [0.0, 2.0], 3, 7)
+    for number, drawn in enumerate(phase_randomised(bold, 3, 7)):
+        expected, _ = lagged_correlations(power, times, drawn, times, [0.0, 2.0])
         np.testing.assert_allclose(surrogates[number], expected, atol=1e-10)
 
 
@@ -166,7 +167,7 @@ def planted_runs(rng, delay, strength, n_subjects=6, n=300):
 
 @pytest.mark.parametrize("delay", [-4.0, 5.0, 7.3])
 def test_a_planted_pair_band_and_delay_are_found_and_nothing_else(delay):
-    found = saliency.lag_analysis(
+    found = lag_analysis(
         planted_runs(np.random.default_rng(0), delay, 1.0), np.arange(-10.0, 20.1, 1.0), n_surrogates=99, seed=0
     )
     assert found.strongest() == (1, 0)
@@ -183,27 +184,27 @@ def test_family_wise_error_stays_near_its_level():
     rng = np.random.default_rng(3)
     lags = np.arange(-6.0, 12.1, 2.0)
     hits = sum(
-        saliency.lag_analysis(planted_runs(rng, 0.0, 0.0, n_subjects=3, n=120), lags, 39, seed).p.min() <= 0.05
+        lag_analysis(planted_runs(rng, 0.0, 0.0, n_subjects=3, n=120), lags, 39, seed).p.min() <= 0.05
         for seed in range(60)
     )
     # 3 expected, standard error 1.7
     assert hits <= 9
 
 
-def test_people_are_the_unit_and_runs_of_a_person_are_averaged():
+def test_subjects_are_the_unit_and_runs_of_a_subject_are_averaged():
     runs = planted_runs(np.random.default_rng(4), 5.0, 1.0, n_subjects=3)
     runs[2]["subject"] = 0
-    found = saliency.lag_analysis(runs, np.arange(-4.0, 12.1, 2.0), 19)
+    found = lag_analysis(runs, np.arange(-4.0, 12.1, 2.0), 19)
     assert len(found.curves) == 2
     with pytest.raises(RequestError, match="19"):
-        saliency.lag_analysis(runs, [0.0, 1.0, 2.0], 5)
+        lag_analysis(runs, [0.0, 1.0, 2.0], 5)
 
 
 def test_a_peak_is_refined_by_a_parabola_and_kept_at_the_edge():
     lags = np.arange(0.0, 10.0)
-    assert saliency.peak_lag(-((lags - 4.3) ** 2) + 50, lags) == pytest.approx(4.3)
-    assert saliency.peak_lag((lags - 4.3) ** 2 - 50, lags) == pytest.approx(4.3)
-    assert saliency.peak_lag(lags + 1, lags) == 9.0
+    assert peak_lag(-((lags - 4.3) ** 2) + 50, lags) == pytest.approx(4.3)
+    assert peak_lag((lags - 4.3) ** 2 - 50, lags) == pytest.approx(4.3)
+    assert peak_lag(lags + 1, lags) == 9.0
 
 
 def test_spectral_courses_follow_power_and_the_projection_is_linear():
@@ -211,7 +212,7 @@ def test_spectral_courses_follow_power_and_the_projection_is_linear():
     times = np.arange(0, 60, 1 / sfreq)
     eeg = np.stack([np.where(times < 30, 1, 2) * np.sin(2 * np.pi * 10 * times), 0.01 * rng.normal(size=len(times))])
     bands = {"alpha": (8.0, 13.0), "beta": (13.0, 30.0)}
-    power, at = saliency.spectral_courses(eeg, sfreq, bands)
+    power, at = spectral_courses(eeg, sfreq, bands)
     assert power.shape == (2, 2, len(at))
     assert at[0] == 1.0
     early, late = power[0, 0, at < 28].mean(), power[0, 0, at > 32].mean()
@@ -219,7 +220,7 @@ def test_spectral_courses_follow_power_and_the_projection_is_linear():
     assert power[0, 1].max() < early - 3
     projection = rng.normal(size=(3, 2))
     np.testing.assert_allclose(
-        saliency.spectral_courses(eeg, sfreq, bands, projection)[0],
-        saliency.spectral_courses(projection @ eeg, sfreq, bands)[0],
+        spectral_courses(eeg, sfreq, bands, projection)[0],
+        spectral_courses(projection @ eeg, sfreq, bands)[0],
         atol=1e-6,
     )

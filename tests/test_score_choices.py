@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from eegfmri import score_choices, volume_metrics
 from eegfmri.errors import RequestError
-from eegfmri.protocols import SubjectFolds
-from eegfmri.volumes import VolumeScaling
-from eegfmri.windows import poisoned
+from eegfmri.evaluation import metric_sensitivity as score_choices
+from eegfmri.evaluation.leaks import poisoned
+from eegfmri.evaluation.splits import SubjectFolds
+from eegfmri.metrics import volumes as volume_metrics
+from eegfmri.preprocessing.volumes import VolumeScaling
 from volumes_made import cut_volumes, made_runs
 
 KINDS = ("standardised", "unit", "normalised", "zscore", "raw")
@@ -25,7 +26,7 @@ def fold(windows):
     return next(iter(SubjectFolds(4).split(windows)))
 
 
-def test_standardised_volumes_have_mean_0_and_deviation_1_person_by_person(windows, fold):
+def test_standardised_volumes_have_mean_0_and_deviation_1_subject_by_subject(windows, fold):
     scaling = VolumeScaling("standardised").fit(windows[fold.train])
     for part in (windows[fold.train], windows[fold.test]):
         targets = scaling.targets(part)
@@ -43,7 +44,7 @@ def test_standardised_volumes_have_mean_0_and_deviation_1_person_by_person(windo
 def test_a_prediction_carried_to_another_scaling_is_the_same_volume(windows, fold, of, to):
     first, second = (VolumeScaling(kind).fit(windows[fold.train]).targets(windows[fold.test]) for kind in (of, to))
     subject = windows.groups[fold.test[3]]
-    found = score_choices.carried(first[3][0], first.people[subject], second.people[subject])
+    found = score_choices.carried(first[3][0], first.subjects[subject], second.subjects[subject])
     np.testing.assert_allclose(found, second[3][0], atol=2e-3)
 
 
@@ -66,7 +67,7 @@ def test_scores_in_all_scalings_are_those_of_the_metrics(windows, fold):
     truth = table[table["predictor"] == "truth"]
     np.testing.assert_allclose(truth["ssim"], 1, atol=1e-6)
     assert (truth["mse"] == 0).all()
-    # zscore takes everybody's own mean away, so that the mean of training people is 0 nearly everywhere
+    # zscore takes everybody's own mean away, so that the mean of training subjects is 0 nearly everywhere
     assert table.loc[table["predictor"] == "training", "mse"].mean() == pytest.approx(own["mse"].mean(), rel=0.02)
 
 
@@ -139,7 +140,7 @@ def test_lost_amplitude_is_measured_as_planted():
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_person_of_whom_nothing_was_measured_is_not_scaled_and_nothing_is_said(windows, fold, tmp_path):
+def test_a_subject_of_whom_nothing_was_measured_is_not_scaled_and_nothing_is_said(windows, fold, tmp_path):
     spoilt = poisoned(windows, windows[fold.test].subjects[0], tmp_path)  # noise about 0: no voxel has signal
     targets = VolumeScaling("standardised").fit(spoilt[fold.train]).targets(spoilt[fold.test])
     assert not targets.measured(spoilt.groups[fold.test[0]]).any()

@@ -15,19 +15,19 @@ import numpy as np
 import pytest
 
 from eegfmri import project
-from eegfmri.datasets import simulate as simulator
 from eegfmri.datasets import sleep
-from eegfmri.datasets.simulate_parameters import OTHER_QUIRKS, PRESETS, SCALES, parameter_table
-from eegfmri.datasets.simulate_people import describe_person, make_person, planted_way
-from eegfmri.datasets.stage_sequences import read_label_runs
 from eegfmri.errors import DataError, RequestError
+from eegfmri.simulation import simulate as simulator
+from eegfmri.simulation.parameters import OTHER_QUIRKS, PRESETS, SCALES, parameter_table
+from eegfmri.simulation.stage_sequences import read_label_runs
+from eegfmri.simulation.subjects import describe_subject, make_subject, planted_way
 
 EPOCH = 30
 
 
 @pytest.fixture(scope="session")
 def tables(tmp_path_factory) -> Path:
-    """Label tables with plenty of W, N1 and N2 for two people, in the form of the real ones."""
+    """Label tables with plenty of W, N1 and N2 for two subjects, in the form of the real ones."""
     folder = tmp_path_factory.mktemp("labels")
     stages = {
         "rest": ["W", "W", "W", "1", "1", "2", "2", "W"],
@@ -43,7 +43,7 @@ def tables(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def strong(tmp_path_factory, tables) -> Path:
-    """Two people, noise-free and strongly coupled, with known stages and no quirks."""
+    """Two subjects, noise-free and strongly coupled, with known stages and no quirks."""
     dest = tmp_path_factory.mktemp("strong") / "sleep"
     return simulator.simulate(
         "sleep", dest, scale="tiny", preset="strong", seed=1, n_subjects=2, labels_dir=tables, quirks=()
@@ -52,7 +52,7 @@ def strong(tmp_path_factory, tables) -> Path:
 
 @pytest.fixture(scope="session")
 def realistic(tmp_path_factory) -> Path:
-    """Three people as in the book, tiny."""
+    """Three subjects as in the book, tiny."""
     return simulator.simulate("sleep", tmp_path_factory.mktemp("realistic") / "sleep", scale="tiny", seed=0)
 
 
@@ -74,9 +74,9 @@ def volumes(root: Path, subject: str, run: str):
     return nibabel.load(root / f"sub-{subject}" / "func" / f"sub-{subject}_{run}_bold.nii.gz")
 
 
-def around(image, person: dict, mni: list[tuple[float, float, float]]) -> np.ndarray:
+def around(image, subject: dict, mni: list[tuple[float, float, float]]) -> np.ndarray:
     """Mean signal of the voxels at MNI coordinates, found through the planted registration, in percent."""
-    to_voxel = np.linalg.inv(image.affine) @ np.array(person["mni_to_scanner"])
+    to_voxel = np.linalg.inv(image.affine) @ np.array(subject["mni_to_scanner"])
     data = np.asarray(image.dataobj, dtype=float)
     index = np.round([(to_voxel @ [*xyz, 1])[:3] for xyz in mni]).astype(int)
     series = np.mean([data[tuple(i)] for i in index], axis=0)
@@ -94,9 +94,9 @@ def power_per_volume(eeg: np.ndarray, sfreq: float, band: tuple[float, float], n
 def runs_of(root: Path) -> list[tuple[str, dict, str, dict]]:
     truth = simulator.read_truth(root)
     return [
-        (subject, person, run, facts)
-        for subject, person in truth["subjects"].items()
-        for run, facts in person["runs"].items()
+        (subject, traits, run, facts)
+        for subject, traits in truth["subjects"].items()
+        for run, facts in traits["runs"].items()
     ]
 
 
@@ -106,7 +106,7 @@ def runs_of(root: Path) -> list[tuple[str, dict, str, dict]]:
 def test_wakeful_alpha_peaks_at_the_planted_frequency_over_occipital_cortex(strong):
     from scipy.signal import welch
 
-    for subject, person, run, facts in runs_of(strong):
+    for subject, traits, run, facts in runs_of(strong):
         eeg, names, sfreq = scalp(strong, subject, run)
         awake = np.concatenate(
             [
@@ -121,7 +121,7 @@ def test_wakeful_alpha_peaks_at_the_planted_frequency_over_occipital_cortex(stro
         occipital = density[[names.index(name) for name in ("O1", "O2", "Oz")]].mean(axis=0)
         peak = frequencies[inside][occipital[inside].argmax()]
         # the resolution is 0.25 Hz and the peak's half width 0.9 Hz
-        assert abs(peak - person["alpha_frequency"]) < 0.6
+        assert abs(peak - traits["alpha_frequency"]) < 0.6
         frontal = density[[names.index(name) for name in ("F3", "F4")]].mean(axis=0)
         assert occipital[inside].max() > 10 * frontal[inside].max()
 
@@ -155,7 +155,7 @@ def test_the_response_lags_planted_power_by_the_planted_latency(strong):
     shifts = np.arange(-2.0, 3.01, 0.1)
     responses = [glover_hrf(step, oversampling=1, time_length=32.0, onset=shift) for shift in shifts]
     errors = []
-    for _, person, _, facts in runs_of(strong):
+    for _, subject, _, facts in runs_of(strong):
         drive = np.einsum("rb,rbv->rv", coupling, facts["power"] - 1)
         for region in np.flatnonzero(np.abs(coupling).sum(axis=1) > 0)[::7]:
             fine = np.repeat(drive[region], per_volume)
@@ -165,7 +165,7 @@ def test_the_response_lags_planted_power_by_the_planted_latency(strong):
                 past = 16  # volumes whose haemodynamic past lies before the scan
                 fitted.append(np.corrcoef(course[past:], facts["bold"][region, past : len(course)])[0, 1])
             assert max(fitted) > 0.95
-            errors.append(5 + shifts[np.argmax(fitted)] - person["region_latency"][region])
+            errors.append(5 + shifts[np.argmax(fitted)] - subject["region_latency"][region])
     # power is known per volume of 2.1 s only, so single regions are off by a few tenths of a second
     assert abs(np.median(errors)) < 0.15
     assert np.percentile(np.abs(errors), 90) < 0.6
@@ -176,12 +176,12 @@ def test_occipital_bold_falls_and_thalamic_bold_rises_after_alpha(strong):
         "occipital": ([(10, -92, 2), (-10, -92, 2), (28, -84, 14), (-28, -84, 14)], -1),
         "thalamus": ([(10, -18, 8), (-10, -18, 8)], 1),
     }
-    for subject, person, run, facts in runs_of(strong):
+    for subject, traits, run, facts in runs_of(strong):
         eeg, names, sfreq = scalp(strong, subject, run)
         alpha = power_per_volume(eeg[[names.index(n) for n in ("O1", "O2", "Oz")]], sfreq, (8, 13), facts["n_volumes"])
         image = volumes(strong, subject, run)
         for mni, sign in places.values():
-            series = around(image, person, mni)
+            series = around(image, traits, mni)
             later = [np.corrcoef(alpha[: len(alpha) - k], series[k:])[0, 1] for k in range(7)]
             strongest = int(np.argmax(np.abs(later)))
             assert sign * later[strongest] > 0.3
@@ -189,12 +189,12 @@ def test_occipital_bold_falls_and_thalamic_bold_rises_after_alpha(strong):
 
 
 def test_realistic_alpha_and_bold_are_coupled_but_not_copies(realistic):
-    for subject, person, run, facts in runs_of(realistic):
+    for subject, traits, run, facts in runs_of(realistic):
         image = volumes(realistic, subject, run)
         planted = facts["power"][:, list(PRESETS["realistic"].stage_gain).index("alpha")]
         groups = np.array([region["group"] for region in simulator.read_truth(realistic)["truth"]["regions"]])
         alpha = planted[groups == "occipital"].mean(axis=0)
-        series = around(image, person, [(10, -92, 2), (-10, -92, 2), (28, -84, 14), (-28, -84, 14)])
+        series = around(image, traits, [(10, -92, 2), (-10, -92, 2), (28, -84, 14), (-28, -84, 14)])
         assert abs(np.corrcoef(alpha[:-2], series[2:])[0, 1]) < 0.9
         response = facts["bold"][groups == "occipital"].mean(axis=0)
         assert np.corrcoef(alpha[:-2], response[2:])[0, 1] < 0
@@ -205,12 +205,12 @@ def test_the_brain_lies_where_the_planted_registration_says(realistic):
     from nilearn.datasets import load_mni152_brain_mask
     from nilearn.image import resample_img
 
-    for subject, person, run, _ in runs_of(realistic):
+    for subject, traits, run, _ in runs_of(realistic):
         image = volumes(realistic, subject, run)
         mean = np.asarray(image.dataobj, dtype=float).mean(axis=-1)
         template = load_mni152_brain_mask(resolution=4)
         moved = nibabel.Nifti1Image(
-            np.asarray(template.dataobj, dtype=np.float32), np.array(person["mni_to_scanner"]) @ template.affine
+            np.asarray(template.dataobj, dtype=np.float32), np.array(traits["mni_to_scanner"]) @ template.affine
         )
         mask = (
             resample_img(moved, image.affine, image.shape[:3], force_resample=True, copy_header=True).get_fdata() > 0.5
@@ -218,7 +218,7 @@ def test_the_brain_lies_where_the_planted_registration_says(realistic):
         bright = mean > 0.5 * np.percentile(mean, 95)
         dice = 2 * (mask & bright).sum() / (mask.sum() + bright.sum())
         assert dice > 0.9  # the local warps and partial volumes of these large voxels take the rest
-        shift = np.array(person["mni_to_scanner"]) - np.eye(4)
+        shift = np.array(traits["mni_to_scanner"]) - np.eye(4)
         assert np.abs(shift).max() > 1  # so that registration has something to do
 
 
@@ -226,12 +226,12 @@ def test_the_planted_way_to_the_template_can_be_read_back():
     def generator(*names):
         return np.random.default_rng([len(name) for name in names])
 
-    person = make_person("sleep", "01", [], PRESETS["realistic"], (20, 20, 10), generator)
-    way = planted_way(json.loads(json.dumps(describe_person(person, {}))))
+    subject = make_subject("sleep", "01", [], PRESETS["realistic"], (20, 20, 10), generator)
+    way = planted_way(json.loads(json.dumps(describe_subject(subject, {}))))
     points = np.random.default_rng(0).uniform(-60, 60, (50, 3))
-    np.testing.assert_allclose(way(points), person.anatomy.to_mni(points), atol=1e-3)
+    np.testing.assert_allclose(way(points), subject.anatomy.to_mni(points), atol=1e-3)
     # warps are there, on top of the affine map
-    plain = np.linalg.inv(person.anatomy.to_scanner)
+    plain = np.linalg.inv(subject.anatomy.to_scanner)
     assert 0.5 < np.linalg.norm(way(points) - (points @ plain[:3, :3].T + plain[:3, 3]), axis=1).mean() < 5
 
 
@@ -379,7 +379,7 @@ def small_project(folder: Path) -> dict[str, str]:
 
 
 ENSURE = (
-    "import sys; from eegfmri.datasets.simulate import ensure; "
+    "import sys; from eegfmri.simulation.simulate import ensure; "
     "print(ensure('sleep', scale='tiny', n_subjects=int(sys.argv[1])))"
 )
 
@@ -423,12 +423,12 @@ def test_a_killed_simulation_leaves_nothing_under_the_final_name(tmp_path):
 
 
 def test_a_failed_simulation_cleans_up(tmp_path, monkeypatch):
-    from eegfmri.datasets import simulate_people
+    from eegfmri.simulation import subjects as simulate_subjects
 
     def full(*_args, **_kwargs):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(simulate_people, "write_image", full)
+    monkeypatch.setattr(simulate_subjects, "write_image", full)
     with pytest.raises(OSError, match="No space"):
         simulator.simulate("sleep", tmp_path / "sleep", scale="tiny", n_subjects=1, n_jobs=1)
     assert list(tmp_path.iterdir()) == []
@@ -449,7 +449,7 @@ def test_the_digest_names_code_and_parameters(realistic):
 
 def test_the_digest_imports_nothing_heavy():
     code = (
-        "import sys; from eegfmri.datasets.simulate import simulation_digest; simulation_digest('sleep'); "
+        "import sys; from eegfmri.simulation.simulate import simulation_digest; simulation_digest('sleep'); "
         "print([m for m in ('mne', 'nilearn', 'scipy', 'nibabel', 'sklearn', 'joblib') if m in sys.modules])"
     )
     environment = {**os.environ, "EEGFMRI_ROOT": str(project.root())}

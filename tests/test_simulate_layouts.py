@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eegfmri.datasets import oddball, reader, rest
-from eegfmri.datasets import simulate as simulator
-from eegfmri.datasets.simulate_parameters import DEFAULT_QUIRKS, OTHER_QUIRKS, SCALES
+from eegfmri.datasets import oddball, rest
+from eegfmri.datasets.roots import reader
 from eegfmri.errors import RequestError
+from eegfmri.simulation import simulate as simulator
+from eegfmri.simulation.parameters import DEFAULT_QUIRKS, OTHER_QUIRKS, SCALES
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +73,7 @@ def test_bipolar_rows_are_differences_of_the_electrodes(odd):
 
 
 def test_reader_and_simulator_know_the_same_pairs():
-    from eegfmri.datasets import simulate_oddball
+    from eegfmri.simulation import oddball as simulate_oddball
 
     assert simulate_oddball.PAIRS == oddball.PAIRS
 
@@ -175,7 +176,7 @@ def test_planted_motion_is_found_again_in_the_images(tmp_path):
     from scipy.optimize import least_squares
     from scipy.spatial.transform import Rotation
 
-    from eegfmri.datasets.simulate_parameters import PRESETS
+    from eegfmri.simulation.parameters import PRESETS
 
     preset = replace(PRESETS["strong"], translation=1.0, rotation=0.8)
     scale = replace(
@@ -210,7 +211,7 @@ def test_planted_motion_is_found_again_in_the_images(tmp_path):
 # Traps
 
 
-#: What `data check` says of each quirk: of the recording, its status (None: others of that person decide it) and a sentence; of
+#: What `data check` says of each quirk: of the recording, its status (None: others of that subject decide it) and a sentence; of
 #: the dataset ("dataset"), a sentence; of labels ("stages"), counts. ``{subject}`` is who has it.
 EXPECTED = {
     "sleep": {
@@ -358,7 +359,7 @@ def test_every_trap_is_met_as_designed_and_none_silently(tmp_path, dataset, n_su
 
 
 def test_more_traps_than_runs_are_refused(tmp_path):
-    with pytest.raises(RequestError, match="simulate more people"):
+    with pytest.raises(RequestError, match="simulate more subjects"):
         simulator.simulate("rest", tmp_path / "rest", scale="tiny", n_subjects=1, quirks=("no_marker", "missing_eeg"))
 
 
@@ -399,8 +400,8 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, dataset):
 FULL = """
 import json, resource, sys, time
 from dataclasses import replace
-from eegfmri.datasets.simulate import simulate
-from eegfmri.datasets.simulate_parameters import SCALES
+from eegfmri.simulation.simulate import simulate
+from eegfmri.simulation.parameters import SCALES
 dataset, dest = sys.argv[1:]
 scale = replace(SCALES[dataset]["full"], name="one run", n_subjects=1, n_rest=1, n_sleep=0, runs=("task001_run001",), t1_matrix=None)
 simulate(dataset, dest, scale=scale)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from eegfmri.datasets import oddball, sleep
-from eegfmri.datasets import simulate as simulator
-from eegfmri.datasets import simulate_recovery as recovery
-from eegfmri.datasets.simulate_parameters import BANDS, GROUPS, PRESETS, REALISTIC, SCALES, STRONG
+from eegfmri.recovery import simulator as recovery
+from eegfmri.simulation import simulate as simulator
+from eegfmri.simulation.parameters import BANDS, GROUPS, PRESETS, REALISTIC, SCALES, STRONG
 
 
 def label_tables(folder: Path) -> Path:
-    """Two people with plenty of W, N1 and N2."""
+    """Two subjects with plenty of W, N1 and N2."""
     stages = {"rest": "W W W 1 1 2 2 W", "sleep": "W W W W 1 1 1 1 2 2 2 2"}
     for subject in ("03", "04"):
         rows = ["session\tepoch_start_time_sec\t30-sec_epoch_sleep_stage"]
@@ -49,8 +49,8 @@ def task(tmp_path_factory) -> Path:
 def runs_of(root: Path, reader):
     truth = simulator.read_truth(root)
     for recording in reader.read(root):
-        person = truth["subjects"][recording.subject]
-        yield recording, person, person["runs"][recording.run]
+        subject = truth["subjects"][recording.subject]
+        yield recording, subject, subject["runs"][recording.run]
 
 
 def scalp(recording) -> tuple[np.ndarray, list[str]]:
@@ -78,7 +78,7 @@ def test_a_peak_and_a_slope_of_one_s_own_making_are_found():
 
 
 def test_the_planted_alpha_peak_is_found_in_the_files(night):
-    for recording, person, facts in runs_of(night, sleep):
+    for recording, subject, facts in runs_of(night, sleep):
         eeg, names = scalp(recording)
         n_times = round(30 * recording.sfreq)
         awake = np.concatenate(
@@ -87,7 +87,7 @@ def test_the_planted_alpha_peak_is_found_in_the_files(night):
         back = [i for i, name in enumerate(names) if name.startswith("O")]
         found = recovery.fit_spectrum(awake, recording.sfreq, back).alpha_frequency
         # the peak is 0.9 Hz wide to each side, and dividing by a falling line moves it up by a tenth or two
-        assert abs(found - person["alpha_frequency"]) < 0.5
+        assert abs(found - subject["alpha_frequency"]) < 0.5
 
 
 def test_the_planted_slope_is_found_in_the_files(tmp_path):
@@ -96,9 +96,9 @@ def test_the_planted_slope_is_found_in_the_files(tmp_path):
     scale = replace(SCALES["sleep"]["tiny"], name="slope", n_subjects=3, n_sleep=0, matrix=(8, 8, 4))
     root = simulator.simulate("sleep", tmp_path / "sleep", scale=scale, preset=silent, quirks=())
     found, planted = [], []
-    for recording, person, _ in runs_of(root, sleep):
+    for recording, subject, _ in runs_of(root, sleep):
         found.append(recovery.fit_spectrum(scalp(recording)[0], recording.sfreq).exponent)
-        planted.append(person["background_exponent"])
+        planted.append(subject["background_exponent"])
     assert np.ptp(planted) > 0.1
     np.testing.assert_allclose(found, planted, atol=0.1)
 
@@ -119,17 +119,17 @@ def test_a_shift_of_one_s_own_making_is_found():
 
 def test_the_planted_latency_is_found_without_noise(night):
     coupling = np.array([[STRONG.at("coupling", band, group) for band in BANDS] for group in GROUPS])
-    for recording, person, facts in runs_of(night, sleep):
+    for recording, subject, facts in runs_of(night, sleep):
         drive = np.einsum("gb,gbv->gv", coupling, recovery.group_means(facts["power"]) - 1)
         exact = recovery.fit_latency(drive, recovery.group_means(facts["bold"]), recording.t_r)
         # power is known per volume of 2.1 s only
-        assert abs(exact - person["latency"]) < 0.15
+        assert abs(exact - subject["latency"]) < 0.15
         lag = recovery.response_lag(drive, recovery.group_means(facts["bold"]), recording.t_r)
         # the undershoot pulls the maximum forward, by less than a second
-        assert -1.0 < lag.peak - person["latency"] < 0.1
-        seen = recovery.place_series(recording.image(), person["mni_to_scanner"])
+        assert -1.0 < lag.peak - subject["latency"] < 0.1
+        seen = recovery.place_series(recording.image(), subject["mni_to_scanner"])
         # slices are taken up to a second before and after the middle of a volume
-        assert abs(recovery.fit_latency(drive, seen, recording.t_r) - person["latency"]) < 0.5
+        assert abs(recovery.fit_latency(drive, seen, recording.t_r) - subject["latency"]) < 0.5
 
 
 # 3. Couplings
@@ -138,15 +138,15 @@ def test_the_planted_latency_is_found_without_noise(night):
 def test_every_planted_sign_is_found_without_noise(night):
     coupling = np.array([[STRONG.at("coupling", band, group) for band in BANDS] for group in GROUPS])
     exact, seen = [], []
-    for recording, person, facts in runs_of(night, sleep):
+    for recording, subject, facts in runs_of(night, sleep):
         exact.append(recovery.coupling_of_groups(facts["power"], recovery.group_means(facts["bold"]), recording.t_r))
-        series = recovery.place_series(recording.image(), person["mni_to_scanner"])
+        series = recovery.place_series(recording.image(), subject["mni_to_scanner"])
         seen.append(recovery.coupling_of_groups(facts["power"], series, recording.t_r))
     exact, seen = np.mean(exact, axis=0), np.mean(seen, axis=0)
     large = np.abs(coupling) >= 0.3  # a tenth of a percent, tripled
     assert large.sum() == 18
     assert (np.sign(exact) == np.sign(coupling))[large].all()
-    # the latency of a person is not the canonical one, which costs some of the size
+    # the latency of a subject is not the canonical one, which costs some of the size
     assert 0.8 < (exact * coupling).sum() / (coupling**2).sum() < 1.2
     for band, group, sign in (
         ("alpha", "occipital", -1),
@@ -183,12 +183,12 @@ def test_an_event_s_regressor_peaks_at_one_five_seconds_later():
 def test_regions_that_answer_to_targets_are_found(task):
     target = np.array([REALISTIC.evoked_bold["target"].get(group, 0.0) for group in GROUPS])
     exact, seen = [], []
-    for recording, person, facts in runs_of(task, oddball):
+    for recording, subject, facts in runs_of(task, oddball):
         events = recording.events
         targets = events["onset"][events["trial_type"].fillna("").str.endswith("target")].to_numpy()
         design = recovery.event_regressors({"all": events["onset"].to_numpy(), "target": targets}, 120, recording.t_r)
         exact.append(recovery.regress(recovery.group_means(facts["bold"]), design, recording.t_r)[:, 1])
-        series = recovery.place_series(recording.image(), person["mni_to_scanner"])
+        series = recovery.place_series(recording.image(), subject["mni_to_scanner"])
         seen.append(recovery.regress(series, design, recording.t_r)[:, 1])
     exact, seen = np.mean(exact, axis=0), np.mean(seen, axis=0)
     # reaction times add up to 0.12 % per standard deviation, and a shifted response costs some of the peak

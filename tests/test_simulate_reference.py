@@ -4,8 +4,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from eegfmri.datasets import simulate_reference as reference
 from eegfmri.errors import DataError
+from eegfmri.recovery import reference as reference
 
 
 @pytest.mark.real_data
@@ -67,7 +67,7 @@ def test_stages_are_counted_by_hand():
     # of six certain pairs, W to N1 and N1 to N2 change
     assert found["changes_per_hour"] == pytest.approx(120 * 2 / 6)
     assert "bout_N3" not in found
-    assert found["n_people"] == 2
+    assert found["n_subjects"] == 2
 
 
 def test_files_that_are_something_else_are_refused(tmp_path):

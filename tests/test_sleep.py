@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eegfmri import datasets
-from eegfmri.datasets import download, sleep, stage_sequences
+from eegfmri.datasets import download, roots, sleep
 from eegfmri.errors import DataError, RequestError
+from eegfmri.simulation import stage_sequences
 from sleep_layout import T_R, epochs, write_labels, write_markers, write_run
 
 
@@ -280,17 +280,17 @@ def test_rest_precedes_sleep_and_runs_count_by_number(tmp_path):
 
 
 def test_data_folders_are_recognised_by_content(root, tmp_path_factory):
-    assert datasets.resolve(root) == {"sleep": root.resolve()}
+    assert roots.resolve(root) == {"sleep": root.resolve()}
     parent = tmp_path_factory.mktemp("roots")
     (parent / "a").symlink_to(root)
-    assert list(datasets.resolve(parent)) == ["sleep"]
+    assert list(roots.resolve(parent)) == ["sleep"]
     (parent / "b").symlink_to(root)
     with pytest.raises(RequestError, match="two sleep datasets"):
-        datasets.resolve(parent)
+        roots.resolve(parent)
     with pytest.raises(RequestError, match="No dataset was recognised"):
-        datasets.resolve(tmp_path_factory.mktemp("empty"))
+        roots.resolve(tmp_path_factory.mktemp("empty"))
     with pytest.raises(RequestError, match="no folder"):
-        datasets.resolve(parent / "absent")
+        roots.resolve(parent / "absent")
 
 
 def test_selection_names_unknown_subjects(root):
@@ -324,7 +324,7 @@ def test_the_real_label_tables_give_the_published_counts(real_data):
 
 
 @pytest.mark.real_data
-def test_every_selection_rule_leaves_23_people_of_the_real_tables(real_data):
+def test_every_selection_rule_leaves_23_subjects_of_the_real_tables(real_data):
     recordings = sleep.read(real_data / "ds003768_text")
     chosen = {rule: sleep.select_subjects(recordings, rule) for rule in sleep.SELECTIONS}
     assert {rule: len(subjects) for rule, subjects in chosen.items()} == dict.fromkeys(sleep.SELECTIONS, 23)
@@ -333,7 +333,7 @@ def test_every_selection_rule_leaves_23_people_of_the_real_tables(real_data):
     assert len(set(chosen.values())) > 1
 
 
-def test_every_rule_leaves_23_people_of_the_statistics_that_are_shipped():
+def test_every_rule_leaves_23_subjects_of_the_statistics_that_are_shipped():
     table = stage_sequences.published_stage_table()
     assert table["runs"].sum() == 255
     assert table[["W", "N1", "N2", "N3"]].sum().to_dict() == {"W": 3344, "N1": 2148, "N2": 1325, "N3": 42}

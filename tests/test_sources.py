@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from eegfmri import sources
-from eegfmri.atlas import load_atlas
 from eegfmri.datasets.sleep import EEG_CHANNELS
 from eegfmri.errors import RequestError
+from eegfmri.preprocessing import sources
+from eegfmri.preprocessing.atlas import load_atlas
 
 
 @pytest.fixture(scope="module")

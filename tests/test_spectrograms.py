@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from eegfmri import eeg, spectrograms
 from eegfmri.datasets import rest
 from eegfmri.errors import RequestError
-from eegfmri.spectrograms import FOUR_BANDS, SpectrogramSettings, band_means, segments, spectrogram
+from eegfmri.preprocessing import eeg
+from eegfmri.preprocessing import spectra as spectrograms
+from eegfmri.preprocessing.spectra import FOUR_BANDS, SpectrogramSettings, band_means, segments, spectrogram
 from rest_layout import CHANNELS, T_R, write_eeg, write_images
 
 SFREQ = 250.0

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from eegfmri import project
-from eegfmri.datasets.stage_sequences import (
+from eegfmri.errors import DataError
+from eegfmri.simulation.stage_sequences import (
     choose_donor,
     donors,
     draw_stages,
@@ -15,7 +16,6 @@ from eegfmri.datasets.stage_sequences import (
     load_stage_statistics,
     read_label_runs,
 )
-from eegfmri.errors import DataError
 
 HEADER = "session\tepoch_start_time_sec\t30-sec_epoch_sleep_stage"
 CODES = {"W": "W", "N1": "1", "N2": "2", "N3": "3"}
@@ -51,7 +51,7 @@ def test_bouts_are_counted_as_by_hand(tmp_path):
     }
 
 
-def test_a_person_with_fixed_bouts_sleeps_in_fixed_bouts():
+def test_a_subject_with_fixed_bouts_sleeps_in_fixed_bouts():
     statistics = {
         "initial": {"W": 1},
         "ended": {"W": {"2": 5}, "N1": {"3": 5}},
@@ -103,7 +103,7 @@ def survival(statistics, stage, length):
     return outlasts, at_risk
 
 
-def test_few_simulated_people_already_spread_over_good_and_poor_sleepers():
+def test_few_simulated_subjects_already_spread_over_good_and_poor_sleepers():
     ordered = donors(load_stage_statistics())
     assert len(ordered) == 31  # all but the two without sleep runs
     for seed in range(5):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from book_project import eegfmri, make_project
-from eegfmri.sweep import swept_values
+from eegfmri.runner.sweep import swept_values
 
 
 @pytest.fixture(scope="module")

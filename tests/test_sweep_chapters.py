@@ -2,9 +2,9 @@
 
 import pytest
 
-from eegfmri.chapters import discover, resolve_parameters
-from eegfmri.execution import prepare
-from eegfmri.sweep import swept_values
+from eegfmri.runner.chapters import discover, resolve_parameters
+from eegfmri.runner.execution import prepare
+from eegfmri.runner.sweep import swept_values
 
 CHAPTERS = discover()
 SEEDED = [name for name, chapter in CHAPTERS.items() if "seed" in chapter.parameters]

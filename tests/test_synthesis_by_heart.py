@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from eegfmri import eeg
-from eegfmri.datasets import open_recordings
 from eegfmri.models import synthesis as models
-from eegfmri.volumes import VolumeScaling, VolumeSettings, prepare_together
+from eegfmri.opening import open_recordings
+from eegfmri.preprocessing import eeg
+from eegfmri.preprocessing.volumes import VolumeScaling, VolumeSettings, prepare_together
 from eegfmri.windows import volume_windows
 
 pytestmark = pytest.mark.slow
@@ -68,7 +68,7 @@ def test_ten_windows_are_learned_by_heart_from_samples(name, ten):
 @pytest.mark.parametrize("name", ["transformer", "transformer_sinusoidal"])
 @pytest.mark.parametrize("hidden", [0.0, 1.0])
 def test_a_transformer_learns_ten_windows_by_heart_and_what_teacher_forcing_leaves_of_it(name, hidden, ten):
-    """400 slices are read from one matrix, so that the width must be of that order before an error can be small."""
+    """All slices of ten volumes are read from one matrix, so that the width must be of their order before an error can be small."""
     config = replace(
         models.default_config(name), dropout=0.0, width=256, feedforward=256, n_layers=1, slice_dropout=hidden
     )

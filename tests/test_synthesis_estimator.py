@@ -10,12 +10,13 @@ from eegfmri import cache
 from eegfmri.errors import RequestError
 from eegfmri.estimators.synthesis import VolumeSynthesiser, _Batches
 from eegfmri.estimators.volume_baselines import TrainingMean, with_lagged_power
+from eegfmri.evaluation.leaks import fitted_digest, poisoned
+from eegfmri.evaluation.splits import LeaveOneSubjectOut, NearestInTime
+from eegfmri.evaluation.volumes import evaluate_volumes
+from eegfmri.metrics.volumes import mean_squared_error
 from eegfmri.models.synthesis import MODELS, AveragePool
-from eegfmri.protocols import LeaveOneSubjectOut, NearestInTime, fitted_digest
-from eegfmri.volume_evaluation import evaluate_volumes
-from eegfmri.volume_metrics import mean_squared_error
-from eegfmri.volumes import VolumeScaling
-from eegfmri.windows import LazyArray, poisoned
+from eegfmri.preprocessing.volumes import VolumeScaling
+from eegfmri.windows import LazyArray
 from volumes_made import SFREQ, T_R, cut_volumes, made_runs
 
 #: Samples of a volume's time after pooling four into one.
@@ -75,7 +76,7 @@ def test_eeg_is_scaled_by_what_the_windows_cover(windows):
     np.testing.assert_allclose(low + span, samples.max(axis=1), rtol=1e-5)
 
 
-def test_a_new_person_is_scaled_as_declared(windows):
+def test_a_new_subject_is_scaled_as_declared(windows):
     training, test = (windows[windows.groups != "03"], windows[windows.groups == "03"])
     fitted = quick("siamese", n_training_epochs=1).fit(training, targets_of(training))
     found = {}
@@ -105,7 +106,7 @@ def test_every_network_is_fitted_and_predicts_the_same_twice(name, windows):
 @pytest.mark.parametrize(
     "settings", [{"model": "convolutional"}, {"model": "transformer"}, {"model": "siamese", "eeg_input": "power"}]
 )
-def test_poisoning_the_test_person_changes_nothing_that_is_learned(settings, windows, tmp_path):
+def test_poisoning_the_test_subject_changes_nothing_that_is_learned(settings, windows, tmp_path):
     fold = next(LeaveOneSubjectOut().split(windows))
     spoilt = poisoned(windows, windows.subjects[0], tmp_path)
     states = []
@@ -176,7 +177,7 @@ def test_validation_is_cut_as_the_test_is(validation, windows):
 
 
 @pytest.mark.slow
-def test_what_is_planted_in_power_is_learned_across_people_from_samples_or_from_power(tmp_path):
+def test_what_is_planted_in_power_is_learned_across_subjects_from_samples_or_from_power(tmp_path):
     runs = made_runs(tmp_path, n_subjects=4, n_runs=2, n_volumes=90)
     windows = with_lagged_power(cut_volumes(runs, eeg_seconds=12.0))
     settings = {"n_training_epochs": 12, "batch_size": 8, "learning_rate": 3e-3, "patience": 12}

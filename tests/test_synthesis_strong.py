@@ -6,21 +6,22 @@ from functools import partial
 import numpy as np
 import pytest
 
-from eegfmri import cache, eeg
-from eegfmri.datasets import open_recordings
+from eegfmri import cache
 from eegfmri.estimators.synthesis import VolumeSynthesiser
 from eegfmri.estimators.volume_baselines import TrainingMean, with_lagged_power
+from eegfmri.evaluation.splits import BlockedTogether
+from eegfmri.evaluation.volumes import evaluate_volumes
 from eegfmri.models import synthesis as models
-from eegfmri.protocols import BlockedTogether
-from eegfmri.volume_evaluation import evaluate_volumes
-from eegfmri.volumes import VolumeScaling, VolumeSettings, prepare_together
+from eegfmri.opening import open_recordings
+from eegfmri.preprocessing import eeg
+from eegfmri.preprocessing.volumes import VolumeScaling, VolumeSettings, prepare_together
 from eegfmri.windows import LazyArray, volume_windows
 
 pytestmark = pytest.mark.slow
 
 BLOCKS = BlockedTogether(4, 20.0)
 
-#: What lets each network learn within people. Dense layers and transformers do not find power in samples, and a transformer that is
+#: What lets each network learn within subjects. Dense layers and transformers do not find power in samples, and a transformer that is
 #: always fed true slices does not learn to do without: the chapter shows both, and these settings take both away.
 ABLE = {
     "fully_connected": {"eeg_input": "power"},
@@ -77,7 +78,7 @@ def _base(name):
 
 
 @pytest.mark.parametrize("name", models.MODELS)
-def test_each_network_beats_the_training_mean_within_people(name, within):
+def test_each_network_beats_the_training_mean_within_subjects(name, within):
     skill = within.skill(name)
     assert skill.low > 0, f"{name}: {skill}"
     # and because of this EEG, not of any

@@ -13,12 +13,13 @@ from eegfmri.estimators.transformer_cnn import (
     runs_of,
     together,
 )
-from eegfmri.protocols import ShuffledTogether, SubjectFolds, fitted_digest
+from eegfmri.evaluation.leaks import fitted_digest, poisoned
+from eegfmri.evaluation.splits import ShuffledTogether, SubjectFolds
+from eegfmri.evaluation.volumes import errors_of, evaluate_volumes
+from eegfmri.preprocessing.spectra import SpectrogramSettings, band_table
+from eegfmri.preprocessing.volumes import VolumeScaling
 from eegfmri.recordings import Stream
-from eegfmri.spectrograms import SpectrogramSettings, band_table
-from eegfmri.volume_evaluation import errors_of, evaluate_volumes
-from eegfmri.volumes import VolumeScaling
-from eegfmri.windows import poisoned, volume_windows
+from eegfmri.windows import volume_windows
 from volumes_made import SFREQ, T_R, made_runs
 
 BANDS = (("low", (1.0, 12.0)), ("high", (12.0, 25.0)))
@@ -113,7 +114,7 @@ def test_forced_prediction_uses_the_past_only(windows, fold):
 
 
 def test_the_autoencoder_never_sees_a_volume_of_validation_or_test(windows, fold, tmp_path):
-    """Noise in place of the validation person changes no weight; learning from it would."""
+    """Noise in place of the validation subject changes no weight; learning from it would."""
     train = windows[fold.train]
     rows, validation = TransformerCnnRegressor(**SMALL)._split(train)
     victim = train.groups[validation[0]]
@@ -128,7 +129,7 @@ def test_the_autoencoder_never_sees_a_volume_of_validation_or_test(windows, fold
     clean, losses = weights(train, rows, "clean")
     assert weights(spoilt, rows, "spoilt")[0] == clean
     assert weights(spoilt, np.append(rows, validation[:4]), "seen")[0] != clean
-    # a test person: the whole fit, poisoned, is the same
+    # a test subject: the whole fit, poisoned, is the same
     everything = poisoned(windows, windows[fold.test].subjects[0], tmp_path / "test")
     for estimator in (
         TransformerCnnRegressor(**SMALL),
@@ -168,8 +169,8 @@ def test_training_changes_no_global_random_state(windows, fold):
     torch.testing.assert_close(torch.rand(3), expected)
 
 
-def test_more_training_restores_volumes_of_people_it_knows_and_finds_them_by_their_eeg(windows):
-    """Split by volume, the auto-encoder comes near the person's volumes, and so does the model: it leaks by design."""
+def test_more_training_restores_volumes_of_subjects_it_knows_and_finds_them_by_their_eeg(windows):
+    """Split by volume, the auto-encoder comes near the subject's volumes, and so does the model: it leaks by design."""
     train, targets, test, truth = parts(windows, next(iter(ShuffledTogether(0.25).split(windows))))
     longer = SMALL | {
         "n_pretraining_epochs": 25,
@@ -184,7 +185,7 @@ def test_more_training_restores_volumes_of_people_it_knows_and_finds_them_by_the
     }
     ceiling = np.mean(errors_of(AutoencoderReconstruction(**shared).fit(train, targets).predict(test, truth), truth))
     mean = np.mean(errors_of(np.broadcast_to(targets[:].mean(axis=0), truth.shape), truth))
-    # people's anatomies differ by a standard deviation in every voxel; six numbers hold four anatomies
+    # subjects' anatomies differ by a standard deviation in every voxel; six numbers hold four anatomies
     assert ceiling < 0.5 * mean
     assert fitted.history_["train_loss"].iloc[-1] < fitted.history_["train_loss"].iloc[0]
 

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from book_project import REPOSITORY, eegfmri, make_project
-from eegfmri import claims
-from eegfmri.datasets.simulate import simulate
+from eegfmri.ledger import claims
+from eegfmri.simulation.simulate import simulate
 
 #: Small enough for a test; the page needs every method and every fold nevertheless.
 SETTINGS = {

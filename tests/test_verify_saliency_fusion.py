@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from book_project import REPOSITORY, eegfmri, make_project
-from eegfmri.datasets.simulate import simulate
+from eegfmri.simulation.simulate import simulate
 
 #: Small enough for a test.
 SETTINGS = {

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
 
-from eegfmri.atlas import Atlas
 from eegfmri.errors import EegFmriError, RequestError
 from eegfmri.estimators import volume_baselines as baselines
-from eegfmri.protocols import BlockedTogether, LeaveOneSubjectOut, ShuffledTogether, SubjectFolds, fitted_digest
-from eegfmri.volume_evaluation import OTHER_TIME, eeg_of_another_time, evaluate_volumes
-from eegfmri.volumes import VolumeScaling
-from eegfmri.windows import poisoned
+from eegfmri.evaluation.leaks import fitted_digest, poisoned
+from eegfmri.evaluation.splits import BlockedTogether, LeaveOneSubjectOut, ShuffledTogether, SubjectFolds
+from eegfmri.evaluation.volumes import OTHER_TIME, eeg_of_another_time, evaluate_volumes
+from eegfmri.preprocessing.atlas import Atlas
+from eegfmri.preprocessing.volumes import VolumeScaling
 from volumes_made import cut_volumes, made_runs, made_space
 
 
@@ -65,14 +65,14 @@ def test_band_power_predicts_volumes_that_follow_it(loso):
 
 
 def _correlation(true, predicted):
-    from eegfmri.volume_metrics import temporal_correlation
+    from eegfmri.metrics.volumes import temporal_correlation
 
     return temporal_correlation(true, predicted)
 
 
 def test_eeg_from_another_time_predicts_nothing(loso):
     assert loso.skill("ridge" + OTHER_TIME).value < 0
-    assert loso.compare([("ridge", "ridge" + OTHER_TIME)])["p"][0] == pytest.approx(2 / 2**6), "all six people agree"
+    assert loso.compare([("ridge", "ridge" + OTHER_TIME)])["p"][0] == pytest.approx(2 / 2**6), "all six subjects agree"
 
 
 def test_without_coupling_nothing_beats_the_training_mean(tmp_path):
@@ -132,7 +132,7 @@ def test_finished_folds_are_not_computed_again(windows, tmp_path):
     shutil.rmtree(lost)
 
 
-def test_nothing_learned_changes_when_the_test_person_is_poisoned(windows, tmp_path):
+def test_nothing_learned_changes_when_the_test_subject_is_poisoned(windows, tmp_path):
     spoilt = poisoned(windows, "01", tmp_path)
     train = windows.groups != "01"
     for name in ("training_mean", "ridge"):

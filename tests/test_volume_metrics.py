@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
-from eegfmri import volume_metrics as vm
 from eegfmri.errors import RequestError
+from eegfmri.metrics import volumes as vm
 from volumes_made import made_space
 
 

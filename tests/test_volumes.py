@@ -4,12 +4,12 @@ import nibabel
 import numpy as np
 import pytest
 
-from eegfmri import bold
-from eegfmri.atlas import load_atlas
 from eegfmri.errors import RequestError
-from eegfmri.registration import GRIDS
-from eegfmri.volumes import VolumeScaling, template_space
-from eegfmri.windows import poisoned
+from eegfmri.evaluation.leaks import poisoned
+from eegfmri.preprocessing import bold
+from eegfmri.preprocessing.atlas import load_atlas
+from eegfmri.preprocessing.registration import GRIDS
+from eegfmri.preprocessing.volumes import VolumeScaling, template_space
 from volumes_made import SFREQ, T_R, cut_volumes, made_runs, made_space
 
 
@@ -64,7 +64,7 @@ def test_normalised_targets_are_relative_to_the_training_median(windows):
     np.testing.assert_allclose(targets[5], own.bold[5][None, :, 0] / median - 1, rtol=1e-4, atol=1e-6)
 
 
-def test_a_new_person_is_scaled_by_its_own_volumes_or_the_first_minutes(windows):
+def test_a_new_subject_is_scaled_by_its_own_volumes_or_the_first_minutes(windows):
     new = windows[windows.groups == "04"]
     known = windows[windows.groups != "04"]
     for kind in ("normalised", "zscore"):
@@ -76,7 +76,7 @@ def test_a_new_person_is_scaled_by_its_own_volumes_or_the_first_minutes(windows)
         assert np.abs(centre(first, axis=0)).max() < 1e-3
 
 
-def test_raw_and_unit_scaling_do_not_look_at_a_new_person(windows, tmp_path):
+def test_raw_and_unit_scaling_do_not_look_at_a_new_subject(windows, tmp_path):
     spoilt = poisoned(windows, "04", tmp_path)
     known, new = windows.groups != "04", windows.groups == "04"
     for kind in ("raw", "unit"):
@@ -162,9 +162,9 @@ def test_regions_of_the_template_and_of_the_scanners_space_tell_the_same(tmp_pat
     from dataclasses import replace
 
     from eegfmri.datasets import oddball
-    from eegfmri.datasets.simulate import simulate
-    from eegfmri.datasets.simulate_parameters import SCALES
-    from eegfmri.volumes import VolumeSettings, prepare_volumes
+    from eegfmri.preprocessing.volumes import VolumeSettings, prepare_volumes
+    from eegfmri.simulation.parameters import SCALES
+    from eegfmri.simulation.simulate import simulate
 
     monkeypatch.setenv("EEGFMRI_CACHE", str(tmp_path / "cache"))
     scale = replace(SCALES["oddball"]["small"], n_subjects=1)

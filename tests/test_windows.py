@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from eegfmri.errors import RequestError
-from eegfmri.windows import LazyArray, poisoned
+from eegfmri.evaluation.leaks import poisoned
+from eegfmri.windows import LazyArray
 from windows_made import SFREQ, T_R, cut, informative, made_recording
 
 

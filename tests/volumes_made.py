@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from eegfmri import cache
+from eegfmri.preprocessing.registration import Grid
+from eegfmri.preprocessing.volumes import Space, VolumeStream
 from eegfmri.recordings import Stream
-from eegfmri.registration import Grid
-from eegfmri.volumes import Space, VolumeStream
 from eegfmri.windows import Windows, volume_windows
 from windows_made import MadeRecording
 
@@ -26,7 +26,7 @@ def made_runs(
 ) -> list[MadeRecording]:
     """Runs in which the power of Oz, one to two volumes earlier, raises the left half of the ball and lowers the right one.
 
-    Intensities are 1000 times a person's own anatomy, times 1 + 2 % of that signal, and noise of 0.5 %.
+    Intensities are 1000 times a subject's own anatomy, times 1 + 2 % of that signal, and noise of 0.5 %.
     """
     rng = np.random.default_rng(seed)
     space = made_space()

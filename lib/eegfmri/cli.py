@@ -113,7 +113,8 @@ def data_list(data: DataOption = None) -> None:
     """List the three datasets, where they are, how large they are and under which licence they stand."""
     if data is not None and not Path(data).is_dir():
         raise RequestError(f"--data: there is no folder {data}.")
-    from eegfmri import datasets, project
+    from eegfmri import project
+    from eegfmri.datasets import roots as dataset_roots
     from eegfmri.recordings import DATASETS
 
     console = _console()
@@ -121,7 +122,7 @@ def data_list(data: DataOption = None) -> None:
     found: dict[str, list[Path]] = {name: [] for name in DATASETS}
     for place in places:
         if place.is_dir():
-            for name, root in datasets.recognise(place):
+            for name, root in dataset_roots.recognise(place):
                 if root not in found[name]:
                     found[name].append(root)
     from rich.table import Table
@@ -172,10 +173,11 @@ def data_check(
     """Report per recording what is there, missing, truncated or misaligned, and what would be used."""
     if not folder.is_dir():
         raise RequestError(f"There is no folder {folder}.")
-    from eegfmri import datasets
+    from eegfmri.datasets.roots import resolve
+    from eegfmri.opening import open_recordings
 
-    roots = datasets.resolve(folder)
-    documents = [datasets.open_recordings(root, name).check() for name, root in roots.items()]
+    roots = resolve(folder)
+    documents = [open_recordings(root, name).check() for name, root in roots.items()]
     from rich.markup import escape
     from rich.table import Table
 
@@ -244,7 +246,7 @@ LARGE = 1e9
 def data_get(
     dataset: Annotated[str, typer.Argument(help="sleep, oddball or rest.")],
     subjects: Annotated[
-        list[str] | None, typer.Option("--subjects", metavar="NAMES", help="Only these people: 01,02; repeatable.")
+        list[str] | None, typer.Option("--subjects", metavar="NAMES", help="Only these subjects: 01,02; repeatable.")
     ] = None,
     runs: Annotated[
         list[str] | None,
@@ -386,7 +388,7 @@ def data_simulate(
         raise RequestError(f"--n-subjects must be 1 or more, not {n_subjects}.")
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RequestError(f"--out: {out} is not an empty folder.")
-    from eegfmri.datasets import simulate
+    from eegfmri.simulation import simulate
 
     recipe = {"scale": scale, "preset": preset, "seed": seed, "n_subjects": n_subjects}
     root = simulate.ensure(dataset, **recipe) if out is None else simulate.simulate(dataset, out, **recipe)
@@ -411,7 +413,7 @@ WIDE = 60
 @app.command("chapters")
 def chapters_command(json_file: JsonOption = None) -> None:
     """List the chapters, one line each, with their parameters, types, defaults and help."""
-    from eegfmri import chapters
+    from eegfmri.runner import chapters
 
     rows = chapters.listing()
     width = max((len(row["chapter"]) for row in rows), default=0)
@@ -482,7 +484,7 @@ def run_command(
     force: ForceOption = False,
 ) -> None:
     """Execute one chapter: notebook, stand-alone page and results.json."""
-    from eegfmri import runner
+    from eegfmri.runner import build as runner
 
     with _Reporter(_console()) as report:
         folder = runner.run(chapter, parameter or [], profile, data, out, force, report)
@@ -506,7 +508,10 @@ def sweep_command(
     out: Annotated[str | None, typer.Option("--out", metavar="DIR", help="Folder for table and plot.")] = None,
 ) -> int:
     """Execute a chapter for every combination of values: a table, the spread of each result, a plot."""
-    from eegfmri import claims, project, sweep
+    from eegfmri import project
+    from eegfmri.figures.sweep import write_page
+    from eegfmri.ledger import claims
+    from eegfmri.runner import sweep
 
     console = _console()
 
@@ -519,6 +524,7 @@ def sweep_command(
             console.print(f"simulated recordings: {about['dataset']} (seed {about['seed']})")
 
     done = sweep.sweep(chapter, parameter or [], profile, data, workers, out, report)
+    write_page(done)
     if done.spread:
         ledger = project.data_dir() / "claims.yml"
         compared = {claim.result_key for claim in claims.load()} if ledger.is_file() else set()
@@ -550,8 +556,8 @@ def build_command(
     json_file: JsonOption = None,
 ) -> int:
     """Execute what has changed and render the book."""
-    from eegfmri import runner
-    from eegfmri.execution import build_dir
+    from eegfmri.runner import build as runner
+    from eegfmri.runner.execution import build_dir
 
     try:
         with _Reporter(_console()) as report:
@@ -593,19 +599,20 @@ def verify_command(
     json_file: JsonOption = None,
 ) -> int:
     """Compare the published claims with our results; with recordings, the chapters are executed in full first."""
-    from eegfmri import claims, runner
+    from eegfmri.ledger import claims, verdicts
+    from eegfmri.runner import build as runner
 
     failed = []
     if data is not None:
-        claims.verify([], paper=paper)  # an unknown paper is refused before anything runs
+        verdicts.verify([], paper=paper)  # an unknown paper is refused before anything runs
         chapters = dict.fromkeys(
             claim.chapter for claim in claims.load() if paper in (None, claim.paper) and claim.result_key
         )
         with _Reporter(_console()) as report:
             outcomes = runner.execute_for_claims(chapters, data, listen=report)
         failed = [outcome for outcome in outcomes if outcome.status == "failed"]
-    document = claims.verify(paper=paper, imported=import_files or [])
-    _print_frame(claims.table(document))
+    document = verdicts.verify(paper=paper, imported=import_files or [])
+    _print_frame(verdicts.table(document))
     counts: dict[str, int] = {}
     for claim in document["claims"]:
         counts[claim["verdict"]] = counts.get(claim["verdict"], 0) + 1

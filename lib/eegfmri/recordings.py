@@ -247,7 +247,7 @@ class RecordingSet:
     recordings : tuple of Recording
         One per run, usable or not.
     notes : tuple of str
-        What holds for the dataset as a whole or for a person in it, and not for one run: a sidecar that is wrong for every
+        What holds for the dataset as a whole or for a subject in it, and not for one run: a sidecar that is wrong for every
         run, folders that are left alone.
     simulation : dict or None
         Preset, scale, seed and digest of the simulator, as written in ``simulated.json``; None for real recordings.

@@ -6,13 +6,12 @@ a set of windows far larger than memory can be split, shuffled and iterated.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from eegfmri.cache import digest, file_stamp, save_array
+from eegfmri.cache import digest, file_stamp
 from eegfmri.errors import RequestError
 from eegfmri.recordings import EPOCH_SECONDS, Recording, Stream
 
@@ -262,9 +261,9 @@ def epoch_windows(
     recordings : iterable of Recording
         Unusable ones are counted as dropped.
     eeg, bold : callable
-        Give a recording's prepared stream (`eegfmri.eeg.prepare`, `eegfmri.bold.prepare`).
+        Give a recording's prepared stream (`eegfmri.preprocessing.eeg.prepare`, `eegfmri.preprocessing.bold.prepare`).
     classes : sequence of str, default=("W", "N1", "N2")
-        Stages to keep; N3 has 42 certain epochs in four people and cannot be a class of its own.
+        Stages to keep; N3 has 42 certain epochs in four subjects and cannot be a class of its own.
     eeg_epochs : int, default=1
         Odd number of 30-s epochs of EEG centred on the scored one.
     bold_volumes : int, default=14
@@ -326,7 +325,7 @@ def event_windows(
     recordings : iterable of Recording
         Runs with `Recording.events`; unusable ones are counted as dropped.
     eeg, bold : callable
-        Give a recording's prepared stream (`eegfmri.eeg.prepare`, `eegfmri.bold.prepare`).
+        Give a recording's prepared stream (`eegfmri.preprocessing.eeg.prepare`, `eegfmri.preprocessing.bold.prepare`).
     classes : sequence of str, default=("standard", "target")
         Last word of an event's ``trial_type``: the sense that the stimulus was given to makes no class.
     eeg_seconds : (float, float), default=(0.0, 1.0)
@@ -386,7 +385,7 @@ def volume_windows(
     recordings : iterable of Recording
         Unusable ones are counted as dropped.
     eeg, volumes : callable
-        Give a recording's prepared streams (`eegfmri.eeg.prepare`, `eegfmri.volumes.prepare_volumes`).
+        Give a recording's prepared streams (`eegfmri.preprocessing.eeg.prepare`, `eegfmri.preprocessing.volumes.prepare_volumes`).
     eeg_seconds : float, default=30.0
         Length of the EEG.
     target : {"after", "end"}
@@ -506,45 +505,3 @@ def _same(streams: Sequence[Stream], kind: str) -> None:
                 f"{kind} runs differ ({streams[0].path.name}: {len(streams[0].names)} rows at {streams[0].sfreq:g} Hz; {stream.path.name}: "
                 f"{len(stream.names)} rows at {stream.sfreq:g} Hz): prepare them with the same settings."
             )
-
-
-def poisoned(windows: Windows, subject: str, folder: str | Path, seed: int = 0) -> Windows:
-    """Replace all that is known of one subject by noise: signals, features and classes.
-
-    What was fitted without the subject must not change by it: a test of leaks.
-
-    Parameters
-    ----------
-    windows : Windows
-        Windows of several subjects.
-    subject : str
-        Whose.
-    folder : str or pathlib.Path
-        Where the noise is kept as long as the windows are used.
-    seed : int, default=0
-        Of the noise.
-
-    Returns
-    -------
-    Windows
-        Those of other subjects are as they were.
-    """
-    theirs = windows.groups == subject
-    if not theirs.any():
-        raise RequestError(f"There is no window of subject {subject!r}: choose one of {', '.join(windows.subjects)}.")
-    rng = np.random.default_rng(seed)
-    spoilt = {}
-    for kind in ("eeg", "bold"):
-        array = getattr(windows, kind)
-        streams = list(array.streams)
-        for run in np.unique(array.run[theirs]):
-            values = streams[run].load()
-            noise = rng.normal(0, 100 * (float(values.std()) or 1.0), values.shape).astype(values.dtype)
-            streams[run] = replace(streams[run], path=save_array(Path(folder) / f"{kind}-{run}.npy", noise))
-        spoilt[kind] = LazyArray(streams, array.run, array.first, array.length)
-    features = {
-        name: np.where(theirs.reshape(-1, *[1] * (values.ndim - 1)), rng.normal(0, 100, values.shape), values)
-        for name, values in windows.features.items()
-    }
-    y = np.where(theirs, rng.integers(0, len(windows.classes) or windows.y.max() + 1, len(windows)), windows.y)
-    return replace(windows, y=y, features=features, **spoilt)

@@ -1,4 +1,4 @@
-"""What graph_fusion costs at the published size: 23 people left out one by one, three networks, arrays of the real shapes."""
+"""What graph_fusion costs at the published size: 23 subjects left out one by one, three networks, arrays of the real shapes."""
 
 import tempfile
 import time
@@ -13,9 +13,10 @@ import pandas as pd
 from eegfmri import cache, project
 from eegfmri.bench.measure import timed
 from eegfmri.datasets.sleep import EEG_CHANNELS, SELECTIONS
-from eegfmri.datasets.stage_sequences import draw_stages, load_stage_statistics
-from eegfmri.protocols import Fold, LeaveOneSubjectOut, evaluate
+from eegfmri.evaluation.evaluate import evaluate
+from eegfmri.evaluation.splits import Fold, LeaveOneSubjectOut
 from eegfmri.recordings import EPOCH_SECONDS, Recording, Stream
+from eegfmri.simulation.stage_sequences import draw_stages, load_stage_statistics
 from eegfmri.windows import Windows, epoch_windows
 
 N_CHANNELS, SFREQ, N_REGIONS, T_R = 30, 100.0, 100, 2.1
@@ -25,7 +26,7 @@ EPOCHS_OF = {"rest": 20, "sleep": 30}
 def graph_fusion() -> list[dict]:
     """Time one fold of each network at full size, end to end, and project it to the whole protocol.
 
-    The signals are noise with a trace of the stage, in as many runs and epochs per person as the published label tables have; people are
+    The signals are noise with a trace of the stage, in as many runs and epochs per subject as the published label tables have; subjects are
     those of the default selection. Training never stops early: the projection is the worst case.
 
     Returns
@@ -41,9 +42,9 @@ def graph_fusion() -> list[dict]:
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="bench-", dir=scratch) as folder:
         windows = write_windows(Path(folder))
-        n_people = len(windows.subjects)
+        n_subjects = len(windows.subjects)
         rows = [
-            {"case": "data", "measure": "people", "value": n_people, "unit": ""},
+            {"case": "data", "measure": "subjects", "value": n_subjects, "unit": ""},
             {"case": "data", "measure": "windows", "value": len(windows), "unit": ""},
             {
                 "case": "data",
@@ -63,9 +64,9 @@ def graph_fusion() -> list[dict]:
             ]
         rows.append(
             {
-                "case": f"{n_people} folds × 3 networks, two cores",
+                "case": f"{n_subjects} folds × 3 networks, two cores",
                 "measure": "time, projected",
-                "value": n_people * sum(seconds) / 2 / 3600,
+                "value": n_subjects * sum(seconds) / 2 / 3600,
                 "unit": "h",
             }
         )
@@ -110,7 +111,7 @@ def write_windows(folder: Path, seed: int = 0) -> Windows:
     statistics = load_stage_statistics()["subjects"]
     recordings = [
         _Run(folder, subject, f"task-{kind}_run-{number + 1}", draw_stages(statistics[subject][kind], n_epochs, rng))
-        for subject in selected_people(statistics)
+        for subject in selected_subjects(statistics)
         for kind, n_epochs in EPOCHS_OF.items()
         for number in range(statistics[subject].get(kind, {}).get("runs", 0))
     ]
@@ -119,8 +120,8 @@ def write_windows(folder: Path, seed: int = 0) -> Windows:
     return epoch_windows(recordings, _Run.eeg, _Run.bold, eeg_epochs=3, bold_volumes=42)
 
 
-def selected_people(statistics: dict) -> list[str]:
-    """Return the people that the default selection keeps, from the lengths of their bouts of each stage."""
+def selected_subjects(statistics: dict) -> list[str]:
+    """Return the subjects that the default selection keeps, from the lengths of their bouts of each stage."""
     rows = {}
     for subject, kinds in statistics.items():
         counts = dict.fromkeys(("W", "N1", "N2"), 0)

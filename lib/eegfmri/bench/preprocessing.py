@@ -91,7 +91,7 @@ def _eeg_step(step: str, n_channels: int, seconds: int, sfreq: float, t_r: float
     import mne
     import scipy.signal  # noqa: F401
 
-    from eegfmri import eeg
+    from eegfmri.preprocessing import eeg
 
     rng = np.random.default_rng(0)
     low = {"gradient artefact": sfreq, "resample": sfreq, "resample, MNE": sfreq, "pulse artefact": eeg.PULSE_RATE}
@@ -119,8 +119,8 @@ def _bold_step(step: str, shape: tuple, zooms: tuple, n_volumes: int, t_r: float
     import nibabel
     from nilearn.image import resample_to_img
 
-    from eegfmri import bold
-    from eegfmri import registration as reg
+    from eegfmri.preprocessing import bold
+    from eegfmri.preprocessing import registration as reg
 
     rng = np.random.default_rng(0)
     affine = np.diag([*zooms, 1.0])

@@ -1,4 +1,4 @@
-"""What synthesis costs at the published size: 34 × 30 000 samples in, 53 × 63 × 52 voxels out, 8 windows at once; and one whole person."""
+"""What synthesis costs at the published size: 34 × 30 000 samples in, 53 × 63 × 52 voxels out, 8 windows at once; and one whole subject."""
 
 import tempfile
 import time
@@ -20,12 +20,12 @@ N_STEPS = 7
 #: fully connected network is Siamese; its convolution spans all electrodes and is followed by convolutions of the volume.
 PUBLIC_CODE = {"siamese": (0.50, 1.1), "transformer": (0.17, 0.8), "convolutional_all": (6.5, 1.9)}
 
-#: Simulated person that goes through the whole pipeline, and how.
-PERSON_SCALE = "full"
+#: Simulated subject that goes through the whole pipeline, and how.
+SUBJECT_SCALE = "full"
 
 
 def synthesis() -> list[dict]:
-    """Time training and inference of each network at full size, and one full-size person end to end, each in a process of its own.
+    """Time training and inference of each network at full size, and one full-size subject end to end, each in a process of its own.
 
     All voxels of the grid are predicted, as the public code does, and once more only those of grey and white matter, as the pipeline
     of this book does. Weights, EEG and volumes are random: only sizes matter.
@@ -35,7 +35,7 @@ def synthesis() -> list[dict]:
     list of dict
         Per network: weights; seconds of a training step and of its forward pass, backward pass and optimiser; seconds to predict; private
         memory above what the process held before the network was built. For the transformer, generation with and without kept keys
-        and values, and the teacher-forced pass that the public code validates with. For the person: seconds of each stage, and
+        and values, and the teacher-forced pass that the public code validates with. For the subject: seconds of each stage, and
         private memory against the size of its windows if they were written out.
     """
     import multiprocessing
@@ -59,14 +59,14 @@ def synthesis() -> list[dict]:
                     {"case": case, "measure": "speed-up over public code", "value": seconds / found, "unit": ""},
                 ]
     with spawn.Pool(1) as pool:
-        measured = pool.apply(_person)
-    case = f"one simulated person, scale {PERSON_SCALE}"
+        measured = pool.apply(_subject)
+    case = f"one simulated subject, scale {SUBJECT_SCALE}"
     return rows + [{"case": case, "measure": m, "value": value, "unit": unit} for m, value, unit in measured]
 
 
 def full_size_mask(masked: bool) -> np.ndarray:
     """Return the voxels that are predicted, bool, shape (53, 63, 52): all, or those of grey and white matter."""
-    from eegfmri.volumes import template_space
+    from eegfmri.preprocessing.volumes import template_space
 
     space = template_space(GRID, "grey_white")
     return space.mask if masked else np.ones(space.grid.shape, dtype=bool)
@@ -127,14 +127,15 @@ def _network(name: str, masked: bool) -> list[tuple[str, float, str]]:
     ]
 
 
-def _person() -> list[tuple[str, float, str]]:
-    """Simulate one person at full size, prepare it, cut windows, train one pass on some blocks of time and predict another."""
-    from eegfmri import eeg, project
+def _subject() -> list[tuple[str, float, str]]:
+    """Simulate one subject at full size, prepare it, cut windows, train one pass on some blocks of time and predict another."""
+    from eegfmri import project
     from eegfmri.datasets import oddball
-    from eegfmri.datasets.simulate import simulate
     from eegfmri.estimators.synthesis import VolumeSynthesiser
-    from eegfmri.protocols import BlockedTogether
-    from eegfmri.volumes import VolumeScaling, VolumeSettings, prepare_together
+    from eegfmri.evaluation.splits import BlockedTogether
+    from eegfmri.preprocessing import eeg
+    from eegfmri.preprocessing.volumes import VolumeScaling, VolumeSettings, prepare_together
+    from eegfmri.simulation.simulate import simulate
     from eegfmri.windows import volume_windows
 
     scratch, rows, made = project.data_dir(), [], {}
@@ -146,7 +147,7 @@ def _person() -> list[tuple[str, float, str]]:
 
     with tempfile.TemporaryDirectory(prefix="bench-", dir=scratch) as folder:
         root = Path(folder) / "oddball"
-        stage("simulate", lambda: simulate("oddball", root, scale=PERSON_SCALE, n_subjects=1))
+        stage("simulate", lambda: simulate("oddball", root, scale=SUBJECT_SCALE, n_subjects=1))
         recordings = oddball.read(root)
         of_eeg = partial(eeg.prepare, settings=eeg.EegSettings(sfreq=SFREQ, reference="recorded"))
         of_volumes = prepare_together(recordings, VolumeSettings(grid=GRID))

@@ -1,4 +1,4 @@
-"""What transformer_cnn costs at the published size: one simulated person from files to windows, a training step, a run of autoregression,
+"""What transformer_cnn costs at the published size: one simulated subject from files to windows, a training step, a run of autoregression,
 and the whole protocol projected from them.
 """
 
@@ -18,14 +18,14 @@ from eegfmri.bench.measure import timed
 from eegfmri.errors import EegFmriError
 from eegfmri.estimators.training import one_thread
 
-#: The published protocol: people for training and validation, pairs of each, passes.
+#: The published protocol: subjects for training and validation, pairs of each, passes.
 N_TRAINING, N_VALIDATION, N_TEST, N_PAIRS, N_EPOCHS = 8, 4, 4, 295, 100
 N_CHANNELS, N_BANDS, N_SEGMENTS = 63, 4, 6
 
 #: Where is measured: on one core, as the estimators train and predict so that sums repeat to the last bit; on all.
 PLACES = ("one core", "all cores")
 
-#: Stages of preparing one person, in order.
+#: Stages of preparing one subject, in order.
 STAGES = (
     "export: read, filter, reference",
     "export: spectrograms",
@@ -38,7 +38,7 @@ STAGES = (
 
 
 def transformer_cnn() -> list[dict]:
-    """Time a full-size simulated person stage by stage, training steps and autoregression at the paper's size.
+    """Time a full-size simulated subject stage by stage, training steps and autoregression at the paper's size.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def transformer_cnn() -> list[dict]:
         Seconds, and GiB of private memory at its highest above what was there before the stage; hours for 100 passes of the published
         protocol on this machine.
     """
-    from eegfmri.datasets import simulate
+    from eegfmri.simulation import simulate
 
     scratch = project.data_dir()
     scratch.mkdir(parents=True, exist_ok=True)
@@ -54,18 +54,18 @@ def transformer_cnn() -> list[dict]:
         root = Path(folder) / "rest"
         started = time.perf_counter()
         simulate.simulate("rest", root, scale="full", n_subjects=1)
-        rows = [{"case": "one person", "measure": "simulated", "value": time.perf_counter() - started, "unit": "s"}]
-        rows += person(root, Path(folder) / "cache")
+        rows = [{"case": "one subject", "measure": "simulated", "value": time.perf_counter() - started, "unit": "s"}]
+        rows += subject(root, Path(folder) / "cache")
     return rows + autoregression() + steps()
 
 
-def person(root: Path, cache: Path) -> list[dict]:
+def subject(root: Path, cache: Path) -> list[dict]:
     """Time the stages from files to windows, each in a process of its own.
 
     Parameters
     ----------
     root : pathlib.Path
-        Dataset with one person.
+        Dataset with one subject.
     cache : pathlib.Path
         Where what is prepared is kept, empty at first.
 
@@ -89,8 +89,8 @@ def person(root: Path, cache: Path) -> list[dict]:
         if done.returncode:
             raise EegFmriError(f"The stage {stage!r} failed: {done.stderr.strip().splitlines()[-1]}")
         seconds, memory = json.loads(done.stdout.strip().splitlines()[-1])
-        rows.append({"case": "one person", "measure": f"{stage}: time", "value": seconds, "unit": "s"})
-        rows.append({"case": "one person", "measure": f"{stage}: memory", "value": memory, "unit": "GiB"})
+        rows.append({"case": "one subject", "measure": f"{stage}: time", "value": seconds, "unit": "s"})
+        rows.append({"case": "one subject", "measure": f"{stage}: memory", "value": memory, "unit": "GiB"})
     return rows
 
 
@@ -106,9 +106,9 @@ def _stage(stage: str, root: str) -> Callable[[], object]:
     import scipy.signal  # noqa: F401
 
     from eegfmri.datasets import rest
-    from eegfmri.eeg import prepare
-    from eegfmri.spectrograms import SpectrogramSettings, prepare_spectrograms
-    from eegfmri.volumes import VolumeScaling, VolumeSettings, prepare_volumes, template_space
+    from eegfmri.preprocessing.eeg import prepare
+    from eegfmri.preprocessing.spectra import SpectrogramSettings, prepare_spectrograms
+    from eegfmri.preprocessing.volumes import VolumeScaling, VolumeSettings, prepare_volumes, template_space
     from eegfmri.windows import volume_windows
 
     export = SpectrogramSettings()
@@ -157,7 +157,7 @@ def paper_size():
         UNet,
         UNetConfig,
     )
-    from eegfmri.volumes import template_space
+    from eegfmri.preprocessing.volumes import template_space
 
     profiles = yaml.safe_load((project.book_dir() / "profiles.yml").read_text(encoding="utf-8"))
     full = profiles["full"]["synthesis/transformer_cnn"]
@@ -234,8 +234,8 @@ def steps(batch: int = 16, repeats: int = 3, places: Sequence[str] | None = None
     Returns
     -------
     list of dict
-        Seconds per step and milliseconds per volume of each network; hours of 100 passes over the published training people, the
-        validation people predicted after each.
+        Seconds per step and milliseconds per volume of each network; hours of 100 passes over the published training subjects, the
+        validation subjects predicted after each.
     """
     import torch
 

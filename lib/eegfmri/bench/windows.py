@@ -12,7 +12,7 @@ from eegfmri.bench.measure import private_memory
 from eegfmri.recordings import Stream
 from eegfmri.windows import LazyArray
 
-#: The published synthesis protocol: 16 people × 6 runs, 155 windows of 30 s in each, 34 electrodes at 1000 Hz.
+#: The published synthesis protocol: 16 subjects × 6 runs, 155 windows of 30 s in each, 34 electrodes at 1000 Hz.
 N_RUNS, N_WINDOWS_PER_RUN = 96, 155
 N_CHANNELS, SFREQ, RUN_SECONDS, WINDOW_SECONDS, STEP_SECONDS = 34, 1000.0, 340, 30, 2
 

@@ -36,13 +36,13 @@ SOURCES = {
 #: Folder of each dataset under the destination.
 FOLDERS = {"sleep": "ds003768", "oddball": "ds000116", "rest": "noddi"}
 
-#: The people of `oddball`, by number; the metadata tarball has the slice order and the electrode positions.
+#: The subjects of `oddball`, by number; the metadata tarball has the slice order and the electrode positions.
 ODDBALL_SUBJECTS = tuple(f"{number:03d}" for number in range(1, 18))
 
 #: The archives of `rest`.
 REST_ARCHIVES = ("EEG1.zip", "EEG2.zip", "fMRI.zip")
 
-#: The 23 people whom `sleep.select_subjects` chooses by default on the published label tables.
+#: The 23 subjects whom `sleep.select_subjects` chooses by default on the published label tables.
 _CHOSEN = "01 04 06 07 09 10 12 13 14 15 17 19 22 23 24 25 27 28 29 30 31 32 33"
 SLEEP_23 = tuple(_CHOSEN.split())
 
@@ -134,7 +134,7 @@ def sleep_files(
     Parameters
     ----------
     subjects : iterable of str or None
-        People, as ``"01"``.
+        Subjects, as ``"01"``.
     runs : iterable of str or None
         Beginnings of run names (``"task-sleep"``, ``"task-rest_run-1"``).
     labels : bool, default=False
@@ -150,7 +150,7 @@ def sleep_files(
     Raises
     ------
     RequestError
-        If there is no such person, or no such run of theirs.
+        If there is no such subject, or no such run of theirs.
     """
     subjects = None if subjects is None else tuple(subjects)
     runs = None if runs is None else tuple(runs)
@@ -200,7 +200,7 @@ def subsets(dataset: str) -> tuple[Subset, ...]:
     if dataset == "sleep":
         parts = [
             (
-                "stage counts, hypnograms and the choice of the 23 people (The three datasets)",
+                "stage counts, hypnograms and the choice of the 23 subjects (The three datasets)",
                 "--labels",
                 {"labels": True},
             ),
@@ -209,9 +209,9 @@ def subsets(dataset: str) -> tuple[Subset, ...]:
                 "--subjects 01 --runs task-rest_run-1",
                 {"subjects": ("01",), "runs": ("task-rest_run-1",)},
             ),
-            ("one person's whole night", "--subjects 01", {"subjects": ("01",)}),
+            ("one subject's whole night", "--subjects 01", {"subjects": ("01",)}),
             (
-                "every published score and figure of graph_fusion: 23 people, each held out once",
+                "every published score and figure of graph_fusion: 23 subjects, each held out once",
                 f"--subjects {','.join(SLEEP_23)}",
                 {"subjects": SLEEP_23},
             ),
@@ -226,9 +226,9 @@ def subsets(dataset: str) -> tuple[Subset, ...]:
     if dataset == "oddball":
         sixteen = [subject for subject in ODDBALL_SUBJECTS if subject != "004"]
         return (
-            Subset("one person's six runs, with the task's events", f"{get} --subjects 001", 2, None),
+            Subset("one subject's six runs, with the task's events", f"{get} --subjects 001", 2, None),
             Subset(
-                "every published score and figure of synthesis: 16 people, without the fourth",
+                "every published score and figure of synthesis: 16 subjects, without the fourth",
                 f"{get} --subjects {','.join(sixteen)}",
                 len(sixteen) + 1,
                 None,
@@ -266,7 +266,7 @@ def make_plan(
     dest : str, pathlib.Path or None
         Where datasets lie side by side; the project's ``data`` folder if None.
     subjects, runs : iterable of str or None
-        Parts of the dataset; ``"1"``, ``"01"`` and ``"sub-01"`` mean the same person.
+        Parts of the dataset; ``"1"``, ``"01"`` and ``"sub-01"`` mean the same subject.
     labels, extras : bool, default=False
         See `sleep_files`; of `sleep` only.
     verify : bool, default=False
@@ -284,7 +284,7 @@ def make_plan(
     Raises
     ------
     RequestError
-        If there is no such dataset, person or run, or the dataset cannot be had in such parts.
+        If there is no such dataset, subject or run, or the dataset cannot be had in such parts.
     DataError
         If a server's listing lacks an archive.
     """
@@ -299,7 +299,7 @@ def make_plan(
     if dataset != "sleep" and (labels or extras):
         raise RequestError(f"--labels and --extras are parts of sleep; {dataset} comes in archives.")
     if dataset != "sleep" and runs is not None:
-        raise RequestError(f"--runs: {dataset} comes in archives that hold all runs of a person; leave it out.")
+        raise RequestError(f"--runs: {dataset} comes in archives that hold all runs of a subject; leave it out.")
     if dataset == "sleep":
         chosen = sleep_files(subjects, runs, labels, extras)
         files = tuple(replace(file, url=f"{base}/{quote(file.name)}") for file in chosen)
@@ -501,7 +501,7 @@ def _contents(plan: Plan, file: RemoteFile, folder: Path) -> Path:
         stem = file.name.removesuffix(".zip")
         if (folder / stem).is_dir():
             return folder
-        # Zipped from inside: the people's folders stand at the top.
+        # Zipped from inside: the subjects' folders stand at the top.
         if any(re.fullmatch(r"\d\d", path.name) for path in folder.iterdir()):
             wrapped = folder / "wrapped" / stem
             entries = list(folder.iterdir())
@@ -510,7 +510,7 @@ def _contents(plan: Plan, file: RemoteFile, folder: Path) -> Path:
                 os.replace(path, wrapped / path.name)
             return wrapped.parent
         raise DataError(
-            f"{file.name} holds neither {stem}/ nor folders of people: it is not the archive that was expected."
+            f"{file.name} holds neither {stem}/ nor folders of subjects: it is not the archive that was expected."
         )
     subject = re.search(r"sub\d{3}", file.name)
     if subject and not any(path.is_dir() for place in (folder, *folder.iterdir()) for path in place.glob(subject[0])):
@@ -530,7 +530,7 @@ def _require_free(root: Path, tops: list[str], file: RemoteFile) -> None:
 
 
 def _subject(dataset: str, name: str) -> str:
-    """Write a person's number as the dataset does."""
+    """Write a subject's number as the dataset does."""
     digits = name.strip().lower().removeprefix("sub").lstrip("-")
     return f"{int(digits):0{3 if dataset == 'oddball' else 2}d}" if digits.isdigit() else name
 

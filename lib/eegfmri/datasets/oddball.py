@@ -18,6 +18,7 @@ import pandas as pd
 
 from eegfmri import cache, project
 from eegfmri.datasets.formats import image_header, listed, not_downloaded, simulation, status
+from eegfmri.datasets.montages import ELECTRODES, EXCLUDED_PAIRS, PAIRS
 from eegfmri.datasets.oddball_trials import Behaviour, decode_events, read_behaviour, read_bids_events
 from eegfmri.errors import DataError, RequestError
 from eegfmri.recordings import EVENT_COLUMNS, Recording, RecordingSet
@@ -37,45 +38,6 @@ __all__ = [
     "read_bids_events",
     "select_subjects",
 ]
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-#: The 34 electrodes of ``data_reref``, in row order, re-referenced to the mastoids' average.
-ELECTRODES = _names(
-    "Fp1 Fp2 AF3 AF4 F7 F3 Fz F4 F8 FC5 FC1 FC2 FC6 T7 C3 Cz C4 T8 CP5 CP1 CP2 CP6 P7 P3 Pz P4 P8 PO7 PO3 PO4 PO8 O1 Oz "
-    "O2"
-)
-
-#: The 43 bipolar pairs of ``data_noGA``, in row order; the authors' re-referencing takes row 41 with its sign inverted.
-PAIRS = _names(
-    "C3-T7 T7-LM LM-CP5 CP5-P7 P7-PO7 PO7-PO3 PO3-O1 O1-Oz PO3-P3 P3-CP1 Pz-CP1 CP1-C3 Cz-C3 Fp2-Fp1 Fp1-AF3 AF4-Fp2 AF3-F3 "
-    "F4-AF4 F3-F7 F8-F4 FC1-F3 F4-FC2 F7-FC5 FC6-F8 FC5-T7 T8-FC6 Cz-Fz Fz-FC1 FC2-Fz T8-C4 RM-T8 CP6-RM P8-CP6 PO8-P8 "
-    "PO4-PO8 O2-PO4 Oz-O2 P4-PO4 CP2-P4 CP2-Pz C4-CP2 C4-Cz Pz-Oz"
-)
-
-#: Noisy pairs, counted from 1, that the authors left out of each subject's re-referencing.
-EXCLUDED_PAIRS = {
-    "001": (8, 24),
-    "002": (5, 30),
-    "003": (29, 30, 34, 36),
-    "004": (23, 24, 30),
-    "005": (8, 30),
-    "006": (9, 24, 30),
-    "007": (30,),
-    "008": (28, 29, 30, 33, 36),
-    "009": (29, 30, 33),
-    "010": (24, 29, 33),
-    "011": (16, 24, 30),
-    "012": (30,),
-    "013": (30,),
-    "014": (30,),
-    "015": (8, 16, 28, 34, 37),
-    "016": (16, 24, 30, 28, 37),
-    "017": (7, 33),
-}
 
 
 @dataclass(frozen=True)
@@ -113,10 +75,10 @@ SFREQ = 1000.0
 #: Repetition time in s, as the dataset's README and the sidecars of its BIDS version say.
 T_R = 2.0
 
-#: Which people a study used, and why.
+#: Which subjects a study used, and why.
 SELECTIONS = {
     "all": ("everyone", ()),
-    "synthesis": ("16 of the 17 people, without the fourth, as in the public code of one study", ("004",)),
+    "synthesis": ("16 of the 17 subjects, without the fourth, as in the public code of one study", ("004",)),
 }
 
 _SUBJECT = re.compile(r"sub(?P<subject>\d{3})")
@@ -172,7 +134,7 @@ def read(root: str | Path, source: Literal["reref", "noGA"] = "reref") -> Record
 
 
 def select_subjects(recordings: RecordingSet, rule: str = "synthesis") -> tuple[str, ...]:
-    """Choose people by a named rule.
+    """Choose subjects by a named rule.
 
     Parameters
     ----------
@@ -466,7 +428,7 @@ def _notes(source: str, recordings: list[OddballRecording]) -> tuple[str, ...]:
 
 
 def _tree_notes(root: Path, folders: dict[str, list[Path]]) -> tuple[str, ...]:
-    """Say where the tree differs from what was published: people one folder deeper, event tables of the other version."""
+    """Say where the tree differs from what was published: subjects one folder deeper, event tables of the other version."""
     notes = []
     nested = [
         folder.relative_to(root).as_posix()

@@ -24,19 +24,9 @@ from eegfmri.datasets.formats import (
     simulation,
     status,
 )
+from eegfmri.datasets.montages import REST_CHANNELS as EEG_CHANNELS
 from eegfmri.errors import DataError, RequestError
 from eegfmri.recordings import RecordingSet
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-#: The 63 scalp channels, in file order.
-EEG_CHANNELS = _names(
-    "Fp1 Fp2 F3 F4 C3 C4 P3 P4 O1 O2 F7 F8 T7 T8 P7 P8 Fz Cz Pz Oz FC1 FC2 CP1 CP2 FC5 FC6 CP5 CP6 TP9 TP10 POz AF3 AF4 FC3 FC4 "
-    "CP3 CP4 PO3 PO4 F5 F6 C5 C6 P5 P6 AF7 AF8 FT7 FT8 TP7 TP8 PO7 PO8 FT9 FT10 P9 P10 PO9 PO10 O9 O10 Fpz CPz"
-)
 
 #: The channel that is not on the scalp, 32nd in the files, with its MNE type.
 OTHER_CHANNELS = {"ECG": "ecg"}
@@ -77,7 +67,7 @@ def is_root(folder: str | Path) -> bool:
 
 
 def read(root: str | Path, source: Literal["export", "raw"] = "export") -> RecordingSet:
-    """Open the dataset: headers and markers of every person, no signals.
+    """Open the dataset: headers and markers of every subject, no signals.
 
     Parameters
     ----------
@@ -89,7 +79,7 @@ def read(root: str | Path, source: Literal["export", "raw"] = "export") -> Recor
     Returns
     -------
     RecordingSet
-        One recording per person of whom there is EEG or BOLD.
+        One recording per subject of whom there is EEG or BOLD.
 
     Raises
     ------
@@ -119,7 +109,7 @@ def read(root: str | Path, source: Literal["export", "raw"] = "export") -> Recor
 
 @dataclass(frozen=True, eq=False)
 class RestRecording(BrainVisionRecording):
-    """The run of one person."""
+    """The run of one subject."""
 
     source: str = "export"
     other_channels = OTHER_CHANNELS
@@ -242,7 +232,7 @@ def _header(folder: Path, subject: str) -> Path | None:
 
 
 def _one(folder: Path, pattern: str, kind: str) -> Path | None:
-    """Find the one file of a pattern: names begin with series numbers that differ from person to person."""
+    """Find the one file of a pattern: names begin with series numbers that differ from subject to subject."""
     found = sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
     if len(found) > 1:
         names = ", ".join(path.name for path in found)

@@ -26,40 +26,14 @@ from eegfmri.datasets.formats import (
     simulation,
     status,
 )
+from eegfmri.datasets.montages import SLEEP_CHANNELS as EEG_CHANNELS
 from eegfmri.errors import DataError, RequestError
 from eegfmri.recordings import EPOCH_COLUMNS, EPOCH_SECONDS, Recording, RecordingSet
-
-#: The 30 scalp channels, in file order, reference FCz.
-EEG_CHANNELS = (
-    *(
-        "Fp1",
-        "Fp2",
-        "F3",
-        "F4",
-        "C3",
-        "C4",
-        "P3",
-        "P4",
-        "O1",
-        "O2",
-        "F7",
-        "F8",
-        "T7",
-        "T8",
-        "P7",
-        "P8",
-        "Fz",
-        "Cz",
-        "Pz",
-        "Oz",
-    ),
-    *("FC1", "FC2", "CP1", "CP2", "FC5", "FC6", "CP5", "CP6", "TP9", "TP10"),
-)
 
 #: Channels that are not on the scalp, with their MNE types.
 OTHER_CHANNELS = {"EOG": "eog", "ECG": "ecg"}
 
-#: Rules that leave 23 of the 33 people: one paper reports 23 folds and does not say which. Each takes the counts of
+#: Rules that leave 23 of the 33 subjects: one paper reports 23 folds and does not say which. Each takes the counts of
 #: certain epochs (``W``, ``N1``, ``N2``), those in sleep runs (``sleep_W`` …) and the number of sleep runs.
 SELECTIONS = {
     "six_sleep_runs": ("at least 6 sleep runs", "sleep_runs >= 6"),
@@ -139,14 +113,14 @@ def read(root: str | Path) -> RecordingSet:
 
 
 def select_subjects(recordings: RecordingSet, rule: str = "six_of_each") -> tuple[str, ...]:
-    """Choose people by one of the rules that give 23 on the published label tables.
+    """Choose subjects by one of the rules that give 23 on the published label tables.
 
     Parameters
     ----------
     recordings : RecordingSet
         The dataset, with its labels.
     rule : str, default="six_of_each"
-        A key of `SELECTIONS`; the default has every stage present in every person, which is our reading.
+        A key of `SELECTIONS`; the default has every stage present in every subject, which is our reading.
 
     Returns
     -------
@@ -163,7 +137,7 @@ def select_subjects(recordings: RecordingSet, rule: str = "six_of_each") -> tupl
 
 
 def subjects_by_rule(table: pd.DataFrame, rule: str) -> tuple[str, ...]:
-    """Choose people by one of `SELECTIONS` from counts.
+    """Choose subjects by one of `SELECTIONS` from counts.
 
     Parameters
     ----------

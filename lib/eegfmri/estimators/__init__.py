@@ -17,9 +17,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import SplineTransformer, StandardScaler
 
-from eegfmri import eeg, metrics
+from eegfmri import metrics
 from eegfmri.errors import RequestError
-from eegfmri.protocols import InnerValidation
+from eegfmri.evaluation.splits import InnerValidation
+from eegfmri.preprocessing import eeg
 from eegfmri.windows import Windows
 
 #: Penalties among which ridge regression chooses inside the training windows.

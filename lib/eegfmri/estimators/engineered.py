@@ -1,4 +1,4 @@
-"""Classical baselines: features that people have designed for sleep staging, and six classifiers on them.
+"""Classical baselines: features that subjects have designed for sleep staging, and six classifiers on them.
 
 The features of a window are computed from that window alone, so they may be computed before any split. What is fitted comes
 after: scaling, principal components, the choice of a method's settings on validation subjects cut from the training
@@ -27,10 +27,11 @@ from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
 from sklearn.svm import SVC
 
 from eegfmri import metrics
-from eegfmri.eeg import BANDS
 from eegfmri.errors import RequestError
 from eegfmri.estimators import PickFeature, _EqualPriorLda
-from eegfmri.protocols import Averaging, Evaluation, InnerValidation
+from eegfmri.evaluation.evaluate import Averaging, Evaluation
+from eegfmri.evaluation.splits import InnerValidation
+from eegfmri.preprocessing.eeg import BANDS
 from eegfmri.recordings import EPOCH_SECONDS
 from eegfmri.windows import Windows
 
@@ -126,8 +127,9 @@ def eeg_features(eeg: np.ndarray, sfreq: float) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        Shape (..., n_channels, 16), in the order of `EEG_FEATURES`. *Log power*: mean density per band of `eegfmri.eeg.BANDS`, in
-        dB relative to 1 µV²/Hz. *Relative power*: share of each band in the power from 0.5 to 45 Hz. *Spectral slope*:
+        Shape (..., n_channels, 16), in the order of `EEG_FEATURES`. *Log power*: mean density per band of
+        `eegfmri.preprocessing.eeg.BANDS`, in dB relative to 1 µV²/Hz. *Relative power*:
+        share of each band in the power from 0.5 to 45 Hz. *Spectral slope*:
         exponent of the density, from a least-squares line through log density over log frequency, 2 to 40 Hz without
         7 to 16 Hz, every octave weighing alike. *Hjorth* :cite:p:`hjorth1970`: activity, the variance, in dB relative to
         1 µV²; mobility, the standard deviation of the derivative over that of the signal, in 1/s; complexity, mobility of
@@ -531,7 +533,7 @@ def strongest(
     methods : sequence of str
         Among which to look.
     score : str, default="balanced_accuracy"
-        One of `eegfmri.metrics.SCORES`.
+        One of `eegfmri.metrics.scores.SCORES`.
     averaging : {"pooled", "per_subject"}
         How the score is taken over subjects.
 

@@ -16,13 +16,14 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from torch import nn
 
-from eegfmri import graphs
-from eegfmri.eeg import whitening
 from eegfmri.errors import RequestError
 from eegfmri.estimators import training
 from eegfmri.estimators.training import Batch, one_thread
+from eegfmri.evaluation.splits import InnerValidation
+from eegfmri.models import graphs
 from eegfmri.models.graph_fusion import BoldConfig, BoldEncoder, EegConfig, EegEncoder, GraphFusion
-from eegfmri.protocols import InnerValidation
+from eegfmri.preprocessing.eeg import whitening
+from eegfmri.preprocessing.sources import electrode_positions
 from eegfmri.recordings import EPOCH_SECONDS
 from eegfmri.windows import Windows
 
@@ -285,7 +286,7 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
         }
         eeg = bold = None
         if self.modality != "bold":
-            scalp = torch.tensor(graphs.scalp_adjacency(X.eeg.names), dtype=torch.float32)
+            scalp = torch.tensor(graphs.scalp_adjacency(electrode_positions(X.eeg.names)), dtype=torch.float32)
             config = EegConfig(
                 n_epochs=self._epochs_of(X)[0], adjacency=self.adjacency, recurrent=self.recurrent, **sizes
             )

@@ -20,10 +20,12 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from torch import nn
 
-from eegfmri import graphs, saliency
-from eegfmri.eeg import BANDS
+from eegfmri import saliency
 from eegfmri.errors import RequestError
 from eegfmri.estimators.training import Batch, one_thread, train
+from eegfmri.evaluation.evaluate import Evaluation
+from eegfmri.evaluation.splits import InnerValidation
+from eegfmri.models import graphs
 from eegfmri.models.saliency_fusion import (
     EndToEnd,
     FusionConfig,
@@ -39,7 +41,8 @@ from eegfmri.models.saliency_fusion import (
     node_correlations,
     reconstruction_loss,
 )
-from eegfmri.protocols import Evaluation, InnerValidation
+from eegfmri.preprocessing.eeg import BANDS
+from eegfmri.preprocessing.sources import electrode_positions
 from eegfmri.windows import Windows
 
 #: The six views in order: five bands of EEG, then fMRI.
@@ -60,7 +63,7 @@ def with_spectra(windows: Windows, projection: np.ndarray | None = None, seconds
     windows : Windows
         EEG in V.
     projection : numpy.ndarray or None
-        From electrodes to regions, shape (n_regions, n_channels); see `eegfmri.sources.region_projection`.
+        From electrodes to regions, shape (n_regions, n_channels); see `eegfmri.preprocessing.sources.region_projection`.
     seconds : float, default=2.0
         Length of Welch's segments in s, half overlapping; at most the window's length.
 
@@ -253,14 +256,14 @@ class SaliencyGcnnClassifier(ClassifierMixin, BaseEstimator):
 
     def _learn_scale(self, X: Windows) -> None:
         if self.modality == "eeg":
-            self.person_scale_ = {subject: self._scale_of(X, subject, "transductive") for subject in X.subjects}
+            self.subject_scale_ = {subject: self._scale_of(X, subject, "transductive") for subject in X.subjects}
             return
         self.bold_mean_, self.bold_scale_ = X.bold.moments()
 
     def build_graph(self, X: Windows) -> np.ndarray:
         """Return the graph that training windows give, shape (n_nodes, n_nodes)."""
         if self.modality == "eeg" and self.nodes == "electrodes":
-            return graphs.scalp_adjacency(X.eeg.names)
+            return graphs.scalp_adjacency(electrode_positions(X.eeg.names))
         connectivity = graphs.functional_connectivity(X.bold[i] for i in range(len(X)))
         connectivity = graphs.sparsify(connectivity, density=1.0, signs=self.signs)
         return graphs.nearest_neighbours(connectivity, self.n_neighbours)
@@ -316,10 +319,10 @@ class SaliencyGcnnClassifier(ClassifierMixin, BaseEstimator):
             return torch.from_numpy(bold.astype(np.float32))
         scales = {}
         for subject in X.subjects:
-            if subject in self.person_scale_:
-                scales[subject] = self.person_scale_[subject]
+            if subject in self.subject_scale_:
+                scales[subject] = self.subject_scale_[subject]
             elif self.scaling == "none":
-                scales[subject] = float(np.mean(list(self.person_scale_.values())))
+                scales[subject] = float(np.mean(list(self.subject_scale_.values())))
             else:
                 scales[subject] = self._scale_of(X, subject, self.scaling)
         scale = np.array([scales[subject] for subject in X.groups], dtype=np.float32)
@@ -408,7 +411,7 @@ class SaliencyGcnnClassifier(ClassifierMixin, BaseEstimator):
         arrays["classes"] = self.classes_
         if self.modality == "eeg":
             arrays["segment"] = np.array(self.segment_seconds_)
-            arrays |= {f"scale/{subject}": np.array(value) for subject, value in self.person_scale_.items()}
+            arrays |= {f"scale/{subject}": np.array(value) for subject, value in self.subject_scale_.items()}
         else:
             arrays |= {"bold_mean": self.bold_mean_, "bold_scale": self.bold_scale_}
         stream = io.BytesIO()
@@ -436,7 +439,7 @@ class SaliencyGcnnClassifier(ClassifierMixin, BaseEstimator):
             made.classes_ = arrays["classes"]
             if self.modality == "eeg":
                 made.segment_seconds_ = float(arrays["segment"])
-                made.person_scale_ = {n[6:]: float(arrays[n]) for n in arrays if n.startswith("scale/")}
+                made.subject_scale_ = {n[6:]: float(arrays[n]) for n in arrays if n.startswith("scale/")}
             else:
                 made.bold_mean_, made.bold_scale_ = arrays["bold_mean"], arrays["bold_scale"]
         graph = state["adjacency.free"] if self.learned_graph else state["fixed"]

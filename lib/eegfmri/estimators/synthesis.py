@@ -21,10 +21,10 @@ from eegfmri import cache, project
 from eegfmri.errors import RequestError
 from eegfmri.estimators.training import Batch, one_thread, train
 from eegfmri.estimators.volume_baselines import LAGGED_POWER
+from eegfmri.evaluation.splits import BlockedTogether, InnerValidation, ShuffledTogether
+from eegfmri.evaluation.volumes import errors_of
 from eegfmri.models import synthesis as models
-from eegfmri.protocols import BlockedTogether, InnerValidation, ShuffledTogether
-from eegfmri.volume_evaluation import errors_of
-from eegfmri.volumes import Targets, chunks
+from eegfmri.preprocessing.volumes import Targets, chunks
 from eegfmri.windows import LazyArray, Windows
 
 Alignment = Literal["transductive", "calibration", "none"]
@@ -351,7 +351,7 @@ def _power(X: Windows) -> np.ndarray:
 
 
 def _moments_of_power(own: Windows) -> np.ndarray:
-    """Mean and deviation of a person's power per channel and band, over windows and stretches alike."""
+    """Mean and deviation of a subject's power per channel and band, over windows and stretches alike."""
     shape = own.features[LAGGED_POWER].shape if LAGGED_POWER in own.features else ()
     power = _power(own).reshape(shape)
     known = np.where(np.isfinite(power), power, np.nan)

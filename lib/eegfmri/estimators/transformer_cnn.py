@@ -1,11 +1,11 @@
 """The networks of transformer_cnn as estimators: the auto-encoder trained on volumes alone, the transformer, the U-Net.
 
-Windows come from `eegfmri.windows.volume_windows`, with `eegfmri.spectrograms.prepare_spectrograms` as their EEG: rows are channels
-and bands, one sample per volume. Of a fold's training windows a part is for validation. The auto-encoder learns from the rest alone
-and stops after a fixed number of passes, so that it has seen no volume of validation or test; the transformer and the U-Net keep
+Windows come from `eegfmri.windows.volume_windows`, with `~eegfmri.preprocessing.spectra.prepare_spectrograms` as their EEG: rows are
+channels and bands, one sample per volume. Of a fold's training windows a part is for validation. The auto-encoder learns from the
+rest alone and stops after a fixed number of passes, so that it has seen no volume of validation or test; the transformer and the U-Net keep
 the weights of the pass with the lowest validation loss.
 
-Transductive, and only where ``eeg_scaling="subject"``: the mean and deviation of a new person's band power come from its own unlabelled
+Transductive, and only where ``eeg_scaling="subject"``: the mean and deviation of a new subject's band power come from its own unlabelled
 EEG.
 """
 
@@ -21,9 +21,12 @@ from filelock import FileLock
 from sklearn.base import BaseEstimator
 from torch import nn
 
-from eegfmri import cache, project, volume_metrics
+from eegfmri import cache, project
 from eegfmri.errors import RequestError
 from eegfmri.estimators.training import Batch, one_thread, train
+from eegfmri.evaluation.splits import InnerValidation
+from eegfmri.evaluation.volumes import errors_of, range_of
+from eegfmri.metrics import volumes as volume_metrics
 from eegfmri.models.transformer_cnn import (
     Autoencoder,
     AutoencoderConfig,
@@ -32,15 +35,10 @@ from eegfmri.models.transformer_cnn import (
     UNet,
     UNetConfig,
 )
-from eegfmri.protocols import InnerValidation
-from eegfmri.volume_evaluation import errors_of, range_of
-from eegfmri.volumes import Targets, chunks
+from eegfmri.preprocessing.volumes import Targets, chunks
 from eegfmri.windows import Windows
 
 EegScaling = Literal["training", "subject"]
-
-#: Volumes rendered or encoded at once where nothing is learned.
-CHUNK = 64
 
 #: Runs predicted side by side: the weights are fetched once a step for all of them.
 RUNS = 4
@@ -68,7 +66,7 @@ class _OnVolumes(BaseEstimator):
                 f"{X.eeg.shape[1]} rows of EEG are not {self.n_bands} bands of each channel: give n_bands as in the spectrograms."
             )
         if self.eeg_scaling not in ("training", "subject"):
-            raise RequestError(f"EEG is scaled by 'training' people or by 'subject', not {self.eeg_scaling!r}.")
+            raise RequestError(f"EEG is scaled by 'training' subjects or by 'subject', not {self.eeg_scaling!r}.")
         self.eeg_mean_, self.eeg_scale_ = X.eeg.moments()
 
     def _eeg(self, X: Windows) -> torch.Tensor:
@@ -150,7 +148,7 @@ def pretrain(
     key = cache.digest(
         X.table.iloc[rows][["subject", "run", "volume"]].to_csv(index=False),
         [cache.file_stamp(X.bold.streams[run].path)[1:] for run in used],
-        {subject: [np.asarray(part) for part in targets.people[subject]] for subject in np.unique(X.groups[rows])},
+        {subject: [np.asarray(part) for part in targets.subjects[subject]] for subject in np.unique(X.groups[rows])},
         X.bold.streams[0].space.mask,
         [asdict(config), centred, n_training_epochs, batch_size, learning_rate, schedule, seed],
         cache.code_digest(__name__),
@@ -235,9 +233,9 @@ class TransformerCnnRegressor(_OnVolumes):
     scheduled_sampling : float, default=0.0
         Probability that a volume of the past is the model's own in training.
     eeg_scaling : {"training", "subject"}
-        Band power in units of the training windows, or of each person's own.
+        Band power in units of the training windows, or of each subject's own.
     validation : {"subject", "volume"}
-        Whole people of the training windows are for validation, or volumes drawn from all of them.
+        Whole subjects of the training windows are for validation, or volumes drawn from all of them.
     validation_splits : int, default=3
         One of so many parts of the training windows is for validation.
     n_pretraining_epochs, n_training_epochs : int

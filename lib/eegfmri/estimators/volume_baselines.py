@@ -1,6 +1,6 @@
 """What a prediction of volumes must beat, and what only looks like a baseline because it has seen the answer.
 
-Fair: `TrainingMean`, `BandPowerRidge`. Oracles, which are given the test person's own volumes: `SubjectMean`, `PreviousVolume`,
+Fair: `TrainingMean`, `BandPowerRidge`. Oracles, which are given the test subject's own volumes: `SubjectMean`, `PreviousVolume`,
 `NoChange`. They are no bar for a model that sees EEG only; they show how much of a score anatomy and slowness are worth.
 """
 
@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from eegfmri import eeg
 from eegfmri.errors import RequestError
-from eegfmri.protocols import InnerValidation
-from eegfmri.volumes import Targets
+from eegfmri.evaluation.splits import InnerValidation
+from eegfmri.preprocessing import eeg
+from eegfmri.preprocessing.volumes import Targets
 from eegfmri.windows import Windows
 
 
@@ -32,8 +32,8 @@ class TrainingMean(BaseEstimator):
     def fit(self, X: Windows, targets: Targets) -> "TrainingMean":
         """Average the training targets."""
         self.mean_ = targets.mean()
-        people = X.subjects if self.by_subject else ()
-        self.of_subject_ = {subject: targets.mean(np.flatnonzero(subject == X.groups)) for subject in people}
+        subjects = X.subjects if self.by_subject else ()
+        self.of_subject_ = {subject: targets.mean(np.flatnonzero(subject == X.groups)) for subject in subjects}
         return self
 
     def predict(self, X: Windows) -> np.ndarray:
@@ -42,7 +42,7 @@ class TrainingMean(BaseEstimator):
 
 
 class SubjectMean(BaseEstimator):
-    """Oracle: the mean of the test person's own test volumes."""
+    """Oracle: the mean of the test subject's own test volumes."""
 
     sees_targets = True
 
@@ -55,7 +55,7 @@ class SubjectMean(BaseEstimator):
         return True
 
     def predict(self, X: Windows, targets: Targets) -> np.ndarray:
-        """Return the person's mean for each of its windows, shape (n_windows, n_voxels)."""
+        """Return the subject's mean for each of its windows, shape (n_windows, n_voxels)."""
         out = np.empty(targets.shape, dtype=np.float32)
         for subject in X.subjects:
             rows = np.flatnonzero(X.groups == subject)
@@ -90,7 +90,7 @@ class PreviousVolume(BaseEstimator):
 
 
 class NoChange(BaseEstimator):
-    """Zero everywhere: with the ``normalised`` scaling, the person's own median volume, hence an oracle for new people."""
+    """Zero everywhere: with the ``normalised`` scaling, the subject's own median volume, hence an oracle for new subjects."""
 
     sees_targets = True
 
@@ -157,7 +157,7 @@ class BandPowerRidge(BaseEstimator):
     penalties : sequence of float
         The one with the smallest error on validation windows inside the training windows is taken.
     centre : {"subject", "none"}
-        Subtract each person's mean power per feature; a new person's from its own unlabelled EEG (transductive).
+        Subtract each subject's mean power per feature; a new subject's from its own unlabelled EEG (transductive).
     seed : int, default=0
         Of the decomposition.
     """

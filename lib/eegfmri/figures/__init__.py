@@ -4,7 +4,7 @@ The modules of this package return plotly or matplotlib figures; a chapter hands
 its data as JSON and draws itself once plotly's script is there: the book loads that script from its own folder, a
 stand-alone page carries it, and in an interactive session `show` brings it along with the first figure.
 
-Colours are Okabe and Ito's, told apart by people with any of the common colour deficiencies.
+Colours are Okabe and Ito's, told apart by subjects with any of the common colour deficiencies.
 """
 
 import base64

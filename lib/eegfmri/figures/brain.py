@@ -20,7 +20,7 @@ def flat_cap(ch_names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, float]:
     radius : float
         Of a circle around them.
     """
-    from eegfmri.graphs import electrode_positions
+    from eegfmri.preprocessing.sources import electrode_positions
 
     xyz = electrode_positions(ch_names)
     centred = xyz - [0, xyz[:, 1].mean(), np.median(xyz[:, 2]) - 0.02]

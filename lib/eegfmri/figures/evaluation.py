@@ -29,7 +29,7 @@ MODALITIES = {"_eeg": ("EEG", PALETTE[0]), "_bold": ("BOLD", PALETTE[1])}
 
 
 def label(method: str) -> str:
-    """Name a method for people."""
+    """Name a method for readers."""
     for suffix, (modality, _) in MODALITIES.items():
         if method.endswith(suffix):
             return f"{label(method.removesuffix(suffix))}, {modality}"
@@ -74,13 +74,13 @@ def split_diagram(windows, protocols: Mapping[str, object], subject: str, fold: 
         chosen = folds[min(fold, len(folds) - 1)]
         part = np.full(len(windows), "left out", dtype=object)
         part[chosen.train], part[chosen.test] = "train", "test"
-        people = [subject, other] if (part[windows.groups == other] == "train").any() else [subject]
-        rows += [(f"{title}\nsub-{person}", person, part) for person in people]
+        shown_subjects = [subject, other] if (part[windows.groups == other] == "train").any() else [subject]
+        rows += [(f"{title}\nsub-{shown}", shown, part) for shown in shown_subjects]
     figure, axes = plt.subplots(figsize=(7, 0.62 * len(rows) + 0.8))
     order = windows.table["order"].to_numpy()
-    for height, (_, person, part) in enumerate(rows):
+    for height, (_, shown, part) in enumerate(rows):
         for name, colour in colours.items():
-            chosen = (windows.groups == person) & (part == name)
+            chosen = (windows.groups == shown) & (part == name)
             axes.barh(np.full(chosen.sum(), height), 0.86, left=order[chosen], height=0.62, color=colour, linewidth=0)
     axes.set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=9)
     axes.invert_yaxis()
@@ -95,7 +95,7 @@ def scores_by_subject(evaluation, score: str = "balanced_accuracy", chance: floa
 
     Parameters
     ----------
-    evaluation : eegfmri.protocols.Evaluation
+    evaluation : eegfmri.evaluation.evaluate.Evaluation
         What was predicted.
     score : str, default="balanced_accuracy"
         Which score.
@@ -159,7 +159,7 @@ def confusion_matrices(evaluation, methods: list[str]):
 
     Parameters
     ----------
-    evaluation : eegfmri.protocols.Evaluation
+    evaluation : eegfmri.evaluation.evaluate.Evaluation
         What was predicted.
     methods : list of str
         One panel each.
@@ -276,12 +276,12 @@ def interval_widths(intervals: pd.DataFrame):
 
 
 def forest(rows: pd.DataFrame, unit: str, zero: float | None = 0.0, zero_name: str = "no difference"):
-    """Draw estimates with their intervals, one below the other, people as dots.
+    """Draw estimates with their intervals, one below the other, subjects as dots.
 
     Parameters
     ----------
     rows : pandas.DataFrame
-        Indexed by name; columns ``value``, ``low``, ``high``, and optionally ``people`` (an array each), ``published`` (a
+        Indexed by name; columns ``value``, ``low``, ``high``, and optionally ``subjects`` (an array each), ``published`` (a
         number to set beside, or NaN), ``colour``.
     unit : str
         Title of the axis.
@@ -300,15 +300,15 @@ def forest(rows: pd.DataFrame, unit: str, zero: float | None = 0.0, zero_name: s
     figure = go.Figure()
     height = np.arange(len(rows))[::-1]
     colours = rows["colour"] if "colour" in rows else [INK] * len(rows)
-    if "people" in rows:
-        for y, (name, people), colour in zip(height, rows["people"].items(), colours, strict=True):
-            people = pd.Series(people).dropna()
+    if "subjects" in rows:
+        for y, (name, subjects), colour in zip(height, rows["subjects"].items(), colours, strict=True):
+            subjects = pd.Series(subjects).dropna()
             figure.add_scatter(
-                x=np.round(people.to_numpy(), 4),
-                y=y + np.linspace(-0.22, 0.22, len(people)),
+                x=np.round(subjects.to_numpy(), 4),
+                y=y + np.linspace(-0.22, 0.22, len(subjects)),
                 mode="markers",
                 marker={"color": colour, "size": 6, "opacity": 0.45},
-                text=[f"sub-{subject}" for subject in people.index],
+                text=[f"sub-{subject}" for subject in subjects.index],
                 hovertemplate=f"%{{text}}: %{{x:.3f}}<extra>{name}</extra>",
                 showlegend=False,
             )
@@ -345,7 +345,7 @@ def forest(rows: pd.DataFrame, unit: str, zero: float | None = 0.0, zero_name: s
         tickvals=height, ticktext=["<br>".join(wrap(name, 24)) for name in rows.index], showgrid=False, ticks=""
     )
     shown = [rows[name] for name in ("value", "low", "high", "published") if name in rows]
-    shown += list(rows["people"]) if "people" in rows else []
+    shown += list(rows["subjects"]) if "subjects" in rows else []
     shown += [[zero]] if zero is not None else []
     everything = pd.concat([pd.Series(values, dtype=float) for values in shown]).dropna()
     margin = 0.06 * (everything.max() - everything.min())

@@ -11,13 +11,13 @@ from eegfmri.figures.evaluation import label
 
 
 def night(windows, evaluation, subject: str, methods: Sequence[str], gate_of: str | None = None):
-    """Draw a held-out person's scored stages, below them the probability that each decoder gives to each stage.
+    """Draw a held-out subject's scored stages, below them the probability that each decoder gives to each stage.
 
     Parameters
     ----------
     windows : eegfmri.windows.Windows
         The windows that were evaluated.
-    evaluation : eegfmri.protocols.Evaluation
+    evaluation : eegfmri.evaluation.evaluate.Evaluation
         Of methods that say ``probabilities``.
     subject : str
         Whose session.
@@ -115,17 +115,17 @@ def _said(windows, evaluation, method: str, subject: str, name: str):
 
 
 def gate_by_stage(table: pd.DataFrame):
-    """Draw each person's mean gate in each stage.
+    """Draw each subject's mean gate in each stage.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Subjects by stages; NaN where a person has no such epoch.
+        Subjects by stages; NaN where a subject has no such epoch.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One line per person, the mean over people in black.
+        One line per subject, the mean over subjects in black.
     """
     import matplotlib.pyplot as plt
     import seaborn
@@ -296,17 +296,17 @@ def brain_edges(use: np.ndarray, centres: np.ndarray, names: Sequence[str], n_ed
 
 
 def alignment_of_encoders(table: pd.DataFrame):
-    """Draw the alignment of two encoders per person beside what chance gives.
+    """Draw the alignment of two encoders per subject beside what chance gives.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Columns ``encoders``, ``estimate`` and ``value``: one row per person, pair of encoders and estimate.
+        Columns ``encoders``, ``estimate`` and ``value``: one row per subject, pair of encoders and estimate.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Dots are people, diamonds means over people.
+        Dots are subjects, diamonds means over subjects.
     """
     import matplotlib.pyplot as plt
     import seaborn
@@ -329,7 +329,7 @@ def alignment_of_encoders(table: pd.DataFrame):
         palette=[INK] * table["estimate"].nunique(), markersize=6,
     )  # fmt: skip
     axes.axvline(0, color=INK, linewidth=1, linestyle=":")
-    axes.set_xlabel("linear CKA on a held-out person's windows")
+    axes.set_xlabel("linear CKA on a held-out subject's windows")
     axes.set_ylabel("")
     handles, names = axes.get_legend_handles_labels()
     axes.get_legend().remove()

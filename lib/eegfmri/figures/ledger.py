@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
-from eegfmri.claims import VERDICTS, counts, table
+from eegfmri.ledger.claims import VERDICTS
+from eegfmri.ledger.verdicts import counts, table
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -29,7 +30,7 @@ def ledger_table(document: Mapping, paper: str, kinds: Collection[str] = _KINDS)
     Parameters
     ----------
     document : mapping
-        As `eegfmri.claims.verify` returns it.
+        As `eegfmri.ledger.verdicts.verify` returns it.
     paper : str
         Name of the paper.
     kinds : collection of str
@@ -79,7 +80,7 @@ def verdict_counts(document: Mapping) -> "go.Figure":
     Parameters
     ----------
     document : mapping
-        As `eegfmri.claims.verify` returns it.
+        As `eegfmri.ledger.verdicts.verify` returns it.
 
     Returns
     -------

@@ -357,21 +357,21 @@ def lag_curves(
     mean: np.ndarray,
     interval: tuple[np.ndarray, np.ndarray],
     null: tuple[np.ndarray, np.ndarray],
-    people: np.ndarray,
+    subjects: np.ndarray,
     truth: np.ndarray | None = None,
     what: str = "",
 ):
-    """Draw correlation against lag: people, their mean, chance, and the planted relation where it is known.
+    """Draw correlation against lag: subjects, their mean, chance, and the planted relation where it is known.
 
     Parameters
     ----------
     lags : numpy.ndarray
         Shape (n_lags,), s; positive where BOLD follows.
     mean : numpy.ndarray
-        Shape (n_lags,): mean over people.
+        Shape (n_lags,): mean over subjects.
     interval, null : (low, high)
         Shapes (n_lags,): interval of the mean; what the mean would be by chance.
-    people : numpy.ndarray
+    subjects : numpy.ndarray
         Shape (n_subjects, n_lags).
     truth : numpy.ndarray or None
         Shape (n_lags,): the same estimate from planted, noise-free signals.
@@ -394,13 +394,13 @@ def lag_curves(
     figure = go.Figure()
     band(figure, null[0], null[1], "rgba(184,190,198,0.45)", "chance (95 %)")
     band(figure, interval[0], interval[1], "rgba(0,114,178,0.22)", "interval of the mean")
-    for number, curve in enumerate(people):
+    for number, curve in enumerate(subjects):
         figure.add_scatter(
-            x=lags, y=curve, line={"color": PALETTE[6], "width": 0.7}, opacity=0.55, name="single people",
-            legendgroup="people", showlegend=number == 0, hoverinfo="skip",
+            x=lags, y=curve, line={"color": PALETTE[6], "width": 0.7}, opacity=0.55, name="single subjects",
+            legendgroup="subjects", showlegend=number == 0, hoverinfo="skip",
         )  # fmt: skip
     figure.add_scatter(
-        x=lags, y=mean, line={"color": PALETTE[0], "width": 3}, name="mean over people",
+        x=lags, y=mean, line={"color": PALETTE[0], "width": 3}, name="mean over subjects",
         hovertemplate="%{x:.1f} s: %{y:.3f}<extra></extra>",
     )  # fmt: skip
     if truth is not None:

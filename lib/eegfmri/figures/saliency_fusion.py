@@ -280,7 +280,7 @@ def fusion_weights(table: pd.DataFrame):
     Returns
     -------
     plotly.graph_objects.Figure
-        Bars with 95 % intervals over people; the dotted line is an equal share.
+        Bars with 95 % intervals over subjects; the dotted line is an equal share.
     """
     import plotly.graph_objects as go
 
@@ -371,7 +371,7 @@ def recovery_curves(table: pd.DataFrame, chance: Mapping[str, float], unit: str)
     Returns
     -------
     matplotlib.figure.Figure
-        Bands are 95 % intervals over people.
+        Bands are 95 % intervals over subjects.
     """
     import matplotlib.pyplot as plt
 

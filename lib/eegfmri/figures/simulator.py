@@ -158,12 +158,12 @@ def lag_lines(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], y_title: str)
 
 
 def planted_and_found(panels: Mapping[str, tuple[np.ndarray, np.ndarray, Sequence[str]]], unit: Mapping[str, str]):
-    """Draw what was found against what was planted, one point per person, with the line on which they agree.
+    """Draw what was found against what was planted, one point per subject, with the line on which they agree.
 
     Parameters
     ----------
     panels : mapping
-        Title → (planted, found, names), each of shape (n_people,).
+        Title → (planted, found, names), each of shape (n_subjects,).
     unit : mapping of str to str
         Title → unit.
 
@@ -307,12 +307,12 @@ def ratios(names: Sequence[str], simulated: Mapping[str, np.ndarray]):
     names : sequence of str
         Statistics, top to bottom.
     simulated : mapping of str to numpy.ndarray
-        Dataset → shape (n_people, n_names): simulated over real, positive.
+        Dataset → shape (n_subjects, n_names): simulated over real, positive.
 
     Returns
     -------
     plotly.graph_objects.Figure
-        A dot per person on a logarithmic axis; the line at 1 is the real recording.
+        A dot per subject on a logarithmic axis; the line at 1 is the real recording.
     """
     import plotly.graph_objects as go
 
@@ -348,7 +348,7 @@ def parameter_list(preset: str = "realistic") -> str:
         HTML: a table in a box that scrolls, with ``parameter``, ``value``, and ``why`` with authors and years as in the
         bibliography.
     """
-    from eegfmri.datasets.simulate_parameters import parameter_table
+    from eegfmri.simulation.parameters import parameter_table
 
     labels = source_labels()
     rows = []

@@ -113,7 +113,7 @@ def predicted_hypnogram(windows, predictions: pd.DataFrame, subject: str, labels
     windows : eegfmri.windows.Windows
         The windows that were evaluated.
     predictions : pandas.DataFrame
-        `eegfmri.protocols.Evaluation.predictions`.
+        `eegfmri.evaluation.evaluate.Evaluation.predictions`.
     subject : str
         Whose session.
     labels : dict of str to str

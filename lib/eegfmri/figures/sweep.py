@@ -2,8 +2,32 @@
 
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
+from eegfmri.cache import written_whole
 from eegfmri.figures import FONT, INK, PALETTE, plotly_template
+from eegfmri.runner.sweep import Sweep
+
+
+def write_page(found: Sweep) -> Path | None:
+    """Draw a sweep into ``sweep.html`` in its folder; do nothing if every combination failed.
+
+    Parameters
+    ----------
+    found : eegfmri.runner.sweep.Sweep
+        What `eegfmri.runner.sweep.sweep` returned.
+
+    Returns
+    -------
+    pathlib.Path or None
+        The page.
+    """
+    done = [outcome.request for outcome in found.outcomes if outcome.status != "failed"]
+    if not done:
+        return None
+    with written_whole(found.folder / "sweep.html") as temporary:
+        temporary.write_text(page(found.chapter, found.swept, done), encoding="utf-8")
+    return found.folder / "sweep.html"
 
 
 def page(chapter: str, swept: Sequence[str], requests: Sequence) -> str:
@@ -15,7 +39,7 @@ def page(chapter: str, swept: Sequence[str], requests: Sequence) -> str:
         Name, for the title.
     swept : sequence of str
         Parameters that were given several values.
-    requests : sequence of eegfmri.execution.Request
+    requests : sequence of eegfmri.runner.execution.Request
         Executed combinations.
 
     Returns

@@ -10,7 +10,7 @@ from eegfmri.figures import INK, PALETTE, UNKNOWN_COLOUR, use_theme
 #: How methods are named in figures and tables.
 METHOD_LABELS = {
     "training_mean": "training-mean volume",
-    "training_mean_by_subject": "training mean of the person",
+    "training_mean_by_subject": "training mean of the subject",
     "subject_mean": "subject-mean volume (oracle)",
     "previous_volume": "previous volume (oracle)",
     "no_change": "zero change (oracle)",
@@ -37,7 +37,7 @@ ORACLES = ("subject_mean", "previous_volume", "no_change", "ceiling")
 
 
 def label(method: str) -> str:
-    """Name a method for people."""
+    """Name a method for readers."""
     for suffix, meaning in SUFFIXES.items():
         if method.endswith(suffix):
             return f"{label(method.removesuffix(suffix))}, {meaning}"

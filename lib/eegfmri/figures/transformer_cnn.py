@@ -224,7 +224,7 @@ def ssim_by_settings(table: pd.DataFrame, published: float | None = None):
     Parameters
     ----------
     table : pandas.DataFrame
-        From `eegfmri.score_choices.ssim_settings`.
+        From `eegfmri.evaluation.metric_sensitivity.ssim_settings`.
     published : float or None
         A value to mark.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from eegfmri.figures import INK, PALETTE, use_theme
-from eegfmri.volumes import Space
+from eegfmri.preprocessing.volumes import Space
 
 #: Millimetres of the axial slices that are shown.
 SLICES = (-28.0, -12.0, 4.0, 20.0, 36.0, 52.0)

@@ -1,0 +1,1 @@
+"""Who is tested on what, what was predicted, and whether anything leaked."""

@@ -1,0 +1,403 @@
+"""The evaluation of classifiers over the folds of a protocol: fold by fold, in parallel, resumable.
+
+Everything that is fitted is fitted inside a fold, on its training windows only.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from eegfmri import cache, metrics, project
+from eegfmri.errors import EegFmriError, RequestError
+from eegfmri.evaluation.leaks import fitted_digest
+from eegfmri.evaluation.splits import Fold, Protocol
+from eegfmri.windows import Windows
+
+#: How a score is taken over subjects: all windows together, or the mean of the subjects' scores.
+Averaging = Literal["pooled", "per_subject"]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What every method predicted for every test window, and the scores that follow.
+
+    Attributes
+    ----------
+    protocol : str
+        Name of the protocol.
+    leaks : bool
+        Whether the protocol leaks.
+    classes : tuple of str
+        Class names.
+    predictions : pandas.DataFrame
+        One row per method and test window: ``method``, ``fold``, ``subject``, ``window``, ``true``, ``predicted``.
+    folds : pandas.DataFrame
+        One row per method and fold: ``state`` (hash of everything fitted), ``seconds``, ``n_train``, ``n_test``, ``cached``
+        and ``fallback`` (the training windows held a single class, so it was predicted).
+    extras : mapping of (str, str) to mapping
+        By method and fold: what the estimator's ``extras`` said of the test windows.
+    facts : mapping of (str, str) to mapping
+        By method and fold: what the estimator's ``learned`` said of what it had learned.
+    """
+
+    protocol: str
+    leaks: bool
+    classes: tuple[str, ...]
+    predictions: pd.DataFrame
+    folds: pd.DataFrame
+    extras: Mapping[tuple[str, str], Mapping[str, list]] = field(default_factory=dict)
+    facts: Mapping[tuple[str, str], Mapping[str, list]] = field(default_factory=dict)
+
+    def extra(self, method: str, name: str) -> np.ndarray:
+        """Return something that a method said beside its classes, one row per test window, in the order of `predictions`.
+
+        Parameters
+        ----------
+        method : str
+            A method whose estimator has ``extras``.
+        name : str
+            What it said (``probabilities``, ``gate``).
+
+        Returns
+        -------
+        numpy.ndarray
+            NaN for folds that did not say it (their training windows held one class).
+        """
+        folds = self.predictions[self.predictions["method"] == method].groupby("fold", sort=False).size()
+        rows = [np.asarray(self.extras[method, fold].get(name, ()), dtype=float) for fold in folds.index]
+        shape = next((row.shape[1:] for row in rows if len(row)), ())
+        return np.concatenate(
+            [row if len(row) else np.full((count, *shape), np.nan) for row, count in zip(rows, folds, strict=True)]
+        )
+
+    def learned(self, method: str, name: str) -> np.ndarray:
+        """Return something that a method had learned in each fold, shape (n_folds, …).
+
+        Parameters
+        ----------
+        method : str
+            A method whose estimator has ``learned``.
+        name : str
+            What it said (``scalp_adjacency``, ``edge_use``).
+
+        Returns
+        -------
+        numpy.ndarray
+            In the order of folds; those whose training windows held one class are left out.
+        """
+        of_method = [facts for (owner, _), facts in self.facts.items() if owner == method]
+        return np.array([facts[name] for facts in of_method if name in facts])
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods in the order given."""
+        return tuple(dict.fromkeys(self.predictions["method"]))
+
+    def joined(self, other: "Evaluation") -> "Evaluation":
+        """Return one evaluation with the methods of both, which are of the same windows and protocol.
+
+        Raises
+        ------
+        RequestError
+            If protocols, classes or test windows differ, or a method occurs in both.
+        """
+        tested = [set(zip(e.predictions["fold"], e.predictions["window"], strict=True)) for e in (self, other)]
+        if (self.protocol, self.classes) != (other.protocol, other.classes) or tested[0] != tested[1]:
+            raise RequestError("Only evaluations of the same windows under the same protocol can be joined.")
+        if twice := set(self.methods) & set(other.methods):
+            raise RequestError(
+                f"Both evaluations hold {', '.join(sorted(twice))}: give the methods names of their own."
+            )
+        return replace(
+            self,
+            predictions=pd.concat([self.predictions, other.predictions], ignore_index=True),
+            folds=pd.concat([self.folds, other.folds], ignore_index=True),
+            extras={**self.extras, **other.extras},
+            facts={**self.facts, **other.facts},
+        )
+
+    def with_said(self, name: str, method: str, extra: str) -> "Evaluation":
+        """Return the evaluation with one more method, whose classes another method said as an extra.
+
+        Parameters
+        ----------
+        name : str
+            Of the new method.
+        method, extra : str
+            Who said what (``fusion``, ``without_eeg``). Where a fold did not say it, its prediction stands.
+
+        Returns
+        -------
+        Evaluation
+            Folds and extras are as before.
+        """
+        own = self.predictions[self.predictions["method"] == method]
+        said = self.extra(method, extra)
+        said = np.where(np.isnan(said), own["predicted"], said).astype(int)
+        return replace(
+            self, predictions=pd.concat([self.predictions, own.assign(method=name, predicted=said)], ignore_index=True)
+        )
+
+    def interval(
+        self,
+        method: str,
+        score: str = "balanced_accuracy",
+        *,
+        less: str | None = None,
+        averaging: Averaging = "pooled",
+        seed: int = 0,
+    ) -> metrics.Interval:
+        """Score a method, or the difference to another one, with its 95 % interval over subjects.
+
+        Parameters
+        ----------
+        method : str
+            Which method.
+        score : str, default="balanced_accuracy"
+            One of `eegfmri.metrics.scores.SCORES`.
+        less : str or None
+            A method whose score is subtracted; subjects are drawn for both alike.
+        averaging : {"pooled", "per_subject"}
+            Score all windows together, or average the subjects' scores.
+        seed : int, default=0
+            Of the bootstrap.
+
+        Returns
+        -------
+        eegfmri.metrics.intervals.Interval
+            Estimate and limits.
+        """
+        if averaging == "per_subject":
+            table = self.per_subject(score)
+            return metrics.bootstrap_mean(table[method] - (table[less] if less else 0.0), seed)
+        subjects = list(dict.fromkeys(self.predictions["subject"]))
+        counts = []
+        for name in (method, less) if less else (method,):
+            own = self.predictions[self.predictions["method"] == name]
+            parts = dict(iter(own.groupby("subject")))
+            counts.append(
+                np.array(
+                    [metrics.confusion(parts[s]["true"], parts[s]["predicted"], len(self.classes)) for s in subjects]
+                )
+            )
+        function = metrics.SCORES[score]
+
+        def statistic(drawn: np.ndarray) -> np.ndarray:
+            first, *second = (function(of_method[drawn].sum(axis=-3)) for of_method in counts)
+            return first - second[0] if second else first
+
+        return metrics.bootstrap(statistic, len(subjects), seed)
+
+    def per_subject(self, score: str = "balanced_accuracy") -> pd.DataFrame:
+        """Return one score per subject (rows) and method (columns), folds of a subject taken together."""
+        function = metrics.SCORES[score]
+        values = {
+            (method, subject): float(function(metrics.confusion(rows["true"], rows["predicted"])))
+            for (method, subject), rows in self.predictions.groupby(["method", "subject"], sort=False)
+        }
+        table = pd.Series(values).unstack(level=0)
+        subjects = dict.fromkeys(self.predictions["subject"])
+        return table.loc[list(subjects), list(self.methods)]
+
+    def summary(self, score: str = "balanced_accuracy", seed: int = 0) -> pd.DataFrame:
+        """Summarise each method: mean over subjects and pooled score, each with its 95 % interval over subjects.
+
+        Parameters
+        ----------
+        score : str, default="balanced_accuracy"
+            One of `eegfmri.metrics.scores.SCORES`.
+        seed : int, default=0
+            Of the bootstrap.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Indexed by method; ``value``, ``low``, ``high``, ``n``, then ``pooled``, ``pooled_low``, ``pooled_high``.
+        """
+        by_subject = self.per_subject(score)
+        rows = {}
+        for method in self.methods:
+            mean = metrics.bootstrap_mean(by_subject[method], seed)
+            own = self.predictions[self.predictions["method"] == method]
+            pooled = metrics.bootstrap_pooled(score, own["true"], own["predicted"], own["subject"], seed)
+            rows[method] = asdict(mean) | {"pooled": pooled.value, "pooled_low": pooled.low, "pooled_high": pooled.high}
+        return pd.DataFrame.from_dict(rows, orient="index")
+
+    def compare(self, pairs: list[tuple[str, str]], score: str = "balanced_accuracy", seed: int = 0) -> pd.DataFrame:
+        """Compare methods subject by subject: difference, interval, sign-flip p-value, Holm over the pairs.
+
+        Parameters
+        ----------
+        pairs : list of (str, str)
+            Methods ``a`` and ``b``; the difference is a − b.
+        score : str, default="balanced_accuracy"
+            One of `eegfmri.metrics.scores.SCORES`.
+        seed : int, default=0
+            Of bootstrap and test.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``a``, ``b``, ``difference``, ``low``, ``high``, ``n``, ``p``, ``p_holm``.
+        """
+        return metrics.compare_pairs(self.per_subject(score), pairs, seed)
+
+    def confusion(self, method: str) -> pd.DataFrame:
+        """Count true (rows) against predicted (columns) classes of a method over all test windows."""
+        own = self.predictions[self.predictions["method"] == method]
+        counts = metrics.confusion(own["true"], own["predicted"], len(self.classes))
+        return pd.DataFrame(counts, index=list(self.classes), columns=list(self.classes))
+
+
+def evaluate(
+    methods: Mapping[str, object],
+    windows: Windows,
+    protocol: Protocol,
+    *,
+    n_jobs: int = 1,
+    folder: str | Path | None = None,
+) -> Evaluation:
+    """Fit and test every method in every fold; finished folds are on disk and are not done again.
+
+    Parameters
+    ----------
+    methods : mapping of str to estimator
+        scikit-learn estimators that take `Windows`; each is cloned for each fold.
+    windows : Windows
+        All windows, training and test.
+    protocol : LeaveOneSubjectOut, BlockedWithinSubject or ShuffledWithinSubject
+        The splits.
+    n_jobs : int, default=1
+        Folds run in this many processes.
+    folder : str, pathlib.Path or None
+        Where finished folds are kept; None: the project's cache. Each lies under a key of method, parameters, code, windows,
+        protocol and library versions, so an interrupted or repeated run computes what is unfinished only.
+
+    Returns
+    -------
+    Evaluation
+        Predictions and fitted-state hashes of all folds.
+    """
+    import joblib
+
+    folds = list(protocol.split(windows))
+    if not folds:
+        raise RequestError(
+            f"The protocol {protocol.name!r} leaves no fold with training and test windows: use fewer blocks or a smaller gap."
+        )
+    folder = Path(folder) if folder is not None else project.cache_dir() / "folds"
+    common = cache.digest(
+        windows.digest,
+        asdict(protocol),
+        type(protocol).__name__,
+        cache.versions("numpy", "scipy", "scikit-learn"),
+    )
+    tasks = []
+    for method, estimator in methods.items():
+        key = cache.digest(
+            common, method, parameter_text(estimator), cache.code_digest(__name__, *modules_of(estimator))
+        )
+        tasks += [
+            (method, estimator, fold, folder / f"{protocol.name}-{method}-{key}" / f"{fold.name}.json")
+            for fold in folds
+        ]
+    unfinished = [task for task in tasks if not task[3].is_file()]
+    done = {task[3] for task in tasks} - {task[3] for task in unfinished}
+    joblib.Parallel(n_jobs=min(n_jobs, max(1, len(unfinished))), backend="loky")(
+        joblib.delayed(_run_fold)(estimator, windows, fold, path) for _, estimator, fold, path in unfinished
+    )
+    predictions, summaries, extras, learned = [], [], {}, {}
+    for method, _, fold, path in tasks:
+        written = cache.read_json(path)
+        predictions.append(
+            pd.DataFrame(
+                {
+                    "method": method,
+                    "fold": fold.name,
+                    "subject": windows.groups[fold.test],
+                    "window": fold.test,
+                    "true": windows.y[fold.test],
+                    "predicted": written["predicted"],
+                }
+            )
+        )
+        facts = {name: written[name] for name in ("state", "seconds", "n_train", "n_test", "fallback")}
+        extras[method, fold.name], learned[method, fold.name] = written["extras"], written["learned"]
+        summaries.append({"method": method, "fold": fold.name, **facts, "cached": path in done})
+    return Evaluation(
+        protocol.name,
+        protocol.leaks,
+        windows.classes,
+        pd.concat(predictions, ignore_index=True),
+        pd.DataFrame(summaries),
+        extras,
+        learned,
+    )
+
+
+def _run_fold(estimator, windows: Windows, fold: Fold, path: Path) -> None:
+    """Fit on the training windows, predict the test windows, write the fold whole."""
+    from sklearn.base import clone
+    from sklearn.dummy import DummyClassifier
+    from threadpoolctl import threadpool_limits
+
+    started = time.perf_counter()
+    train, test = windows[fold.train], windows[fold.test]
+    # One thread: sums come out in the same order whatever the number of workers, so results repeat to the last bit.
+    with threadpool_limits(1):
+        fallback = len(np.unique(train.y)) < 2
+        fitted = DummyClassifier(strategy="most_frequent") if fallback else clone(estimator)
+        try:
+            fitted.fit(train, train.y)
+            predicted = fitted.predict(test)
+            extras = fitted.extras(test) if hasattr(fitted, "extras") else {}
+            learned = fitted.learned(test) if hasattr(fitted, "learned") else {}
+        except Exception as error:
+            raise EegFmriError(
+                f"Fold {fold.name} of {path.parent.name} failed: {type(error).__name__}: {error}"
+            ) from error
+    cache.write_json(
+        path,
+        {
+            "predicted": np.asarray(predicted).astype(int).tolist(),
+            "state": fitted_digest(fitted),
+            "seconds": time.perf_counter() - started,
+            "n_train": len(train),
+            "n_test": len(test),
+            "fallback": bool(fallback),
+            "extras": extras,
+            "learned": learned,
+        },
+    )
+
+
+def parameter_text(estimator) -> str:
+    """Write an estimator's class and all its parameters, nested ones included, as text for a cache key."""
+    parameters = {
+        name: value if isinstance(value, (int, float, str, bool, type(None), list, tuple)) else _described(value)
+        for name, value in sorted(estimator.get_params(deep=True).items())
+    }
+    return f"{type(estimator).__qualname__}:{json.dumps(parameters, sort_keys=True, default=_described)}"
+
+
+def modules_of(estimator) -> set[str]:
+    """Return the modules that define an estimator and whatever its parameters hold."""
+    return {
+        getattr(value, "__module__", type(value).__module__) for value in (estimator, *estimator.get_params().values())
+    }
+
+
+def _described(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return cache.digest(value)
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    if hasattr(value, "get_params"):
+        return type(value).__qualname__
+    return str(value)

@@ -1,0 +1,353 @@
+"""Who is tested on what: splits that do not leak, and some that do because published results used them.
+
+Hyper-parameters are chosen by `InnerValidation` inside the training windows: the test subject is scored once, by a model that was
+settled before.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from eegfmri.errors import RequestError
+from eegfmri.windows import Windows
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """One split: indices of training and test windows.
+
+    Attributes
+    ----------
+    name : str
+        Unique within the protocol; names the fold's file.
+    train, test : numpy.ndarray
+        Indices into the windows.
+    """
+
+    name: str
+    train: np.ndarray
+    test: np.ndarray
+
+
+@dataclass(frozen=True)
+class LeaveOneSubjectOut:
+    """Each subject is tested once by a model that has seen none of its windows.
+
+    Attributes
+    ----------
+    name : str
+        Of the protocol in result keys.
+    leaks : bool
+        Whether training and test windows share signal.
+    """
+
+    name: str = "loso"
+    leaks: bool = False
+
+    def split(self, windows: Windows) -> Iterator[Fold]:
+        """Yield one fold per subject."""
+        if len(windows.subjects) < 2:
+            raise RequestError(f"Leaving one subject out needs at least two subjects, not {len(windows.subjects)}.")
+        for subject in windows.subjects:
+            held_out = windows.groups == subject
+            yield Fold(f"sub-{subject}", np.flatnonzero(~held_out), np.flatnonzero(held_out))
+
+
+@dataclass(frozen=True)
+class BlockedWithinSubject:
+    """Within each subject, contiguous blocks of time are tested; training keeps a gap around each.
+
+    Attributes
+    ----------
+    n_blocks : int
+        Blocks a subject's session is cut into; each is tested once.
+    gap : float
+        Seconds that must lie between the stretches of signal that a training and a test window touch, contexts on both
+        modalities included: at least the haemodynamic response's length, so that no volume remembers the other side.
+    name, leaks
+        As for `LeaveOneSubjectOut`.
+    """
+
+    n_blocks: int = 5
+    gap: float = 20.0
+    name: str = "blocked"
+    leaks: bool = False
+
+    def split(self, windows: Windows) -> Iterator[Fold]:
+        """Yield ``n_blocks`` folds per subject; train and test are the same subject's."""
+        for subject in windows.subjects:
+            own = np.flatnonzero(windows.groups == subject)
+            for number, test in enumerate(_blocks(windows, own, self.n_blocks)):
+                rest = np.setdiff1d(own, test)
+                train = rest[_separated(windows, rest, test, self.gap)]
+                if len(test) and len(train):
+                    yield Fold(f"sub-{subject}_block-{number + 1}", train, test)
+
+
+@dataclass(frozen=True)
+class ShuffledWithinSubject:
+    """Within each subject, windows are dealt out at random: neighbours end up on both sides, so it leaks.
+
+    It is here because published results used it, to measure what it would claim.
+
+    Attributes
+    ----------
+    n_splits : int
+        Folds per subject.
+    seed : int
+        Of the shuffling.
+    name, leaks
+        As for `LeaveOneSubjectOut`.
+    """
+
+    n_splits: int = 5
+    seed: int = 0
+    name: str = "shuffled"
+    leaks: bool = True
+
+    def split(self, windows: Windows) -> Iterator[Fold]:
+        """Yield ``n_splits`` folds per subject."""
+        from sklearn.model_selection import KFold
+
+        for subject in windows.subjects:
+            own = np.flatnonzero(windows.groups == subject)
+            if len(own) < self.n_splits:
+                raise RequestError(
+                    f"Subject {subject} has {len(own)} windows, fewer than the {self.n_splits} folds asked for."
+                )
+            for number, (train, test) in enumerate(
+                KFold(self.n_splits, shuffle=True, random_state=self.seed).split(own)
+            ):
+                yield Fold(f"sub-{subject}_part-{number + 1}", own[train], own[test])
+
+
+@dataclass(frozen=True)
+class BlockedTogether:
+    """One model for all subjects; of each, contiguous blocks of time are tested and training keeps a gap around them.
+
+    Attributes
+    ----------
+    n_blocks : int
+        Blocks each subject's session is cut into; the first of everyone are tested together, then the second, and so on.
+    gap : float
+        As for `BlockedWithinSubject`.
+    name, leaks
+        As for `LeaveOneSubjectOut`.
+    """
+
+    n_blocks: int = 5
+    gap: float = 20.0
+    name: str = "blocked"
+    leaks: bool = False
+
+    def split(self, windows: Windows) -> Iterator[Fold]:
+        """Yield ``n_blocks`` folds."""
+        owns = [np.flatnonzero(windows.groups == subject) for subject in windows.subjects]
+        blocks = [_blocks(windows, own, self.n_blocks) for own in owns]
+        for number in range(self.n_blocks):
+            train = []
+            for own, theirs in zip(owns, blocks, strict=True):
+                rest = np.setdiff1d(own, theirs[number])
+                train.append(rest[_separated(windows, rest, theirs[number], self.gap)])
+            train, test = np.concatenate(train), np.concatenate([theirs[number] for theirs in blocks])
+            if len(test) and len(train):
+                yield Fold(f"block-{number + 1}", train, np.sort(test))
+
+
+@dataclass(frozen=True)
+class ShuffledTogether:
+    """All windows of all subjects shuffled into a training and a test part: neighbours end up on both sides, so it leaks.
+
+    Attributes
+    ----------
+    test_share : float
+        Share of windows that are tested.
+    n_folds : int
+        How many such splits, each drawn anew.
+    seed : int
+        Of the shuffling.
+    name, leaks
+        As for `LeaveOneSubjectOut`.
+    """
+
+    test_share: float = 0.2
+    n_folds: int = 1
+    seed: int = 0
+    name: str = "shuffled"
+    leaks: bool = True
+
+    def split(self, windows: Windows) -> Iterator[Fold]:
+        """Yield ``n_folds`` folds."""
+        from sklearn.model_selection import ShuffleSplit
+
+        splits = ShuffleSplit(self.n_folds, test_size=self.test_share, random_state=self.seed)
+        for number, (train, test) in enumerate(splits.split(np.zeros(len(windows)))):
+            yield Fold(f"part-{number + 1}", np.sort(train), np.sort(test))
+
+
+@dataclass(frozen=True)
+class SubjectFolds:
+    """Subjects dealt into parts of equal size; each part is tested by a model of the others.
+
+    Attributes
+    ----------
+    n_parts : int
+        Parts; with four, a quarter of the subjects is tested and `InnerValidation` with three splits cuts another quarter for
+        validation: 50, 25 and 25 %.
+    n_folds : int or None
+        Test only so many of the parts; all if None.
+    seed : int
+        Of the dealing.
+    name, leaks
+        As for `LeaveOneSubjectOut`.
+    """
+
+    n_parts: int = 4
+    n_folds: int | None = None
+    seed: int = 0
+    name: str = "by_subject"
+    leaks: bool = False
+
+    def split(self, windows: Windows) -> Iterator[Fold]:
+        """Yield up to ``n_parts`` folds."""
+        subjects = np.array(windows.subjects)
+        if len(subjects) < self.n_parts:
+            raise RequestError(f"{len(subjects)} subjects cannot be dealt into {self.n_parts} parts: ask for fewer.")
+        parts = np.array_split(np.random.default_rng(self.seed).permutation(subjects), self.n_parts)
+        for number, part in enumerate(parts[: self.n_folds]):
+            tested = np.isin(windows.groups, part)
+            yield Fold(f"part-{number + 1}", np.flatnonzero(~tested), np.flatnonzero(tested))
+
+
+@dataclass(frozen=True)
+class HalvesOfSubjects:
+    """Every second subject is tested by a model of the others, and the other way round: two folds, for what need not be precise.
+
+    Attributes
+    ----------
+    name, leaks
+        As for `LeaveOneSubjectOut`.
+    """
+
+    name: str = "halves"
+    leaks: bool = False
+
+    def split(self, windows: Windows) -> Iterator[Fold]:
+        """Yield two folds."""
+        if len(windows.subjects) < 2:
+            raise RequestError(f"Halves of subjects need at least two subjects, not {len(windows.subjects)}.")
+        for number in (0, 1):
+            held_out = np.isin(windows.groups, windows.subjects[number::2])
+            yield Fold(f"half-{number + 1}", np.flatnonzero(~held_out), np.flatnonzero(held_out))
+
+
+@dataclass(frozen=True)
+class NearestInTime:
+    """A few windows of each run are tested by a model that saw the nearest others, none nearer than a gap: always equally many.
+
+    Moving the gap from less to more than the windows' length shows what a shuffled split owes to neighbours.
+
+    Attributes
+    ----------
+    gap : float
+        Seconds from onset to onset between a tested window and the nearest training window of its run, at least.
+    n_train : int
+        Training windows per run: those nearest to the tested ones that keep the gap.
+    n_test : int
+        Tested windows per run in a fold, evenly spread.
+    n_folds : int
+        So many folds, their tested windows lying between each other's.
+    name, leaks
+        As for `LeaveOneSubjectOut`; it leaks for gaps below the windows' length.
+    """
+
+    gap: float = 2.0
+    n_train: int = 36
+    n_test: int = 2
+    n_folds: int = 1
+    name: str = "apart"
+    leaks: bool = True
+
+    def split(self, windows: Windows) -> Iterator[Fold]:
+        """Yield ``n_folds`` folds, all subjects together."""
+        onset = windows.table["onset"].to_numpy()
+        runs = windows.table.groupby(["subject", "run"], sort=False).indices
+        for number in range(self.n_folds):
+            train, test = [], []
+            for (subject, run), rows in runs.items():
+                share = (np.arange(self.n_test) + (number + 0.5) / self.n_folds) / self.n_test
+                tested = rows[np.unique((share * len(rows)).astype(int))]
+                distance = np.abs(onset[rows, None] - onset[tested]).min(axis=1)
+                nearest = rows[np.argsort(distance, kind="stable")]
+                kept = nearest[np.sort(distance) >= self.gap - 1e-6][: self.n_train]
+                if len(kept) < self.n_train:
+                    raise RequestError(
+                        f"Run {run} of subject {subject} has {len(kept)} windows at least {self.gap:g} s from the tested ones, "
+                        f"fewer than the {self.n_train} asked for: use fewer, or a smaller gap."
+                    )
+                train.append(kept)
+                test.append(tested)
+            yield Fold(f"gap-{self.gap:g}_part-{number + 1}", np.sort(np.concatenate(train)), np.concatenate(test))
+
+
+Protocol = (
+    LeaveOneSubjectOut
+    | BlockedWithinSubject
+    | ShuffledWithinSubject
+    | BlockedTogether
+    | ShuffledTogether
+    | SubjectFolds
+    | HalvesOfSubjects
+    | NearestInTime
+)
+
+
+@dataclass(frozen=True)
+class InnerValidation:
+    """Splits of the training windows for choosing hyper-parameters, as scikit-learn's ``cv``.
+
+    With several training subjects whole subjects are held out; with one, blocks of its time with a gap.
+
+    Attributes
+    ----------
+    n_splits : int
+        At most this many folds.
+    gap : float
+        Seconds between training and validation windows of one subject.
+    """
+
+    n_splits: int = 3
+    gap: float = 20.0
+
+    def split(self, X: Windows, y=None, groups=None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield training and validation indices into ``X``."""
+        from sklearn.model_selection import GroupKFold
+
+        if len(X.subjects) > 1:
+            n_splits = min(self.n_splits, len(X.subjects))
+            yield from GroupKFold(n_splits).split(np.zeros(len(X)), groups=X.groups)
+            return
+        everything = np.arange(len(X))
+        for test in _blocks(X, everything, self.n_splits):
+            rest = np.setdiff1d(everything, test)
+            train = rest[_separated(X, rest, test, self.gap)]
+            # A side block without neighbours far enough away still needs something to be trained on.
+            yield (train if len(np.unique(X.y[train])) > 1 else rest), test
+
+    def get_n_splits(self, X: Windows | None = None, y=None, groups=None) -> int:
+        """Return how many splits `split` yields."""
+        return min(self.n_splits, len(X.subjects)) if X is not None and len(X.subjects) > 1 else self.n_splits
+
+
+def _blocks(windows: Windows, own: np.ndarray, n_blocks: int) -> list[np.ndarray]:
+    """Cut windows, in order of the session, into contiguous blocks of nearly equal size."""
+    in_time = own[np.argsort(windows.table["order"].to_numpy()[own], kind="stable")]
+    return np.array_split(in_time, n_blocks)
+
+
+def _separated(windows: Windows, candidates: np.ndarray, test: np.ndarray, gap: float) -> np.ndarray:
+    """Tell which candidates lie at least ``gap`` seconds from every test window of the same run, contexts included."""
+    start, stop, run = (windows.table[name].to_numpy() for name in ("start", "stop", "run"))
+    near = (start[candidates, None] < stop[test] + gap) & (stop[candidates, None] + gap > start[test])
+    return ~(near & (run[candidates, None] == run[test])).any(axis=1)

@@ -1,0 +1,1 @@
+"""Published claims, the arithmetic they allow, the verdicts they reach."""

@@ -1,0 +1,380 @@
+"""What our results say about the published claims.
+
+`verify` sets our results beside the ledger's entries and returns verdicts, `table` shows them. The rules of a verdict are `judge` for
+a value with an interval, `judge_expectation` for a direction, and arithmetic among published numbers; nothing here runs a model. Words
+of verdicts:
+
+``consistent``, ``inconsistent``
+    Arithmetic: the paper's own numbers or equations fit together, or do not.
+``agrees``, ``differs``, ``inconclusive``
+    Real recordings: the published value lies in our interval, which is no wider than the margin stated beforehand;
+    it lies outside; the interval is too wide to say.
+``not comparable``
+    Our number comes from simulated recordings, or from another dataset than the claim.
+``not run``
+    There is no result yet; the verdict says what is missing and which command would make it.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from pydantic import ValidationError
+
+from eegfmri import project
+from eegfmri.cache import read_json
+from eegfmri.errors import DataError, RequestError
+from eegfmri.ledger.claims import (
+    _RELATIONS,
+    VERDICTS,
+    Claim,
+    Result,
+    Verdict,
+    _arithmetic,
+    _Document,
+    _first_error,
+    _ledger,
+    _number,
+    _read,
+    _value,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class _Found(NamedTuple):
+    result: Result
+    document: _Document
+
+
+# ----------------------------------------------------------------------------------------------------- verdicts
+
+
+def judge(value: float, low: float | None, high: float | None, margin: float) -> Verdict:
+    """Set a published value beside our interval.
+
+    Parameters
+    ----------
+    value : float
+        The published value.
+    low, high : float or None
+        Our interval.
+    margin : float
+        The widest interval with which agreement may be said.
+
+    Returns
+    -------
+    {"agrees", "differs", "inconclusive"}
+        ``differs`` if the value lies outside, however wide the interval; ``agrees`` if it lies inside and the interval
+        is no wider than the margin; else, or without a finite interval, ``inconclusive``.
+    """
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return "inconclusive"
+    if not low <= value <= high:
+        return "differs"
+    return "agrees" if high - low <= margin else "inconclusive"
+
+
+def judge_expectation(relation: Literal["<", ">"], than: float, low: float | None, high: float | None) -> Verdict:
+    """Set a published direction beside our interval.
+
+    Parameters
+    ----------
+    relation : {"<", ">"}
+        The side of the bound on which the value must lie.
+    than : float
+        The bound.
+    low, high : float or None
+        Our interval.
+
+    Returns
+    -------
+    {"agrees", "differs", "inconclusive"}
+        ``agrees`` if the whole interval lies on the stated side, ``differs`` if none of it does, else ``inconclusive``.
+    """
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return "inconclusive"
+    inner, outer = (low, high) if relation == ">" else (high, low)
+    if _RELATIONS[relation](inner, than):
+        return "agrees"
+    return "inconclusive" if _RELATIONS[relation](outer, than) else "differs"
+
+
+def verify(
+    results: Iterable[Mapping] | None = None,
+    paper: str | None = None,
+    *,
+    imported: Iterable[str | Path] = (),
+    path: str | Path | None = None,
+) -> dict:
+    """Set our results beside the ledger.
+
+    Parameters
+    ----------
+    results : iterable of mapping or None
+        ``results.json`` documents; by default those of the last build and of later runs. Of two results under one key
+        the one from real recordings counts, and of two of those the later in the list.
+    paper : str or None
+        Only the claims of this paper.
+    imported : iterable of str or pathlib.Path
+        Files with one ``results.json`` document, or a list of them, from someone who has the recordings.
+    path : str, pathlib.Path or None
+        A ledger; by default the project's.
+
+    Returns
+    -------
+    dict
+        The document of ``eegfmri verify --json``: ``schema`` and ``claims``, each with id, paper, kind, statement,
+        published, unit, ours, low, high, n, verdict, why, level, quote, cite, source, chapter, command, readings.
+
+    Raises
+    ------
+    RequestError
+        If there is no such paper or file.
+    DataError
+        If the ledger or a results document is malformed.
+    """
+    known, ledger = _read(_ledger(path))
+    if paper is not None and paper not in known:
+        raise RequestError(f"No paper is called {paper!r}: the papers are {', '.join(known)}.")
+    if results is None:
+        from eegfmri.results import latest
+
+        results = latest()
+    documents = [_document(entry, f"results document number {i}") for i, entry in enumerate(results, start=1)]
+    for file in imported:
+        documents += _import(Path(file))
+    found: dict[str, list[_Found]] = {}
+    for document in documents:
+        for result in document.results:
+            found.setdefault(result.key, []).append(_Found(result, document))
+    entries = [_entry(claim, ledger, found) for claim in ledger.values() if paper in (None, claim.paper)]
+    return {"schema": 1, "claims": entries}
+
+
+def _document(entry: object, label: str) -> _Document:
+    try:
+        return _Document.model_validate(entry)
+    except ValidationError as error:
+        raise DataError(f"{label}: {_first_error(error)}: it must be a results.json of schema 1.") from None
+
+
+def _import(file: Path) -> list[_Document]:
+    try:
+        content = read_json(file)
+    except FileNotFoundError:
+        raise RequestError(f"There is no file {file} to import: give the path of a results.json.") from None
+    except (ValueError, IsADirectoryError):
+        raise RequestError(f"{file} is not a JSON file: give the path of a results.json.") from None
+    entries = content if isinstance(content, list) else [content]
+    return [_document(entry, f"{file}, document {i}") for i, entry in enumerate(entries, start=1)]
+
+
+def _entry(claim: Claim, ledger: Mapping[str, Claim], found: Mapping[str, list[_Found]]) -> dict:
+    """Return the entry of a claim in the document of `verify`."""
+    value = _value(claim, ledger)
+    ours: dict[str, float | int | None] = {"ours": None, "low": None, "high": None, "n": None}
+    readings = []
+    if claim.check and claim.check.expression:
+        ours["ours"], verdict, why = _arithmetic(claim, ledger)
+    elif claim.check:
+        from eegfmri.ledger.printed_equations import ROUTINES
+
+        finding = ROUTINES[claim.check.routine]()
+        ours["ours"], verdict = finding.value, "consistent" if finding.holds else "inconsistent"
+        why = finding.why[0].upper() + finding.why[1:] + "."
+    elif claim.result_key is None:
+        verdict, why = "not run", _setting(claim)
+    else:
+        verdict, why, match = _against_results(claim, value, claim.result_key, found)
+        if match:
+            ours = _numbers(match.result)
+        for key in claim.readings:
+            other_verdict, other_why, other = _against_results(claim, value, key, found)
+            if other:
+                readings.append({"key": key, **_numbers(other.result), "verdict": other_verdict, "why": other_why})
+    return {
+        "id": claim.id,
+        "paper": claim.paper,
+        "kind": claim.kind,
+        "statement": claim.statement,
+        "published": value,
+        "unit": claim.published.unit if claim.published else "",
+        **ours,
+        "verdict": verdict,
+        "why": why,
+        "level": claim.level,
+        "quote": claim.quote,
+        "cite": claim.cite,
+        "source": claim.source,
+        "chapter": claim.chapter,
+        "command": claim.command,
+        "readings": readings,
+    }
+
+
+def _numbers(result: Result) -> dict[str, float | int | None]:
+    ends = {"low": result.low, "high": result.high}
+    finite = {end: value if value is not None and math.isfinite(value) else None for end, value in ends.items()}
+    return {"ours": result.number, **finite, "n": result.n}
+
+
+def _setting(claim: Claim) -> str:
+    whose = "the public code" if claim.cite.endswith("code") else "the authors"
+    return f"A setting of {whose}, taken over by chapter {claim.chapter}: only their own run could confirm it."
+
+
+def _against_results(
+    claim: Claim, value: float | str | None, key: str, found: Mapping[str, list[_Found]]
+) -> tuple[Verdict, str, _Found | None]:
+    """Judge a claim by the result under a key; return verdict, why, and the result that was used."""
+    candidates = found.get(key, [])
+    usable = [match for match in candidates if _obstacle(claim, match.document) is None]
+    if not candidates:
+        return "not run", _missing(claim, key), None
+    if not usable:
+        match = candidates[-1]
+        return "not comparable", _obstacle(claim, match.document), match
+    match = usable[-1]
+    departures = _departures(claim, match.document)
+    if departures:
+        return "not run", f"A result exists, but with {departures}: run `{claim.command}`.", match
+    low, high, number = match.result.low, match.result.high, match.result.number
+    if number is None:
+        return "inconclusive", f"The run gave no number for {key}.", match
+    if claim.kind == "stated":
+        same = isinstance(value, (int, float)) and math.isclose(number, value, rel_tol=1e-6)
+        return ("agrees" if same else "differs"), f"Read from the recordings: {_number(number)}.", match
+    interval = f"Our interval {_interval(low, high)}"
+    if claim.margin:
+        verdict = judge(value, low, high, claim.margin.value)
+        why = {
+            "agrees": f"{interval} holds the published value and is no wider than {_number(claim.margin.value)}.",
+            "differs": f"{interval} does not hold the published value.",
+            "inconclusive": f"{interval} is wider than {_number(claim.margin.value)} or missing.",
+        }[verdict]
+    else:
+        verdict = judge_expectation(claim.expect.relation, claim.expect.than, low, high)
+        bound = f"{claim.expect.relation} {_number(claim.expect.than)}"
+        why = {
+            "agrees": f"{interval} lies wholly {bound}.",
+            "differs": f"{interval} lies wholly on the other side of {bound}.",
+            "inconclusive": f"{interval} lies on both sides of {bound} or is missing.",
+        }[verdict]
+        why = f"{why} Stated beforehand: {claim.expect.reason}."
+    return verdict, why, match
+
+
+def _missing(claim: Claim, key: str) -> str:
+    """Say what a result waits for: recordings, and a chapter that computes it."""
+    file = project.book_dir() / f"{claim.chapter}.md"
+    method = key.split("/")[2]
+    if file.is_file() and method in file.read_text(encoding="utf-8"):
+        return f"Waits for {claim.dataset} recordings: `{claim.command}`."
+    waiting = f"{claim.dataset} recordings and for chapter {claim.chapter}, which does not compute it yet"
+    return f"Waits for {waiting}; then `{claim.command}`."
+
+
+def _obstacle(claim: Claim, document: _Document) -> str | None:
+    """Say why a document's results cannot be set beside a claim, or return None."""
+    if document.data is None or document.data.dataset is None:
+        return f"Our number was made without recordings (chapter {document.chapter}); the claim is about them."
+    if document.data.simulated:
+        return "Our number comes from simulated recordings, which show mechanisms and verify no published number."
+    if claim.dataset not in document.data.dataset.split("+"):
+        return f"Our number comes from {document.data.dataset} recordings, the claim is about {claim.dataset}."
+    return None
+
+
+def _departures(claim: Claim, document: _Document) -> str:
+    """Say where a run departs from the profile that the claim asks for; empty where it does not.
+
+    Only what the profile sets for this chapter counts: its values for every chapter concern simulated recordings.
+    """
+    import yaml
+
+    file = project.book_dir() / "profiles.yml"
+    if not file.is_file():
+        return ""
+    profiles = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    wanted = (profiles.get(claim.profile) or {}).get(document.chapter) or {}
+    given = document.parameters
+    return ", ".join(
+        f"{name} = {given.get(name)!r} where profile {claim.profile} has {value!r}"
+        for name, value in wanted.items()
+        if given.get(name) != value
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ showing
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return f"[{_short(low)}, {_short(high)}]"
+
+
+def _short(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
+
+
+def table(document: Mapping) -> "pd.DataFrame":
+    """Lay out the document of `verify` for a page or a terminal.
+
+    Parameters
+    ----------
+    document : mapping
+        As `verify` returns it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per claim, all strings: claim (its id), published (with unit), ours (with interval), verdict, why.
+    """
+    import pandas as pd
+
+    rows = []
+    for entry in document["claims"]:
+        ours = _number(entry["ours"] if entry["ours"] is None else float(f"{entry['ours']:.4g}"))
+        if entry["low"] is not None and entry["high"] is not None:
+            ours = f"{ours} {_interval(entry['low'], entry['high'])}"
+        value = entry["published"]
+        words = isinstance(value, str) and not any(character.isdigit() for character in value)
+        rows.append(
+            {
+                "claim": entry["id"],
+                "published": _number(value) if words else f"{_number(value)} {entry['unit']}".strip(),
+                "ours": ours,
+                "verdict": entry["verdict"],
+                "why": entry["why"],
+            }
+        )
+    return pd.DataFrame(rows, columns=["claim", "published", "ours", "verdict", "why"], dtype=str)
+
+
+def is_setting(entry: Mapping) -> bool:
+    """Say whether an entry of the document of `verify` is a setting, which no recording could confirm."""
+    return entry["kind"] == "stated" and entry["command"] is None
+
+
+def counts(document: Mapping) -> "pd.DataFrame":
+    """Count verdicts per paper.
+
+    Parameters
+    ----------
+    document : mapping
+        As `verify` returns it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per paper, one column per verdict in the order of `VERDICTS`, zeros included.
+    """
+    import pandas as pd
+
+    order = list(dict.fromkeys(entry["paper"] for entry in document["claims"]))
+    totals = pd.DataFrame(0, index=pd.Index(order, name="paper"), columns=list(VERDICTS))
+    for entry in document["claims"]:
+        totals.loc[entry["paper"], entry["verdict"]] += 1
+    return totals

@@ -1,0 +1,29 @@
+"""Scores, their intervals over subjects, and tests: what every chapter says of a number.
+
+Scores of volumes are in `eegfmri.metrics.volumes`.
+"""
+
+from eegfmri.metrics.intervals import N_RESAMPLES, Interval, bootstrap, bootstrap_mean, bootstrap_pooled
+from eegfmri.metrics.scores import SCORES, balanced_accuracy, cohen_kappa, confusion, macro_f1
+from eegfmri.metrics.significance import circular_shift_null, compare_pairs, holm, sign_flip_test
+from eegfmri.metrics.similarity import DistanceMatch, distance_match, linear_cka
+
+__all__ = [
+    "SCORES",
+    "N_RESAMPLES",
+    "Interval",
+    "balanced_accuracy",
+    "confusion",
+    "bootstrap",
+    "bootstrap_mean",
+    "bootstrap_pooled",
+    "sign_flip_test",
+    "holm",
+    "compare_pairs",
+    "circular_shift_null",
+    "linear_cka",
+    "DistanceMatch",
+    "distance_match",
+    "cohen_kappa",
+    "macro_f1",
+]

@@ -1,0 +1,677 @@
+"""Preparing EEG: from a recorder's file to a clean array at a working rate, and power per band.
+
+Each step is a function on MNE's Raw or on an array; `prepare` strings them together for one recording and keeps the
+result on disk. Everything here looks at one run alone; where a step uses a statistic of the whole run, its docstring
+calls it transductive and names the variant that uses the first minutes only.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from eegfmri import cache, project
+from eegfmri.errors import RequestError
+from eegfmri.recordings import Recording, Stream
+
+#: Frequency bands in Hz, lower edge inclusive.
+BANDS = {"delta": (1.0, 4.0), "theta": (4.0, 8.0), "alpha": (8.0, 13.0), "beta": (13.0, 30.0), "gamma": (30.0, 45.0)}
+
+#: Rate in Hz at which the pulse artefact is removed: it ends below 30 Hz, and at 5 kHz the same fit costs twenty times more.
+PULSE_RATE = 250.0
+
+#: Pairs of electrodes that stand for the mastoids, in the order in which they are looked for.
+MASTOIDS = (("TP9", "TP10"), ("M1", "M2"), ("A1", "A2"), ("LM", "RM"))
+
+
+@dataclass(frozen=True)
+class EegSettings:
+    """How EEG is prepared; every field is part of the cache key.
+
+    Attributes
+    ----------
+    sfreq : float
+        Working rate in Hz.
+    l_freq, h_freq : float or None
+        Edges of the band-pass in Hz; None for no edge.
+    remove_artefacts : bool or None
+        Remove gradient and pulse artefacts; None does so for recordings at the scanner's own rate.
+    reference : str or tuple of str
+        What the signals are referenced to, see `rereference`.
+    recover : str or None
+        Name of the electrode that the recorder used as reference, to be given back as a channel (``"FCz"``).
+    """
+
+    sfreq: float = 100.0
+    l_freq: float | None = 0.5
+    h_freq: float | None = 45.0
+    remove_artefacts: bool | None = None
+    reference: str | tuple[str, ...] = "average"
+    recover: str | None = None
+
+
+def prepare(recording: Recording, settings: EegSettings | None = None) -> Stream:
+    """Prepare one recording's EEG, or find it prepared.
+
+    The steps: open from the first volume on; remove gradient and pulse artefacts where they are; interpolate channels
+    the header lacks; resample by a polyphase filter; band-pass by a zero-phase FIR filter; re-reference.
+
+    Parameters
+    ----------
+    recording : Recording
+        A usable recording.
+    settings : EegSettings or None
+        Rate, filter and artefact removal.
+
+    Returns
+    -------
+    Stream
+        Volts, float32, shape (n_channels, n_times).
+
+    Raises
+    ------
+    DataError
+        If the recording is not usable.
+    """
+    settings = settings or EegSettings()
+    recording.require_signals()
+    key = cache.digest(
+        "eeg",
+        [cache.file_stamp(path) for path in recording.files() if path != recording.bold_file],
+        recording.first_sample,
+        recording.t_r,
+        recording.n_volumes,
+        asdict(settings),
+        cache.code_digest("eegfmri.preprocessing.eeg", type(recording).__module__),
+        cache.versions("mne", "scipy"),
+    )
+    path = project.cache_dir() / "eeg" / f"{recording.name}-{key}.npy"
+    names = recording.scalp_channels
+    if not path.is_file():
+        raw = recording.raw().load_data(verbose="error")
+        scanner = recording.has_gradient_artefact if settings.remove_artefacts is None else settings.remove_artefacts
+        if scanner:
+            raw = remove_gradient_artefact(raw, recording.t_r, recording.n_volumes)
+            raw = resample_raw(raw, min(raw.info["sfreq"], max(PULSE_RATE, settings.sfreq)))
+            raw = remove_pulse_artefact(raw)
+        raw = with_channels(raw, names)
+        data = resample(raw.get_data(), raw.info["sfreq"], settings.sfreq)
+        data = band_pass(data, settings.sfreq, settings.l_freq, settings.h_freq)
+        data, _ = rereference(data, names, settings.reference, settings.recover)
+        cache.save_array(path, data.astype(np.float32))
+    return Stream(path, settings.sfreq, with_recovered(names, settings.recover))
+
+
+def remove_gradient_artefact(raw, t_r: float, n_volumes: int, window: int = 8):
+    """Subtract the average gradient artefact around each volume :cite:p:`allen2000`.
+
+    The scanner repeats itself exactly, the brain does not: the mean over neighbouring volumes is the artefact plus an
+    n-th of the brain's variance. MNE leaves the half window at either end of a run as it is; there, the template is made of
+    as many volumes to one side.
+
+    Parameters
+    ----------
+    raw : mne.io.BaseRaw
+        Loaded, starting with the first volume.
+    t_r : float
+        Repetition time in s; a volume should last a whole number of samples, to within one.
+    n_volumes : int
+        Number of volumes.
+    window : int, default=8
+        Volumes averaged into each template, even. More keep more of the brain (a template adds 1/window of its
+        variance), fewer follow a moving head better.
+
+    Returns
+    -------
+    mne.io.BaseRaw
+        A copy without the artefact in every volume that the signal covers whole; the rest is as it was.
+
+    Raises
+    ------
+    RequestError
+        If the window is odd, or the run has too few volumes for it.
+    """
+    from mne.preprocessing import GradientRemover
+
+    length = t_r * raw.info["sfreq"]
+    starts = np.round(np.arange(n_volumes) * length).astype(int)
+    starts = starts[starts + round(length) <= raw.n_times]
+    if window < 2 or window % 2 or len(starts) <= window:
+        raise RequestError(
+            f"A template of {window} volumes cannot be made in a run of {len(starts)} whole volumes: give an even number below it."
+        )
+    raw = raw.copy()
+    picks = [raw.ch_names.index(name) for name in raw.copy().pick(["eeg", "eog", "ecg"], exclude=()).ch_names]
+    half = window // 2
+    for pick in picks:  # one channel at a time: at 5 kHz a copy of all of them would be another 2 GB
+        data = raw.get_data(picks=[pick])
+        # the middle of the run, then what it leaves at both ends
+        corrected = {}
+        for sides, wanted in (
+            ((half, half), range(half, len(starts) - half)),
+            ((0, window), range(half)),
+            ((window, 0), range(len(starts) - half, len(starts))),
+        ):
+            remover = GradientRemover(data, starts, window=sides, tr_tol=1)
+            corrected |= {number: remover.get_tr_corrected(number) for number in wanted}
+        for number, piece in corrected.items():
+            data[:, starts[number] : starts[number] + piece.shape[1]] = piece
+        raw._data[pick] = data[0]
+    return raw
+
+
+def remove_pulse_artefact(raw, n_components: int = 4, beats: np.ndarray | None = None):
+    """Remove the pulse artefact by optimal basis sets on the heart's beats :cite:p:`niazy2005`.
+
+    Parameters
+    ----------
+    raw : mne.io.BaseRaw
+        Loaded; without an ECG channel and without ``beats`` it is returned as it is.
+    n_components : int, default=4
+        Number of principal components of the artefact to subtract.
+    beats : numpy.ndarray or None
+        Times of the R peaks in s from the first sample; found in the ECG channel if None.
+
+    Returns
+    -------
+    mne.io.BaseRaw
+        A copy without the artefact, or ``raw``.
+    """
+    from mne.preprocessing import apply_pca_obs
+
+    beats = heart_beats(raw) if beats is None else np.asarray(beats, dtype=float)
+    if len(beats) < 2:
+        return raw
+    return apply_pca_obs(
+        raw, picks=raw.copy().pick("eeg").ch_names, qrs_times=beats, n_components=n_components, verbose="error"
+    )
+
+
+def heart_beats(raw) -> np.ndarray:
+    """Find the R peaks in the ECG channel.
+
+    Parameters
+    ----------
+    raw : mne.io.BaseRaw
+        Loaded.
+
+    Returns
+    -------
+    numpy.ndarray
+        Times in s from the first sample; empty without an ECG channel.
+    """
+    from mne.preprocessing import find_ecg_events
+
+    if "ecg" not in raw.get_channel_types():
+        return np.empty(0)
+    return (find_ecg_events(raw, verbose="error")[0][:, 0] - raw.first_samp) / raw.info["sfreq"]
+
+
+def with_channels(raw, ch_names: tuple[str, ...]):
+    """Pick channels in a given order; those that are lacking are interpolated by spherical splines.
+
+    Parameters
+    ----------
+    raw : mne.io.BaseRaw
+        Loaded; channels under canonical names of the extended 10–20 system.
+    ch_names : tuple of str
+        The channels wanted.
+
+    Returns
+    -------
+    mne.io.BaseRaw
+        Exactly these channels, in this order.
+    """
+    import mne
+
+    raw = raw.copy().pick([name for name in ch_names if name in raw.ch_names])
+    lacking = [name for name in ch_names if name not in raw.ch_names]
+    if lacking:
+        empty = mne.io.RawArray(
+            np.zeros((len(lacking), raw.n_times)),
+            mne.create_info(lacking, raw.info["sfreq"], "eeg"),
+            raw.first_samp,
+            verbose="error",
+        )
+        raw = raw.add_channels([empty], force_update_info=True)
+        raw.set_montage("standard_1020", match_case=False, verbose="error")
+        raw.info["bads"] = lacking
+        raw.interpolate_bads(verbose="error")
+    return raw.reorder_channels(list(ch_names))
+
+
+def resample(data: np.ndarray, sfreq: float, new_sfreq: float) -> np.ndarray:
+    """Resample along time by a polyphase filter.
+
+    Parameters
+    ----------
+    data : numpy.ndarray
+        Shape (..., n_times).
+    sfreq, new_sfreq : float
+        Rates in Hz; their ratio must be rational with a denominator up to 1000.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (..., ceil(n_times * new_sfreq / sfreq)).
+    """
+    from fractions import Fraction
+
+    from scipy.signal import resample_poly
+
+    ratio = Fraction(new_sfreq / sfreq).limit_denominator(1000)
+    if ratio == 1:
+        return data
+    data = np.asarray(data)
+    data = data if data.dtype == np.float32 else data.astype(float, copy=False)
+    rows = data.reshape(-1, data.shape[-1])
+    n_new = -(-data.shape[-1] * ratio.numerator // ratio.denominator)
+    out = np.empty((len(rows), n_new), dtype=data.dtype)
+
+    def fill(number: int) -> None:
+        out[number] = resample_poly(rows[number], ratio.numerator, ratio.denominator, padtype="line")
+
+    # row by row stays in the processor's cache, and scipy filters without holding the interpreter
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(fill, range(len(rows))))
+    return out.reshape(*data.shape[:-1], n_new)
+
+
+def resample_raw(raw, new_sfreq: float):
+    """Resample all channels of MNE's Raw by `resample`; a copy, from the same first moment, bad spans kept."""
+    import mne
+
+    if new_sfreq == raw.info["sfreq"]:
+        return raw
+    info = mne.create_info(raw.ch_names, new_sfreq, raw.get_channel_types())
+    new = mne.io.RawArray(resample(raw.get_data(), raw.info["sfreq"], new_sfreq), info, verbose="error")
+    new.info["bads"] = list(raw.info["bads"])
+    spans = bad_spans(raw)
+    return new.set_annotations(mne.Annotations([s for s, _ in spans], [d for _, d in spans], "bad"))
+
+
+def band_pass(data: np.ndarray, sfreq: float, l_freq: float | None, h_freq: float | None) -> np.ndarray:
+    """Band-pass with MNE's zero-phase FIR filter, which reaches 1.65 / l_freq s to each side (less for edges above 2 Hz)."""
+    from mne.filter import filter_data
+
+    h_freq = None if h_freq is not None and h_freq >= sfreq / 2 else h_freq
+    return filter_data(np.asarray(data, dtype=float), sfreq, l_freq, h_freq, verbose="error")
+
+
+def average_reference(data: np.ndarray) -> np.ndarray:
+    """Subtract the mean over channels, shape (..., n_channels, n_times)."""
+    return data - data.mean(axis=-2, keepdims=True)
+
+
+def rereference(
+    data: np.ndarray, ch_names: Sequence[str], to: str | Sequence[str] = "average", recover: str | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Reference signals to other electrodes, by name.
+
+    Parameters
+    ----------
+    data : numpy.ndarray
+        Shape (..., n_channels, n_times), all against one common electrode.
+    ch_names : sequence of str
+        Names of the channels.
+    to : str or sequence of str, default="average"
+        ``"average"`` of all channels; ``"mastoids"``, the mean of the pair in `MASTOIDS` that is there; a channel;
+        several, for their mean; ``"recorded"`` to leave it.
+    recover : str or None
+        The electrode that ``data`` is referenced to. Its own signal is zero throughout; it is added as the last channel
+        before anything else, and takes part in an average.
+
+    Returns
+    -------
+    data : numpy.ndarray
+        Shape (..., n_channels, n_times), one more channel if one was recovered.
+    ch_names : tuple of str
+        Their names.
+
+    Raises
+    ------
+    RequestError
+        If a channel is not there, or the one to recover is.
+    """
+    names = tuple(ch_names)
+    if recover is not None:
+        if recover in names:
+            raise RequestError(f"{recover} is a channel of the data already, so it is not the recorded reference.")
+        data = np.concatenate([data, np.zeros_like(data[..., :1, :])], axis=-2)
+        names = with_recovered(names, recover)
+    if to == "recorded":
+        return data, names
+    if to == "average":
+        return average_reference(data), names
+    if to == "mastoids":
+        wanted = next((pair for pair in MASTOIDS if set(pair) <= set(names)), None)
+        if wanted is None:
+            pairs = ", ".join("/".join(pair) for pair in MASTOIDS)
+            raise RequestError(
+                f"No pair of mastoid electrodes ({pairs}) is among the channels: choose another reference."
+            )
+    else:
+        wanted = (to,) if isinstance(to, str) else tuple(to)
+    lacking = [name for name in wanted if name not in names]
+    if lacking or not wanted:
+        raise RequestError(
+            f"The reference {', '.join(lacking) or '()'} is not among the channels {', '.join(names)}: "
+            "name channels, 'average', 'mastoids' or 'recorded'."
+        )
+    rows = [names.index(name) for name in wanted]
+    return data - data[..., rows, :].mean(axis=-2, keepdims=True), names
+
+
+def with_recovered(ch_names: Sequence[str], recover: str | None) -> tuple[str, ...]:
+    """Names of the channels after `rereference` with the same ``recover``."""
+    return (*ch_names, recover) if recover else tuple(ch_names)
+
+
+def whitening(windows: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
+    """Inverse square root of the mean spatial covariance, for Euclidean alignment :cite:p:`he2020`.
+
+    With the windows Xᵢ of one subject, R = mean of Xᵢ Xᵢᵀ / n_times; the result is R^(-1/2) on the range of R and 0 outside
+    it. An average reference takes one dimension away, so R has no inverse; there is nothing there to whiten either.
+
+    Parameters
+    ----------
+    windows : numpy.ndarray
+        Shape (n_windows, n_channels, n_times); windows that hold a NaN are left out.
+    tolerance : float, default=1e-9
+        Eigenvalues below this share of the largest count as 0.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_channels, n_channels), symmetric, in 1/V for windows in V.
+
+    Raises
+    ------
+    RequestError
+        If no window without a gap is left, or all are 0.
+    """
+    windows = np.asarray(windows)
+    whole = ~np.isnan(windows).any(axis=(1, 2))
+    if not whole.any():
+        raise RequestError(f"None of {len(windows)} windows is free of gaps: alignment needs at least one.")
+    covariance = np.zeros((windows.shape[1],) * 2)
+    for window in windows[whole]:
+        window = window.astype(float)
+        covariance += window @ window.T / window.shape[1]
+    values, vectors = np.linalg.eigh(covariance / whole.sum())
+    kept = values > tolerance * values[-1]
+    if values[-1] <= 0:
+        raise RequestError("The windows are 0 throughout: alignment needs signals.")
+    return (vectors[:, kept] / np.sqrt(values[kept])) @ vectors[:, kept].T
+
+
+def euclidean_alignment(
+    eeg: np.ndarray, sfreq: float, seconds: float = 30.0, calibration_minutes: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whiten a run by its own mean spatial covariance, so that subjects become comparable :cite:p:`he2020`.
+
+    Without ``calibration_minutes`` this is **transductive**: the covariance is that of the whole run, unlabelled test windows
+    included. With it, only the first minutes are used, as a calibration that could be recorded before anything is predicted;
+    a test score that is meant to hold for subjects yet to come should use that variant, or show both.
+
+    Parameters
+    ----------
+    eeg : numpy.ndarray
+        Shape (n_channels, n_times).
+    sfreq : float
+        Hz.
+    seconds : float, default=30.0
+        Length of the windows that covariances are averaged over; the last incomplete one is left out.
+    calibration_minutes : float or None
+        Use only so many minutes from the start.
+
+    Returns
+    -------
+    aligned : numpy.ndarray
+        Shape (n_channels, n_times), without unit; the mean covariance of the windows used is the identity on its range.
+    matrix : numpy.ndarray
+        What it was multiplied with, shape (n_channels, n_channels).
+
+    Raises
+    ------
+    RequestError
+        If there is not one whole window to learn from.
+    """
+    eeg = np.asarray(eeg)
+    length = round(seconds * sfreq)
+    n_times = (
+        eeg.shape[1] if calibration_minutes is None else min(eeg.shape[1], round(60 * calibration_minutes * sfreq))
+    )
+    n_windows = n_times // length
+    if n_windows < 1:
+        raise RequestError(
+            f"{n_times / sfreq:g} s of EEG hold no window of {seconds:g} s: take more minutes or shorter windows."
+        )
+    windows = eeg[:, : n_windows * length].reshape(len(eeg), n_windows, length).swapaxes(0, 1)
+    matrix = whitening(windows)
+    return (matrix @ eeg).astype(eeg.dtype), matrix
+
+
+def bad_spans(raw) -> list[tuple[float, float]]:
+    """Spans that annotations call bad, as (onset, duration) in s from the first sample: descriptions that begin with "bad"."""
+    first = raw.first_time if raw.annotations.orig_time is not None else 0.0
+    return [
+        (float(a["onset"] - first), float(a["duration"]))
+        for a in raw.annotations
+        if a["description"].lower().startswith("bad")
+    ]
+
+
+def with_gaps(data: np.ndarray, sfreq: float, spans: Iterable[tuple[float, float]]) -> np.ndarray:
+    """Set spans to NaN, after filters and before power is measured.
+
+    Parameters
+    ----------
+    data : numpy.ndarray
+        Shape (..., n_times).
+    sfreq : float
+        Hz.
+    spans : iterable of (float, float)
+        Onset and duration in s from the first sample.
+
+    Returns
+    -------
+    numpy.ndarray
+        A copy; every sample that a span touches is NaN.
+    """
+    data = np.array(data, dtype=np.result_type(np.asarray(data).dtype, np.float32))
+    for onset, duration in spans:
+        first, last = int(np.floor(onset * sfreq)), int(np.ceil((onset + duration) * sfreq))
+        data[..., max(first, 0) : max(last, 0)] = np.nan
+    return data
+
+
+def volume_spectra(
+    eeg: np.ndarray, sfreq: float, t_r: float, n_volumes: int | None = None, taper: str = "hann"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Power spectral density during each volume: cut at the repetition time, taper, rfft.
+
+    Parameters
+    ----------
+    eeg : numpy.ndarray
+        Shape (..., n_times), in V, starting with the first volume.
+    sfreq : float
+        Hz.
+    t_r : float
+        Repetition time in s, a whole number of samples.
+    n_volumes : int or None
+        Number of volumes; all that the signal covers whole if None.
+    taper : str, default="hann"
+        Window function, as scipy.signal names it.
+
+    Returns
+    -------
+    frequencies : numpy.ndarray
+        Shape (n_frequencies,), Hz, 1 / t_r apart.
+    density : numpy.ndarray
+        Shape (..., n_frequencies, n_volumes), V²/Hz, one-sided; NaN for volumes that hold a gap.
+
+    Raises
+    ------
+    RequestError
+        If a volume is not a whole number of samples, or the signal is shorter than the volumes.
+    """
+    eeg = np.asarray(eeg)
+    length = samples_per_volume(t_r, sfreq)
+    n_volumes = eeg.shape[-1] // length if n_volumes is None else n_volumes
+    if n_volumes * length > eeg.shape[-1] or n_volumes < 1:
+        raise RequestError(
+            f"{eeg.shape[-1]} samples at {sfreq:g} Hz do not cover {n_volumes} volumes of {t_r:g} s: give fewer."
+        )
+    pieces = eeg[..., : n_volumes * length].reshape(*eeg.shape[:-1], n_volumes, length)
+    frequencies, density = spectral_density(pieces, sfreq, taper)
+    return frequencies, np.moveaxis(density, -1, -2)
+
+
+def samples_per_volume(t_r: float, sfreq: float) -> int:
+    """Return how many samples a volume lasts.
+
+    Parameters
+    ----------
+    t_r, sfreq : float
+        s and Hz.
+
+    Returns
+    -------
+    int
+        At least 2.
+
+    Raises
+    ------
+    RequestError
+        If it is not a whole number.
+    """
+    length = round(t_r * sfreq)
+    if length < 2 or abs(t_r * sfreq - length) > 1e-6 * length:
+        raise RequestError(
+            f"A volume of {t_r:g} s is {t_r * sfreq:g} samples at {sfreq:g} Hz: resample to a rate at which it is a whole number."
+        )
+    return length
+
+
+def spectral_density(frames: np.ndarray, sfreq: float, taper: str = "hann") -> tuple[np.ndarray, np.ndarray]:
+    """Power spectral density of each frame: mean removed, taper, rfft.
+
+    Parameters
+    ----------
+    frames : numpy.ndarray
+        Shape (..., n_samples), in V.
+    sfreq : float
+        Hz.
+    taper : str, default="hann"
+        Window function, as scipy.signal names it.
+
+    Returns
+    -------
+    frequencies : numpy.ndarray
+        Shape (n_frequencies,), Hz.
+    density : numpy.ndarray
+        Shape (..., n_frequencies), V²/Hz, one-sided.
+    """
+    from scipy.fft import rfft, rfftfreq
+    from scipy.signal import get_window
+
+    length = frames.shape[-1]
+    frames = frames - frames.mean(axis=-1, keepdims=True)
+    window = get_window(taper, length).astype(frames.dtype)
+    density = np.abs(rfft(frames * window, axis=-1)) ** 2
+    density *= 2 / (sfreq * (window.astype(float) ** 2).sum())
+    # 0 Hz, and half the rate where it is a bin, have no negative twin
+    density[..., 0] /= 2
+    if length % 2 == 0:
+        density[..., -1] /= 2
+    return rfftfreq(length, 1 / sfreq), density
+
+
+def volume_band_power(
+    eeg: np.ndarray,
+    sfreq: float,
+    t_r: float,
+    n_volumes: int | None = None,
+    bands: dict[str, tuple[float, float]] = BANDS,
+) -> np.ndarray:
+    """Mean spectral density per band during each volume.
+
+    Parameters
+    ----------
+    eeg : numpy.ndarray
+        Shape (..., n_times), in V, starting with the first volume.
+    sfreq, t_r : float
+        Hz and s; a volume must be a whole number of samples.
+    n_volumes : int or None
+        Number of volumes.
+    bands : dict of str to (float, float)
+        Band edges in Hz, upper edge exclusive; each must hold a frequency, which are 1 / t_r apart.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (..., n_bands, n_volumes), V²/Hz; NaN for volumes that hold a gap.
+
+    Raises
+    ------
+    RequestError
+        If a band holds no frequency of the spectrum.
+    """
+    frequencies, density = volume_spectra(eeg, sfreq, t_r, n_volumes)
+    inside = [(frequencies >= low) & (frequencies < high) for low, high in bands.values()]
+    for (name, (low, high)), kept in zip(bands.items(), inside, strict=True):
+        if high > sfreq / 2 or not kept.any():
+            raise RequestError(
+                f"The band {name} ({low:g}–{high:g} Hz) cannot be told in {t_r:g} s of EEG at {sfreq:g} Hz: choose another."
+            )
+    return np.stack([density[..., kept, :].mean(axis=-2) for kept in inside], axis=-2)
+
+
+def band_power(
+    eeg: np.ndarray, sfreq: float, bands: dict[str, tuple[float, float]] = BANDS, seconds: float = 4.0
+) -> np.ndarray:
+    """Mean spectral density per band, by Welch's method.
+
+    Parameters
+    ----------
+    eeg : numpy.ndarray
+        Shape (..., n_times), in V; gaps are NaN.
+    sfreq : float
+        Sampling frequency in Hz.
+    bands : dict of str to (float, float)
+        Band edges in Hz, upper edge exclusive.
+    seconds : float, default=4.0
+        Length of Welch's segments in s, half overlapping; segments that hold a gap are left out.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (..., n_bands), in dB relative to 1 µV²/Hz; NaN where gaps leave no segment.
+
+    Raises
+    ------
+    RequestError
+        If a band lies above half the sampling frequency.
+    """
+    from scipy.signal import spectrogram, welch
+
+    highest = max(high for _, high in bands.values())
+    if highest > sfreq / 2:
+        raise RequestError(
+            f"Power up to {highest:g} Hz cannot be had from EEG at {sfreq:g} Hz: prepare it at {2 * highest:g} Hz or more."
+        )
+    length = min(round(seconds * sfreq), eeg.shape[-1])
+    if np.isnan(eeg).any():
+        # Welch's own segments, one by one; a NaN spoils exactly those that hold it
+        frequencies, _, pieces = spectrogram(
+            eeg, sfreq, "hann", nperseg=length, noverlap=length // 2, detrend="constant", axis=-1
+        )
+        count = (~np.isnan(pieces)).sum(axis=-1)
+        density = np.where(count > 0, np.nansum(pieces, axis=-1) / np.maximum(count, 1), np.nan)
+    else:
+        frequencies, density = welch(eeg, sfreq, nperseg=length, axis=-1)
+    power = [density[..., (frequencies >= low) & (frequencies < high)].mean(axis=-1) for low, high in bands.values()]
+    return 10 * np.log10(np.stack(power, axis=-1) * 1e12 + 1e-12)

@@ -1,0 +1,1 @@
+"""What was planted against what was found."""

@@ -1,0 +1,316 @@
+"""How far simulated recordings are from real ones: the same few statistics of both.
+
+`bold_statistics`, `eeg_statistics` and `stage_statistics` take files, real or simulated. What the real files at hand gave
+stands in ``data/reference_statistics.json``, written by `derive_reference_statistics`: numbers derived from openly licensed
+files, with their origin, not the files.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from eegfmri.cache import read_json
+from eegfmri.errors import DataError
+from eegfmri.recordings import STAGES
+from eegfmri.recovery.simulator import fit_spectrum
+from eegfmri.simulation.stage_sequences import label_stage, read_label_runs
+
+#: Bands whose share of the power from 1 to 45 Hz is compared, Hz.
+SHARES = {"delta": (1, 4), "theta": (4, 8), "alpha": (8, 13), "beta": (13, 30), "gamma": (30, 45)}
+
+#: Longest lag of the autocorrelation, in volumes.
+N_LAGS = 4
+
+
+def bold_statistics(bold_file: str | Path) -> dict[str, float]:
+    """Describe the noise of a BOLD run.
+
+    Parameters
+    ----------
+    bold_file : str or pathlib.Path
+        4-D NIfTI image.
+
+    Returns
+    -------
+    dict of str to float
+        Inside an intensity mask: ``tsnr`` (median over voxels of mean over standard deviation, straight line removed),
+        ``tsnr_low`` and ``tsnr_high`` (quartiles), ``autocorrelation_1`` to ``_4`` (median over voxels, in volumes),
+        ``neighbours`` (median correlation of voxels that touch along x), ``global_percent`` (standard deviation of the
+        mask's mean, percent), ``voxel_mm`` (cube root of a voxel's volume) and ``t_r`` (s).
+
+    Raises
+    ------
+    DataError
+        If the file is no image over time.
+    """
+    import nibabel
+    from nilearn.masking import compute_epi_mask
+    from scipy.signal import detrend
+
+    try:
+        image = nibabel.load(bold_file)
+    except (nibabel.filebasedimages.ImageFileError, OSError) as error:
+        raise DataError(f"{bold_file} cannot be read as NIfTI: {error}; give a 4-D image.") from error
+    if len(image.shape) != 4 or image.shape[3] < 10:
+        raise DataError(f"{bold_file} has shape {image.shape}: give an image of at least 10 volumes.")
+    data = np.asarray(image.dataobj, dtype=np.float32)
+    mask = np.asarray(compute_epi_mask(image).dataobj) > 0
+    mean = data.mean(axis=-1)
+    rest = np.zeros_like(data)
+    rest[mask] = detrend(data[mask], axis=-1)
+    spread = rest.std(axis=-1)
+    mask &= spread > 0
+    tsnr = mean[mask] / spread[mask]
+    unit = np.zeros_like(data)
+    unit[mask] = rest[mask] / spread[mask][:, None]
+    both = mask[1:] & mask[:-1]
+    neighbours = (unit[1:][both] * unit[:-1][both]).mean(axis=-1)
+    low, middle, high = np.percentile(tsnr, [25, 50, 75])
+    whole = data[mask].mean(axis=0)
+    zooms = image.header.get_zooms()
+    found = {
+        "tsnr": middle,
+        "tsnr_low": low,
+        "tsnr_high": high,
+        **{
+            f"autocorrelation_{lag}": np.median((unit[mask][:, lag:] * unit[mask][:, :-lag]).mean(axis=1))
+            for lag in range(1, N_LAGS + 1)
+        },
+        "neighbours": np.median(neighbours),
+        "global_percent": 100 * detrend(whole).std() / whole.mean(),
+        "voxel_mm": float(np.prod(zooms[:3])) ** (1 / 3),
+        "t_r": zooms[3],
+    }
+    return {name: round(float(value), 4) for name, value in found.items()}
+
+
+def eeg_statistics(eeg: np.ndarray, sfreq: float, names: list[str]) -> dict[str, float]:
+    """Describe the spectrum of an EEG.
+
+    Parameters
+    ----------
+    eeg : numpy.ndarray
+        Shape (n_channels, n_times), V: scalp channels only.
+    sfreq : float
+        Hz, more than 90.
+    names : list of str
+        Channels; those whose name begins with O, PO or P count as posterior.
+
+    Returns
+    -------
+    dict of str to float
+        After subtracting the mean over channels: ``spread_uv`` (median over channels of the standard deviation above 1 Hz),
+        ``exponent``, ``alpha_frequency`` and ``alpha_height_db`` (see `simulate_recovery.fit_spectrum`), and the share of
+        each band in the power from 1 to 45 Hz.
+    """
+    from scipy.signal import welch
+
+    eeg = eeg - eeg.mean(axis=0)
+    posterior = [i for i, name in enumerate(names) if name.upper().startswith(("O", "PO", "P"))]
+    fit = fit_spectrum(eeg, sfreq, posterior or None)
+    frequencies, density = welch(eeg, sfreq, nperseg=round(4 * sfreq))
+
+    def power(low, high):
+        return density[:, (frequencies >= low) & (frequencies < high)].sum(axis=1) * frequencies[1]
+
+    whole = power(1, 45)
+    found = {
+        "spread_uv": 1e6 * np.sqrt(np.median(whole)),
+        "exponent": fit.exponent,
+        "alpha_frequency": fit.alpha_frequency,
+        "alpha_height_db": fit.alpha_height,
+        **{band: np.median(power(*limits) / whole) for band, limits in SHARES.items()},
+    }
+    return {name: round(float(value), 4) for name, value in found.items()}
+
+
+def mean_spectrum(eeg: np.ndarray, sfreq: float) -> dict[str, list[float]]:
+    """Describe the shape of an EEG's spectrum.
+
+    Parameters
+    ----------
+    eeg : numpy.ndarray
+        Shape (n_channels, n_times), V: scalp channels only.
+    sfreq : float
+        Hz, more than 90.
+
+    Returns
+    -------
+    dict
+        ``frequency`` (Hz, from 1 to 45 in steps of 0.5) and ``db``: power density, median over channels after their mean was
+        subtracted, in dB relative to its own mean over these frequencies.
+    """
+    from scipy.signal import welch
+
+    frequencies, density = welch(eeg - eeg.mean(axis=0), sfreq, nperseg=round(4 * sfreq))
+    grid = np.arange(1.0, 45.01, 0.5)
+    curve = np.interp(grid, frequencies, np.median(density, axis=0))
+    return {"frequency": grid.tolist(), "db": np.round(10 * np.log10(curve / curve.mean()), 2).tolist()}
+
+
+def read_eeg(eeg_file: str | Path) -> tuple[np.ndarray, float, list[str]]:
+    """Read the scalp channels of any file that MNE knows.
+
+    Parameters
+    ----------
+    eeg_file : str or pathlib.Path
+        EEGLAB, BrainVision, EDF or FIF.
+
+    Returns
+    -------
+    eeg : numpy.ndarray
+        Shape (n_channels, n_times), V.
+    sfreq : float
+        Hz.
+    names : list of str
+        Channels; eyes and heart, known by their names, are left out.
+
+    Raises
+    ------
+    DataError
+        If MNE cannot read the file.
+    """
+    import mne
+
+    try:
+        raw = mne.io.read_raw(eeg_file, preload=True, verbose="error")
+    except Exception as error:  # each format's parser has errors of its own
+        raise DataError(
+            f"{eeg_file} cannot be read as EEG: {error}; give a file that mne.io.read_raw opens."
+        ) from error
+    names = [
+        name for name in raw.copy().pick("eeg").ch_names if not name.upper().startswith(("EOG", "ECG", "HEOG", "VEOG"))
+    ]
+    return raw.get_data(picks=names), float(raw.info["sfreq"]), names
+
+
+def stage_statistics(labels_dir: str | Path) -> dict[str, float]:
+    """Describe how a group sleeps, from its label tables.
+
+    Parameters
+    ----------
+    labels_dir : str or pathlib.Path
+        Folder of ``sub-XX-sleep-stage.tsv``.
+
+    Returns
+    -------
+    dict of str to float
+        Over certain epochs: ``share_W`` … (of all epochs), ``bout_W`` … (median length of a bout in epochs, those cut by the
+        end of a run included), ``changes_per_hour``, ``wake_low`` and ``wake_high`` (quartiles over subjects of the share of
+        wakefulness) and ``n_subjects``.
+
+    Raises
+    ------
+    DataError
+        If the folder holds no label table.
+    """
+    tables = sorted(Path(labels_dir).glob("sub-*-sleep-stage.tsv"))
+    if not tables:
+        raise DataError(f"{labels_dir} holds no sub-XX-sleep-stage.tsv: name the folder `sourcedata` of ds003768.")
+    runs = [read_label_runs(table).values() for table in tables]
+    return describe_stages([[[label_stage(label) for label in labels] for labels in own] for own in runs])
+
+
+def describe_stages(subjects: Sequence[Sequence[Sequence[str | None]]]) -> dict[str, float]:
+    """Describe how a group sleeps, from the stages of its runs.
+
+    Parameters
+    ----------
+    subjects : sequence
+        Per subject, per run, the stage of each epoch; None where it is in doubt.
+
+    Returns
+    -------
+    dict of str to float
+        As `stage_statistics`.
+    """
+    counts = np.zeros(len(STAGES))
+    bouts: dict[str, list[int]] = {stage: [] for stage in STAGES}
+    wake, changes, pairs = [], 0, 0
+    for runs in subjects:
+        own = np.zeros(len(STAGES))
+        for stages in runs:
+            for stage in stages:
+                if stage:
+                    own[STAGES.index(stage)] += 1
+            for before, after in pairwise(stages):
+                if before and after:
+                    pairs += 1
+                    changes += before != after
+            start = 0
+            for stop in range(1, len(stages) + 1):
+                if stop == len(stages) or stages[stop] != stages[start]:
+                    if stages[start]:
+                        bouts[stages[start]].append(stop - start)
+                    start = stop
+        counts += own
+        wake.append(own[0] / own.sum())
+    low, high = np.percentile(wake, [25, 75])
+    found = {
+        **{f"share_{stage}": counts[i] / counts.sum() for i, stage in enumerate(STAGES)},
+        **{f"bout_{stage}": np.median(bouts[stage]) if bouts[stage] else np.nan for stage in STAGES},
+        "changes_per_hour": 120 * changes / pairs,
+        "wake_low": low,
+        "wake_high": high,
+        "n_subjects": len(subjects),
+    }
+    return {name: round(float(value), 4) for name, value in found.items() if np.isfinite(value)}
+
+
+#: Where the files come from that `derive_reference_statistics` was run on.
+ORIGINS: Mapping[str, dict[str, str]] = {
+    "bold": {
+        "what": "one BOLD run of one subject looking at pictures, Philips Achieva 3 T, 156 volumes of 80 x 80 x 35",
+        "from": "https://github.com/datalad/example-dicom-functional, commit 074ec8da288f9912a485b972006052d714d2922f",
+        "licence": "PDDL 1.0",
+        "sha256": "5b4be6f7cb7e22cf32b9abd0ffcafe68ad7c675ac9c0f190c7f62bdc52080522",
+    },
+    "eeg": {
+        "what": "one EEG of one subject at a visual task, outside a scanner, 30 scalp channels, 128 Hz, 238 s",
+        "from": "https://github.com/sccn/eeglab (sample_data/eeglab_data.set), commit 94b8557aa27484c4e2cb4775315802d420b93f32",
+        "licence": "BSD-2-Clause",
+        "sha256": "3ec388b9a080c723c00cd380403d64cc754929d828375bbd53bd83b468136759",
+    },
+    "stages": {
+        "what": "the 33 label tables of OpenNeuro ds003768, version 1.0.13",
+        "from": "https://doi.org/10.18112/openneuro.ds003768.v1.0.13",
+        "licence": "CC0",
+    },
+}
+
+
+def derive_reference_statistics(bold_file: str | Path, eeg_file: str | Path, labels_dir: str | Path) -> dict:
+    """Derive what stands in ``data/reference_statistics.json`` from the real files.
+
+    Parameters
+    ----------
+    bold_file, eeg_file, labels_dir : str or pathlib.Path
+        The files that `ORIGINS` names.
+
+    Returns
+    -------
+    dict
+        ``bold``, ``eeg`` and ``stages``, each with ``origin`` and ``values``, and ``eeg`` with ``spectrum``.
+    """
+    eeg, sfreq, names = read_eeg(eeg_file)
+    values = {
+        "bold": bold_statistics(bold_file),
+        "eeg": eeg_statistics(eeg, sfreq, names),
+        "stages": stage_statistics(labels_dir),
+    }
+    document = {
+        "schema": 1,
+        "method": "eegfmri.recovery.reference.derive_reference_statistics",
+        **{name: {"origin": dict(ORIGINS[name]), "values": found} for name, found in values.items()},
+    }
+    document["eeg"]["spectrum"] = mean_spectrum(eeg, sfreq)
+    return document
+
+
+def load_reference_statistics() -> dict:
+    """Return the statistics of real files that are shipped with the project."""
+    from eegfmri.project import data_dir
+
+    return read_json(data_dir() / "reference_statistics.json")

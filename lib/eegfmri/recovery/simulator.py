@@ -1,0 +1,413 @@
+"""Finding again what was planted, by means that know nothing of how it was made.
+
+Textbook estimators only: a fit to a spectrum, a cross-correlation, a regression, a general linear model, band power. They read
+the files through the datasets' readers; from ``simulated.json`` they take what is compared with, where a brain lies in the
+scanner, and, for couplings, the planted power.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from eegfmri.simulation.activity import CANONICAL_PEAK
+from eegfmri.simulation.parameters import BANDS, GROUPS
+from eegfmri.simulation.simulate import read_truth
+from eegfmri.simulation.sources import cortical_regions
+
+#: Hz between which the slope is read: above alpha and spindles, below the mains and the sensors' noise.
+SLOPE_RANGE = (16.0, 40.0)
+
+#: Hz between which the alpha peak is sought.
+ALPHA_RANGE = (7.0, 14.0)
+
+
+@dataclass(frozen=True)
+class SpectralFit:
+    """What a spectrum is made of.
+
+    Attributes
+    ----------
+    frequencies, density : numpy.ndarray
+        Shape (n_frequencies,): Hz and V²/Hz, as measured, from 1 to 45 Hz.
+    aperiodic : numpy.ndarray
+        Shape (n_frequencies,): the fitted line, density ∝ frequency ** -exponent, drawn on below where it was fitted.
+    exponent : float
+        Of that line.
+    alpha_frequency : float
+        Hz at which the density stands highest above the line.
+    alpha_height : float
+        How high, in dB.
+    """
+
+    frequencies: np.ndarray
+    density: np.ndarray
+    aperiodic: np.ndarray
+    exponent: float
+    alpha_frequency: float
+    alpha_height: float
+
+
+def fit_spectrum(eeg: np.ndarray, sfreq: float, posterior: Sequence[int] | None = None) -> SpectralFit:
+    """Fit a line to a spectrum in logarithmic axes, and find the alpha peak above it.
+
+    Parameters
+    ----------
+    eeg : numpy.ndarray
+        Shape (n_channels, n_times), V. The slope is that of the median over channels.
+    sfreq : float
+        Hz.
+    posterior : sequence of int or None
+        Channels over the back of the head, whose mean spectrum shows the peak; all if None.
+
+    Returns
+    -------
+    SpectralFit
+        Of the posterior channels; exponent of all.
+    """
+    from scipy.signal import welch
+
+    frequencies, spectra = welch(eeg, sfreq, nperseg=round(4 * sfreq))
+    kept = (frequencies >= 1) & (frequencies <= 45)
+    f, spectra = frequencies[kept], spectra[:, kept]
+    straight = (f >= SLOPE_RANGE[0]) & (f <= SLOPE_RANGE[1])
+    exponent = -np.polyfit(np.log(f[straight]), np.log(np.median(spectra, axis=0)[straight]), 1)[0]
+    density = (spectra if posterior is None else spectra[list(posterior)]).mean(axis=0)
+    level = np.mean(np.log(density[straight]) + exponent * np.log(f[straight]))
+    aperiodic = np.exp(level - exponent * np.log(f))
+    above = np.log(density / aperiodic)
+    alpha = (f >= ALPHA_RANGE[0]) & (f <= ALPHA_RANGE[1])
+    height = 10 / np.log(10) * above[alpha].max()
+    return SpectralFit(f, density, aperiodic, float(exponent), _refined(f[alpha], -above[alpha]), float(height))
+
+
+def _refined(grid: np.ndarray, errors: Sequence[float]) -> float:
+    """Minimum of the parabola through the smallest error and its neighbours."""
+    best = int(np.argmin(errors))
+    if best in (0, len(grid) - 1):
+        return float(grid[best])
+    left, middle, right = np.asarray(errors)[best - 1 : best + 2]
+    step = grid[1] - grid[0]
+    return float(grid[best] + 0.5 * step * (left - right) / (left - 2 * middle + right))
+
+
+@dataclass(frozen=True)
+class ResponseLag:
+    """Cross-correlation of a drive with the response to it.
+
+    Attributes
+    ----------
+    lags, correlations : numpy.ndarray
+        Shape (n_lags,): s, and what they reach there.
+    peak : float
+        Lag of the largest correlation, s.
+    """
+
+    lags: np.ndarray
+    correlations: np.ndarray
+    peak: float
+
+
+def response_lag(drive: np.ndarray, response: np.ndarray, t_r: float) -> ResponseLag:
+    """Find the lag at which a response resembles its drive most.
+
+    Parameters
+    ----------
+    drive, response : numpy.ndarray
+        Shape (n_places, n_volumes); correlations are averaged over places.
+    t_r : float
+        s.
+
+    Returns
+    -------
+    ResponseLag
+        At whole volumes from about -4 to 16 s; the peak lies on the parabola through the largest correlation and its
+        neighbours. (Interpolating the drive between volumes would smooth it there, and favour lags of half a volume.)
+    """
+    shifts = np.arange(-round(4.0 / t_r), round(16.0 / t_r) + 1)
+    n_volumes = drive.shape[1]
+
+    def centred(rows):
+        rows = rows - rows.mean(axis=1, keepdims=True)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    late = centred(response[:, shifts[-1] : n_volumes + shifts[0]])
+    correlations = np.array(
+        [
+            (centred(drive[:, shifts[-1] - shift : n_volumes + shifts[0] - shift]) * late).sum(axis=1).mean()
+            for shift in shifts
+        ]
+    )
+    lags = shifts * t_r
+    return ResponseLag(lags, correlations, _refined(lags, -correlations))
+
+
+def fit_latency(drive: np.ndarray, response: np.ndarray, t_r: float) -> float:
+    """Find the time to peak of the canonical response whose convolution with a drive resembles the response most.
+
+    Correlations are averaged over places before the best is sought.
+
+    Parameters
+    ----------
+    drive, response : numpy.ndarray
+        Shape (n_places, n_volumes).
+    t_r : float
+        s.
+
+    Returns
+    -------
+    float
+        s, from 3 to 8.
+    """
+    from nilearn.glm.first_level import glover_hrf
+
+    fine = round(t_r / 0.1)
+    step = t_r / fine
+    shifts = np.arange(-2.0, 3.01, 0.1)
+    repeated = np.repeat(drive - drive.mean(axis=1, keepdims=True), fine, axis=1)
+    past = int(np.ceil(32.0 / t_r))  # volumes whose haemodynamic past lies before the scan
+    late = response[:, past:] - response[:, past:].mean(axis=1, keepdims=True)
+    late /= np.linalg.norm(late, axis=1, keepdims=True)
+    correlations = []
+    for shift in shifts:
+        kernel = glover_hrf(step, oversampling=1, time_length=32.0, onset=shift)
+        course = np.stack([np.convolve(row, kernel)[fine // 2 : repeated.shape[1] : fine] for row in repeated])[
+            :, past:
+        ]
+        course = course - course.mean(axis=1, keepdims=True)
+        course /= np.linalg.norm(course, axis=1, keepdims=True)
+        correlations.append((course * late).sum(axis=1).mean())
+    return CANONICAL_PEAK + _refined(shifts, -np.array(correlations))
+
+
+def place_series(image, mni_to_scanner, by: str = "group") -> np.ndarray:
+    """Mean BOLD of the voxels that places in MNI space fall into.
+
+    Parameters
+    ----------
+    image : nibabel.Nifti1Image
+        Volumes of a run.
+    mni_to_scanner : array-like
+        Shape (4, 4): where a brain lies in the scanner, mm.
+    by : {"group", "region"}
+        Which voxels are averaged: those of each of the eight groups, or of each of the hundred regions.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_places, n_volumes): percent of the mean, straight line removed.
+    """
+    from scipy.signal import detrend
+
+    regions = cortical_regions()
+    to_voxel = np.linalg.inv(image.affine) @ np.asarray(mni_to_scanner)
+    index = np.round(regions.voxels @ to_voxel[:3, :3].T + to_voxel[:3, 3]).astype(int)
+    data = np.asarray(image.dataobj, dtype=np.float32)
+    inside = ((index >= 0) & (index < data.shape[:3])).all(axis=1)
+    places = regions.labels if by == "region" else _group_codes()[regions.labels]
+    series = np.empty((places.max() + 1, data.shape[3]))
+    for number in range(len(series)):
+        voxels = np.unique(index[inside & (places == number)], axis=0)
+        mean = data[tuple(voxels.T)].mean(axis=0)
+        series[number] = detrend(100 * (mean / mean.mean() - 1))
+    return series
+
+
+def _group_codes() -> np.ndarray:
+    """Index into `GROUPS` of each region."""
+    return np.array([GROUPS.index(group) for group in cortical_regions().groups])
+
+
+def group_means(values: np.ndarray) -> np.ndarray:
+    """Average over the regions of each group: shape (n_regions, ...) becomes (n_groups, ...)."""
+    codes = _group_codes()
+    return np.stack([np.asarray(values)[codes == number].mean(axis=0) for number in range(len(GROUPS))])
+
+
+def coupling_of_groups(power: np.ndarray, series: np.ndarray, t_r: float) -> np.ndarray:
+    """Regress each group's BOLD on its own planted power in all bands at once, convolved with the canonical response.
+
+    Parameters
+    ----------
+    power : numpy.ndarray
+        Shape (n_regions, n_bands, n_volumes), relative to wakefulness.
+    series : numpy.ndarray
+        Shape (n_groups, n_volumes), percent.
+    t_r : float
+        s.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_groups, n_bands): percent per unit of power.
+    """
+    n_volumes = min(power.shape[2], series.shape[1])
+    own = convolved(group_means(power[:, :, :n_volumes]), t_r)
+    return np.stack([regress(y[None], x, t_r)[0] for x, y in zip(own, series[:, :n_volumes], strict=True)])
+
+
+def convolved(signal: np.ndarray, t_r: float) -> np.ndarray:
+    """Convolve rows sampled once per volume with the canonical response; shape as given."""
+    from nilearn.glm.first_level import glover_hrf
+
+    kernel = glover_hrf(t_r, oversampling=1, time_length=32.0)
+    start = np.repeat(signal[..., :1], len(kernel), axis=-1)
+    padded = np.concatenate([start, signal], axis=-1)
+    course = np.apply_along_axis(lambda row: np.convolve(row, kernel)[: padded.shape[-1]], -1, padded)
+    return course[..., len(kernel) :]
+
+
+def regress(series: np.ndarray, regressors: np.ndarray, t_r: float, high_pass: float = 0.008) -> np.ndarray:
+    """Ordinary least squares with a constant and slow cosines.
+
+    Parameters
+    ----------
+    series : numpy.ndarray
+        Shape (n_series, n_volumes).
+    regressors : numpy.ndarray
+        Shape (n_regressors, n_volumes).
+    t_r : float
+        s.
+    high_pass : float, default=0.008
+        Cosines up to this frequency in Hz are fitted beside the regressors.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_series, n_regressors): coefficients.
+    """
+    n_volumes = series.shape[-1]
+    orders = np.arange(int(2 * high_pass * n_volumes * t_r) + 1)
+    slow = np.cos(np.pi * np.outer(np.arange(n_volumes) + 0.5, orders) / n_volumes)
+    design = np.column_stack([*regressors, slow])
+    return np.linalg.lstsq(design, series.T, rcond=None)[0][: len(regressors)].T
+
+
+def planted_response(root: str | Path, subject: str, run: str, t_r: float) -> np.ndarray:
+    """Power planted in a simulated run, convolved with the canonical response: what an ideal decoder would know.
+
+    Parameters
+    ----------
+    root : str or pathlib.Path
+        The simulated dataset.
+    subject, run : str
+        As its recordings name them.
+    t_r : float
+        s.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_regions, n_bands, n_volumes), relative to wakefulness.
+    """
+    return convolved(read_truth(root)["subjects"][subject]["runs"][run]["power"], t_r)
+
+
+def planted_share(
+    volumes: np.ndarray, points: np.ndarray, root: str | Path, subject: str, run: str, reach: float = 6.0
+) -> float:
+    """Share of the variance over time of a run's voxels that the BOLD planted in their region explains, at best.
+
+    Each voxel is regressed on the noise-free series of the region it lies in; what a series of the same slowness explains by chance
+    (the planted one, moved along its circle) is subtracted.
+
+    Parameters
+    ----------
+    volumes : numpy.ndarray
+        Shape (n_voxels, n_volumes), all volumes of the run.
+    points : numpy.ndarray
+        Where the voxels lie, shape (n_voxels, 3), mm of MNI152.
+    root, subject, run
+        As for `planted_response`.
+    reach : float, default=6.0
+        Voxels farther than this from all regions, in mm, are explained by nothing.
+
+    Returns
+    -------
+    float
+        No prediction can take away more of the error within a run, from whatever signal.
+    """
+    from scipy.spatial import cKDTree
+
+    planted = read_truth(root)["subjects"][subject]["runs"][run]["bold"]
+    regions = cortical_regions()
+    distance, nearest = cKDTree(regions.voxels).query(points)
+    series = volumes - volumes.mean(axis=1, keepdims=True)
+    total, near = float((series**2).sum()), distance < reach
+
+    def explained(of_regions: np.ndarray) -> float:
+        of_regions = of_regions - of_regions.mean(axis=1, keepdims=True)
+        x, y = of_regions[regions.labels[nearest[near]]], series[near]
+        return float(((x * y).sum(axis=1) ** 2 / np.maximum((x**2).sum(axis=1), 1e-30)).sum()) / total
+
+    shifts = np.linspace(0.2, 0.8, 7) * planted.shape[1]
+    chance = np.mean([explained(np.roll(planted, round(shift), axis=1)) for shift in shifts])
+    return explained(planted) - float(chance)
+
+
+def event_regressors(onsets: Mapping[str, np.ndarray], n_volumes: int, t_r: float) -> np.ndarray:
+    """Canonical responses to events, each as high as 1 after a single event.
+
+    Parameters
+    ----------
+    onsets : mapping of str to numpy.ndarray
+        Condition → onsets in s from the first volume.
+    n_volumes : int
+        Volumes.
+    t_r : float
+        s.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_conditions, n_volumes), at the middle of each volume.
+    """
+    from nilearn.glm.first_level import glover_hrf
+
+    step = 0.1
+    kernel = glover_hrf(step, oversampling=1, time_length=32.0)
+    n_fine = int(np.ceil(n_volumes * t_r / step)) + 1
+    rows = []
+    for times in onsets.values():
+        impulses = np.zeros(n_fine)
+        np.add.at(impulses, np.round(np.asarray(times) / step).astype(int), 1.0)
+        course = np.convolve(impulses, kernel / kernel.max())[:n_fine]
+        rows.append(np.interp(t_r * (np.arange(n_volumes) + 0.5), step * np.arange(n_fine), course))
+    return np.array(rows)
+
+
+def stage_power(
+    eeg: np.ndarray, sfreq: float, stages: Sequence[str | None], seconds: float = 30.0
+) -> dict[str, dict[str, float]]:
+    """Mean power of each band in each stage, in decibels.
+
+    Parameters
+    ----------
+    eeg : numpy.ndarray
+        Shape (n_channels, n_times), V, starting with the first epoch.
+    sfreq : float
+        Hz.
+    stages : sequence of str or None
+        Stage of each epoch; None is left out.
+    seconds : float, default=30.0
+        Length of an epoch.
+
+    Returns
+    -------
+    dict
+        Band → stage → dB relative to 1 V²/Hz, averaged over channels and epochs.
+    """
+    from scipy.signal import welch
+
+    n_times = round(seconds * sfreq)
+    n_epochs = min(len(stages), eeg.shape[1] // n_times)
+    epochs = eeg[:, : n_epochs * n_times].reshape(len(eeg), n_epochs, n_times)
+    frequencies, density = welch(epochs, sfreq, nperseg=round(4 * sfreq))
+    found = {}
+    for band, (low, high) in BANDS.items():
+        inside = (frequencies >= low) & (frequencies < high)
+        power = 10 * np.log10(density[..., inside].mean(axis=-1)).mean(axis=0)
+        known = dict.fromkeys(stage for stage in stages[:n_epochs] if stage)
+        found[band] = {stage: float(power[[s == stage for s in stages[:n_epochs]]].mean()) for stage in known}
+    return found

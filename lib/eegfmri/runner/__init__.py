@@ -1,0 +1,1 @@
+"""Chapters found, executed under keys, rendered, swept and compared."""

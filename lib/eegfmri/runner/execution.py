@@ -1,0 +1,534 @@
+"""Execution of chapters: under a key of everything a result depends on, several at once, whole or not at all.
+
+The key is made of the chapter's source, its parameters, the library modules that its cells import and theirs, the data
+and the lock file. The modules that find, execute and render chapters are no part of it, unless a chapter imports them.
+An executed chapter is a folder with the notebook and ``results.json``; it appears under its final name when both are
+complete, so that an interruption at any moment costs only what was unfinished.
+"""
+
+import ast
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from eegfmri import cache, project, results
+from eegfmri.errors import EegFmriError, RequestError
+from eegfmri.runner.chapters import RESERVED, Chapter
+
+#: Executed notebooks kept per chapter; the oldest go first.
+KEPT = 12
+
+#: Distributions whose versions are written beside every result.
+PACKAGES = ("numpy", "scipy", "pandas", "scikit-learn", "torch", "mne", "nilearn", "nibabel", "plotly", "papermill")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A chapter with everything its execution depends on.
+
+    Attributes
+    ----------
+    chapter : Chapter
+        What is executed.
+    parameters : dict
+        Every public parameter.
+    data : str or None
+        What the reserved parameter is filled with.
+    simulated : tuple of str
+        Datasets that must have been simulated before.
+    key : str
+        Hexadecimal key of the execution.
+    """
+
+    chapter: Chapter
+    parameters: dict[str, object]
+    data: str | None
+    simulated: tuple[str, ...]
+    key: str
+
+    @property
+    def folder(self) -> Path:
+        """Where the executed notebook and its results are kept."""
+        return build_dir() / "executed" / self.chapter.name / self.key
+
+    @property
+    def cached(self) -> bool:
+        """Whether the chapter has been executed already."""
+        return (self.folder / "results.json").is_file() and (self.folder / "notebook.ipynb").is_file()
+
+    @property
+    def results(self) -> dict:
+        """The document ``results.json`` of the executed chapter."""
+        return cache.read_json(self.folder / "results.json")
+
+    @property
+    def command(self) -> str:
+        """The command that executes the chapter with these parameters."""
+        words = [f"eegfmri run {self.chapter.name}"]
+        words += [f"-p {_shell(name, value)}" for name, value in self.parameters.items()]
+        return " ".join(words)
+
+    @property
+    def simulation(self) -> dict:
+        """Preset, scale and seed of the simulated recordings, from parameters of those names where there are any."""
+        return {
+            "scale": self.parameters.get("scale", "small"),
+            "preset": self.parameters.get("preset", "realistic"),
+            "seed": self.parameters.get("simulation_seed", 0),
+        }
+
+
+def _shell(name: str, value: object) -> str:
+    """Write an assignment for a shell; double quotes inside, so that the single ones outside need no escape."""
+    text = value if isinstance(value, str) else repr(value)
+    if isinstance(value, (list, tuple, dict)):
+        written = json.dumps(value, ensure_ascii=False)
+        with contextlib.suppress(ValueError, SyntaxError):
+            text = written if ast.literal_eval(written) == value else text
+    return shlex.quote(f"{name}={text}")
+
+
+def build_dir() -> Path:
+    """Return the folder of everything built: executed chapters, stage, results, HTML."""
+    return project.book_dir() / "_build"
+
+
+@dataclass(frozen=True)
+class DataPlan:
+    """What ``--data`` offers, and whether what it lacks is simulated instead.
+
+    Attributes
+    ----------
+    given : str or None
+        Absolute path of the folder, or None for simulated recordings only.
+    roots : dict of str to pathlib.Path
+        Datasets found there.
+    simulate_missing : bool
+        True for a build, False for a run, which refuses.
+    """
+
+    given: str | None = None
+    roots: dict[str, Path] = field(default_factory=dict)
+    simulate_missing: bool = True
+
+    @classmethod
+    def of(cls, data: str | Path | None, simulate_missing: bool) -> "DataPlan":
+        """Look into the folder given to ``--data``."""
+        if data is None:
+            return cls()
+        path = Path(data).expanduser().resolve()
+        if not path.is_dir():
+            raise RequestError(f"--data: there is no folder {path}.")
+        from eegfmri.datasets.roots import resolve
+
+        return cls(str(path), resolve(path), simulate_missing)
+
+
+def prepare(chapter: Chapter, parameters: dict[str, object], plan: DataPlan | None = None) -> Request:
+    """Work out where a chapter's data come from and the key of its execution.
+
+    Raises
+    ------
+    RequestError
+        If a dataset is missing and must not be simulated.
+    """
+    plan = plan or DataPlan()
+    needed = chapter.needs(parameters)
+    real = {name: plan.roots[name] for name in needed if name in plan.roots}
+    missing = tuple(name for name in needed if name not in real)
+    if plan.given is not None and missing and not plan.simulate_missing:
+        raise RequestError(
+            f"{chapter.name} needs the {' and '.join(missing)} dataset{'s' if len(missing) > 1 else ''}, which "
+            f"{plan.given} does not hold: add {'them' if len(missing) > 1 else 'it'}, or leave --data out to use "
+            "simulated recordings."
+        )
+    request = Request(chapter, parameters, None, missing, "")
+    identities = {}
+    if real:
+        from eegfmri.opening import open_recordings
+
+        for name, root in real.items():
+            identities[name] = open_recordings(root, name).digest
+    if missing:
+        from eegfmri.simulation.simulate import simulation_digest
+
+        for name in missing:
+            identities[name] = simulation_digest(name, **request.simulation)
+    data = None
+    if real:
+        # A chapter that needs real and simulated recordings is given one folder of links to both.
+        data = plan.given if not missing else str(build_dir() / "data" / cache.digest(plan.given, identities))
+    lock = project.root() / "requirements.lock"
+    key = cache.digest(
+        chapter.source,
+        parameters,
+        cache.code_digest(*chapter.modules),
+        identities,
+        None if data is None else str(data),
+        lock.read_text(encoding="utf-8") if lock.is_file() else None,
+        _files_read(chapter),
+        [_stamp(value) for name, value in parameters.items() if name.endswith(("_file", "_dir"))],
+        _others_results(chapter) if chapter.reads_results else None,
+    )
+    return replace(request, data=data, key=key)
+
+
+def _files_read(chapter: Chapter) -> dict[str, str]:
+    """Return tracked data files and the library's own tables that the chapter or its modules name, with their text."""
+    base = Path(cache.__file__).parent
+    sources = [chapter.source] + [cache._modules()[name].read_text(encoding="utf-8") for name in chapter.modules]
+    candidates = [path for path in base.rglob("*") if path.suffix in (".csv", ".json", ".yml", ".tsv")]
+    folder = project.data_dir()
+    if folder.is_dir():
+        candidates += [path for path in folder.iterdir() if path.suffix in (".csv", ".json", ".yml")]
+    return {
+        path.name: path.read_text(encoding="utf-8")
+        for path in sorted(candidates)
+        if any(path.name in source for source in sources)
+    }
+
+
+def _stamp(value: object) -> object:
+    if not isinstance(value, str):
+        return None
+    path = Path(value)
+    if path.is_dir():
+        return [
+            [str(child.relative_to(path)), *cache.file_stamp(child)[1:]]
+            for child in sorted(path.rglob("*"))
+            if child.is_file()
+        ]
+    return list(cache.file_stamp(path)) if path.is_file() else value
+
+
+def _others_results(chapter: Chapter) -> list:
+    return [
+        [document["chapter"], document["parameters"], document["data"], document["results"]]
+        for document in results.latest()
+        if document["chapter"] != chapter.name
+    ]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a chapter: ``executed``, ``cached`` or ``failed``."""
+
+    request: Request
+    status: str
+    seconds: float
+    error: str | None = None
+    log: str | None = None
+
+    def summary(self) -> dict:
+        """Describe the outcome for ``eegfmri build --json``."""
+        return {
+            "chapter": self.request.chapter.name,
+            "key": self.request.key,
+            "status": self.status,
+            "seconds": round(self.seconds, 3),
+            "error": self.error,
+        }
+
+
+#: Called with an event (``start``, ``cell``, ``end``, ``data``, ``wait``, ``render``) and what it is about.
+Listener = Callable[..., None]
+
+
+def silent(event: str, **about: object) -> None:
+    """Listen to nothing."""
+
+
+def cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_jobs(chapters: Iterable[Chapter]) -> int:
+    """Return how many chapters run at once if nobody says: as many as there are cores or chapters."""
+    return max(1, min(cores(), len(list(chapters))))
+
+
+def ensure_data(requests: Iterable[Request], plan: DataPlan, listen: Listener = silent) -> None:
+    """Make the simulated recordings that the requests need, each once, and the folders of links."""
+    made: dict[str, Path] = {}
+    for request in requests:
+        for name in request.simulated:
+            recipe = request.simulation
+            identity = cache.digest(name, recipe)
+            if identity not in made:
+                from eegfmri.simulation.simulate import ensure
+
+                listen("data", dataset=name, **recipe)
+                made[identity] = Path(ensure(name, **recipe))
+        if request.data is not None and request.simulated:
+            folder = Path(request.data)
+            needed = request.chapter.needs(request.parameters)
+            links = {name: plan.roots[name] for name in needed if name in plan.roots}
+            links |= {name: made[cache.digest(name, request.simulation)] for name in request.simulated}
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, target in links.items():
+                link = folder / name
+                if not link.is_symlink():
+                    link.symlink_to(target, target_is_directory=True)
+
+
+def execute_all(
+    requests: list[Request], jobs: int, threads: int, force: bool = False, listen: Listener = silent
+) -> list[Outcome]:
+    """Execute the requests that are not cached, several at once, and let the others finish when one fails.
+
+    Parameters
+    ----------
+    requests : list of Request
+        What to execute.
+    jobs : int
+        How many kernels at once.
+    threads : int
+        Threads for the numerical libraries of each kernel.
+    force : bool
+        Execute cached ones as well.
+    listen : callable
+        Told what happens.
+
+    Returns
+    -------
+    list of Outcome
+        In the order of the requests.
+    """
+    outcomes: dict[int, Outcome] = {}
+    pending = []
+    for position, request in enumerate(requests):
+        if request.cached and not force:
+            outcomes[position] = Outcome(request, "cached", request.results["seconds"])
+            listen("end", outcome=outcomes[position])
+        else:
+            pending.append(position)
+    if pending:
+        pool = ThreadPoolExecutor(max_workers=jobs)
+        try:
+            futures = {pool.submit(execute, requests[i], threads, force, listen): i for i in pending}
+            running = set(futures)
+            while running:
+                # Awake every second: of an interrupt that comes just before the waiting begins, nothing is known until it ends.
+                done, running = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+                for future in done:
+                    outcome = future.result()
+                    outcomes[futures[future]] = outcome
+                    listen("end", outcome=outcome)
+        finally:
+            # Everything is done by now, unless the user interrupts: then nobody waits for the running chapters.
+            pool.shutdown(wait=False, cancel_futures=True)
+    return [outcomes[position] for position in sorted(outcomes)]
+
+
+def execute(request: Request, threads: int = 1, force: bool = False, listen: Listener = silent) -> Outcome:
+    """Execute one chapter through papermill and keep the notebook and its results, whole or not at all.
+
+    A failure is an outcome, not an exception, so that other chapters go on.
+    """
+    from filelock import FileLock
+
+    begun = time.perf_counter()
+    lock = build_dir() / "locks" / f"{request.chapter.name.replace('/', '-')}-{request.key}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        if request.cached and not force:
+            return Outcome(request, "cached", request.results["seconds"])
+        listen("start", request=request)
+        try:
+            notebook = _run_notebook(request, threads, listen)
+            _keep(request, notebook, time.perf_counter() - begun, threads)
+        # Whatever a chapter, papermill or the disk may raise: the other chapters go on.
+        except Exception as error:  # noqa: BLE001
+            text = traceback.format_exc()
+            sentence = str(error) if isinstance(error, EegFmriError) else f"{request.chapter.name} failed: {error!r}"
+            log = build_dir() / "logs" / f"{request.chapter.name.replace('/', '-')}.log"
+            with cache.written_whole(log) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+            return Outcome(request, "failed", time.perf_counter() - begun, sentence, text)
+    return Outcome(request, "executed", time.perf_counter() - begun)
+
+
+def _kernel_environment(threads: int) -> dict[str, str]:
+    library = str(Path(cache.__file__).resolve().parents[1])
+    paths = [library, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    ipython = build_dir() / "ipython"
+    ipython.mkdir(parents=True, exist_ok=True)
+    return {
+        **os.environ,
+        **{f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA")},
+        "VECLIB_MAXIMUM_THREADS": str(threads),
+        "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": str(threads),
+        "LOKY_MAX_CPU_COUNT": str(threads),
+        "EEGFMRI_ROOT": str(project.root()),
+        "EEGFMRI_RUNNER": "1",
+        # Nobody's own startup files, progress bars or hash order in the book.
+        "IPYTHONDIR": str(ipython),
+        "PYTHONHASHSEED": "0",
+        "TQDM_DISABLE": "1",
+        "MNE_LOGGING_LEVEL": "WARNING",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
+    }
+
+
+def _run_notebook(request: Request, threads: int, listen: Listener):
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import jupytext
+        from papermill.exceptions import PapermillExecutionError
+        from papermill.execute import execute_notebook
+
+        from eegfmri.runner.kernels import ENGINE, Progress, register
+
+    register()
+    chapter = request.chapter
+    notebook = jupytext.reads(chapter.source, fmt="md:myst")
+    if "parameters" not in {tag for cell in chapter.cells for tag in cell.tags}:
+        injected = {}
+    else:
+        changed = {name: value for name, value in request.parameters.items() if value != chapter.defaults[name]}
+        injected = {**changed, RESERVED: request.data}
+    progress = Progress(lambda done, total: listen("cell", request=request, done=done, total=total))
+    try:
+        executed = execute_notebook(
+            notebook,
+            None,
+            parameters=injected,
+            engine_name=ENGINE,
+            kernel_name="python3",
+            progress_bar=False,
+            environment=_kernel_environment(threads),
+            folder=str(project.root()),
+            progress=progress,
+        )
+    except PapermillExecutionError as error:
+        cause = f"{error.ename}: {_first_line(error.evalue)}" if error.evalue else error.ename
+        raise _cell_failed(chapter, progress.code_cell, cause) from error
+    except Exception as error:
+        if type(error).__name__ == "DeadKernelError":
+            raise _cell_failed(chapter, progress.code_cell, "the kernel died, perhaps for lack of memory") from error
+        raise
+    return executed
+
+
+def _first_line(text: str) -> str:
+    return text.strip().split("\n")[0] if text.strip() else text
+
+
+def _cell_failed(chapter: Chapter, number: int, cause: str) -> EegFmriError:
+    """Name the chapter, the code cell as a reader counts it, the cell's first line and the exception."""
+    cell = chapter.cells[number - 1]
+    lines = [line for line in cell.source.split("\n") if line.strip()]
+    first = lines[0].strip() if lines else ""
+    return EegFmriError(
+        f"{chapter.name} failed in code cell {number} (`{first}`, line {cell.line} of {chapter.path.name}): {cause}"
+    )
+
+
+def _keep(request: Request, notebook, seconds: float, threads: int) -> None:
+    import nbformat
+
+    notebook = tidied(notebook, request)
+    document = {
+        "schema": results.SCHEMA,
+        "chapter": request.chapter.name,
+        "parameters": request.parameters,
+        **{name: value for name, value in results.harvest(notebook).items() if name == "data"},
+        "environment": environment(threads),
+        "seconds": round(seconds, 3),
+        "results": results.harvest(notebook)["results"],
+    }
+    request.folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".part-", dir=request.folder.parent))
+    try:
+        (temporary / "notebook.ipynb").write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+        cache.write_json(temporary / "results.json", document)
+        temporary.chmod(0o755)
+        if request.folder.exists():
+            shutil.rmtree(request.folder)
+        temporary.rename(request.folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def tidied(notebook, request: Request):
+    """Return the executed notebook without traces of the machine, the injected cell hidden."""
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata["eegfmri"] = {
+        **request.chapter.options,
+        "chapter": request.chapter.name,
+        "key": request.key,
+        "parameters": request.parameters,
+    }
+    for cell in notebook.cells:
+        for name in ("papermill", "execution"):
+            cell.metadata.pop(name, None)
+        tags = cell.metadata.get("tags", [])
+        if "injected-parameters" in tags:
+            cell.metadata["tags"] = [*tags, "remove-cell"]
+    return notebook
+
+
+def environment(threads: int) -> dict:
+    """Describe what a result was computed with: versions, platform, commit, when."""
+    import importlib.metadata
+    import platform
+
+    packages = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "threads": threads,
+        "packages": packages,
+        "commit": commit(),
+        "executed": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def commit() -> str | None:
+    """Return the project's commit, with ``+`` if files differ from it, or None outside a git clone."""
+    import subprocess
+
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
+            cwd=project.root(),
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return described.stdout.strip() or None if described.returncode == 0 else None
+
+
+def prune(chapters: Iterable[Chapter], used: Iterable[Request]) -> None:
+    """Remove what an interruption left, and the oldest executed notebooks beyond `KEPT` per chapter."""
+    kept = {request.folder for request in used}
+    for chapter in chapters:
+        folder = build_dir() / "executed" / chapter.name
+        if not folder.is_dir():
+            continue
+        for part in folder.glob(".part-*"):
+            shutil.rmtree(part, ignore_errors=True)
+        old = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+        for path in [path for path in old if path not in kept][: max(0, len(old) - KEPT)]:
+            shutil.rmtree(path, ignore_errors=True)

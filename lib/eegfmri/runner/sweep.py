@@ -1,0 +1,254 @@
+"""What ``eegfmri sweep`` does: one chapter over every combination of some parameters' values, and how far its results spread.
+
+Each combination is a run like any other, under its own key, so that what was executed before is not executed again and an
+interrupted sweep goes on where it stopped.
+"""
+
+import csv
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from eegfmri import cache, project
+from eegfmri.errors import RequestError
+from eegfmri.runner.chapters import Chapter, discover, find, resolve_parameters
+from eegfmri.runner.execution import (
+    DataPlan,
+    Listener,
+    Outcome,
+    Request,
+    cores,
+    default_jobs,
+    ensure_data,
+    execute_all,
+    prepare,
+    silent,
+)
+
+#: More combinations than this are asked for by mistake.
+MOST = 1000
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep has found.
+
+    Attributes
+    ----------
+    chapter : str
+        Name.
+    swept : tuple of str
+        Parameters that were given several values.
+    outcomes : list of Outcome
+        One per combination, in the order of the values.
+    spread : list of dict
+        One per result: ``key``, ``unit``, ``n`` combinations, ``mean``, ``sd``, ``min``, ``max``.
+    folder : pathlib.Path
+        Where ``sweep.csv``, ``spread.csv`` and each combination's results.json lie.
+    """
+
+    chapter: str
+    swept: tuple[str, ...]
+    outcomes: list[Outcome]
+    spread: list[dict]
+    folder: Path
+
+
+def sweep(
+    name: str,
+    assignments: Iterable[str],
+    profile: str | None = None,
+    data: str | Path | None = None,
+    workers: int | None = None,
+    out: str | Path | None = None,
+    listen: Listener = silent,
+) -> Sweep:
+    """Execute a chapter for every combination of values.
+
+    Parameters
+    ----------
+    name : str
+        Name of the chapter.
+    assignments : iterable of str
+        ``key=a,b,c`` each; commas inside brackets or quotes do not separate.
+    profile : str or None
+        Profile that the assignments are laid over.
+    data : str, pathlib.Path or None
+        Folder of real recordings; simulated ones if None.
+    workers : int or None
+        Combinations executed at once, each in a process of its own; as many as cores if None.
+    out : str, pathlib.Path or None
+        Folder to write into; ``runs/sweep-<chapter>-<key>/`` if None.
+    listen : callable
+        Told what happens: ``combination`` when one is done, with its values and outcome.
+
+    Returns
+    -------
+    Sweep
+        Outcomes and the spread of every result.
+
+    Raises
+    ------
+    RequestError
+        If the request is wrong; nothing has run then.
+    """
+    chapters = discover()
+    chapter = find(name, chapters)
+    if workers is not None and workers < 1:
+        raise RequestError(f"--workers must be 1 or more, not {workers}.")
+    values = swept_values(assignments)
+    swept = tuple(key for key, texts in values.items() if len(texts) > 1)
+    if not swept:
+        raise RequestError("A sweep needs a parameter with several values: -p seed=0,1,2.")
+    plan = DataPlan.of(data, simulate_missing=False)
+    requests = list(_requests(chapter, values, profile, plan))
+    stem = chapter.name.replace("/", "-")
+    key = cache.digest([request.key for request in requests])
+    folder = Path(out).expanduser().resolve() if out is not None else project.root() / "runs" / f"sweep-{stem}-{key}"
+    if folder.exists() and not folder.is_dir():
+        raise RequestError(f"--out: {folder} is not a folder.")
+    ensure_data([request for request in requests if not request.cached], plan, listen)
+    finished = itertools.count(1)
+
+    def hear(event: str, **about: object) -> None:
+        if event == "end":
+            request = about["outcome"].request
+            chosen = {parameter: request.parameters[parameter] for parameter in swept}
+            listen("combination", values=chosen, outcome=about["outcome"], done=next(finished), total=len(requests))
+
+    workers = default_jobs(requests) if workers is None else workers
+    # The same thread count as in a build, for the order of floating-point sums depends on it.
+    threads = max(1, cores() // default_jobs(chapters.values()))
+    outcomes = execute_all(requests, workers, threads, False, hear)
+    rows = [_row(outcome, swept) for outcome in outcomes]
+    spread = spread_of(outcomes)
+    folder.mkdir(parents=True, exist_ok=True)
+    for outcome in outcomes:
+        if outcome.status != "failed":
+            label = "_".join(f"{parameter}-{outcome.request.parameters[parameter]}" for parameter in swept)
+            safe = "".join(character if character.isalnum() or character in "-_." else "-" for character in label)
+            cache.write_json(folder / f"{safe[:100]}-{outcome.request.key}.json", outcome.request.results)
+    _write_csv(folder / "sweep.csv", rows)
+    _write_csv(folder / "spread.csv", spread)
+    return Sweep(chapter.name, swept, outcomes, spread, folder)
+
+
+def swept_values(assignments: Iterable[str]) -> dict[str, list[str]]:
+    """Split ``key=a,b,c`` into values, at commas outside brackets and quotes.
+
+    Parameters
+    ----------
+    assignments : iterable of str
+        One per parameter.
+
+    Returns
+    -------
+    dict of str to list of str
+        Values as written, each once, in order.
+
+    Raises
+    ------
+    RequestError
+        If one is not of that form, a key comes twice, or brackets or quotes do not close.
+    """
+    found: dict[str, list[str]] = {}
+    for assignment in assignments:
+        key, separator, text = assignment.partition("=")
+        key = key.strip()
+        if not separator or not key.isidentifier():
+            raise RequestError(f"Parameter {assignment!r} is not of the form key=a,b,c.")
+        if key in found:
+            raise RequestError(f"Parameter {key} is given twice: write its values as {key}=a,b,c.")
+        found[key] = list(dict.fromkeys(_split(key, text)))
+    return found
+
+
+def _split(key: str, text: str) -> list[str]:
+    parts, depth, quote = [""], 0, None
+    for character in text:
+        if quote is not None:
+            quote = None if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character in "[({":
+            depth += 1
+        elif character in "])}":
+            depth -= 1
+        if character == "," and depth == 0 and quote is None:
+            parts.append("")
+        else:
+            parts[-1] += character
+    if depth or quote is not None:
+        raise RequestError(f"Parameter {key}: brackets or quotes of {text!r} do not close.")
+    parts = [part.strip() for part in parts]
+    if not all(parts):
+        raise RequestError(f"Parameter {key}: {text!r} has an empty value between its commas.")
+    return parts
+
+
+def _requests(chapter: Chapter, values: dict[str, list[str]], profile: str | None, plan: DataPlan) -> Iterator[Request]:
+    number = math.prod(len(texts) for texts in values.values())
+    if number > MOST:
+        raise RequestError(f"That is {number} combinations; a sweep takes at most {MOST}: give fewer values.")
+    for combination in itertools.product(*values.values()):
+        assigned = [f"{key}={text}" for key, text in zip(values, combination, strict=True)]
+        yield prepare(chapter, resolve_parameters(chapter, profile, assigned), plan)
+
+
+def _row(outcome: Outcome, swept: tuple[str, ...]) -> dict:
+    """One combination: its values, what became of it, then every result under its key."""
+    row = {name: outcome.request.parameters[name] for name in swept}
+    row |= {"status": outcome.status, "seconds": round(outcome.seconds, 1)}
+    if outcome.status != "failed":
+        row |= {result["key"]: result["value"] for result in outcome.request.results["results"]}
+    return row
+
+
+def spread_of(outcomes: Iterable[Outcome]) -> list[dict]:
+    """Describe each numeric result over combinations.
+
+    Parameters
+    ----------
+    outcomes : iterable of Outcome
+        Failed ones are left out.
+
+    Returns
+    -------
+    list of dict
+        ``key``, ``unit``, ``n``, ``mean``, ``sd`` (of a sample; empty for one value), ``min``, ``max``; in the order of the page.
+    """
+    import statistics
+
+    values: dict[str, list[float]] = {}
+    units: dict[str, str] = {}
+    for outcome in outcomes:
+        if outcome.status == "failed":
+            continue
+        for result in outcome.request.results["results"]:
+            value = result["value"]
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                continue
+            values.setdefault(result["key"], []).append(value)
+            units[result["key"]] = result.get("unit", "")
+    return [
+        {
+            "key": key,
+            "unit": units[key],
+            "n": len(found),
+            "mean": statistics.fmean(found),
+            "sd": statistics.stdev(found) if len(found) > 1 else None,
+            "min": min(found),
+            "max": max(found),
+        }
+        for key, found in values.items()
+    ]
+
+
+def _write_csv(path: Path, rows: list[dict]) -> None:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with cache.written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(rows)

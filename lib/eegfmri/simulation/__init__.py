@@ -1,0 +1,1 @@
+"""The simulator: it writes the real layouts, with what was planted beside them."""

@@ -1,0 +1,696 @@
+"""What the simulator assumes: every number with its reason and its source.
+
+Two presets were fixed before any method was run on what they make, and are not tuned to anybody's score. ``realistic``
+takes values from the literature and is used for every result in the book. ``strong`` removes noise, artefacts and motion
+and couples the modalities strongly; tests use it to show that a method can learn at all. A scale says how many subjects and
+how large the files are, and changes nothing of the model but one thing: the scanner's artefacts are in the EEG only where the
+files have the recorder's own rate, since they cannot be represented at 250 Hz.
+
+Sources are BibTeX keys of the book's bibliography; an assumption that no source fixes says so in its reason.
+"""
+
+# ruff: noqa: RUF009  (_given returns a dataclasses.field)
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from types import MappingProxyType
+
+from eegfmri.datasets.montages import ELECTRODES, REST_CHANNELS, SLEEP_CHANNELS
+from eegfmri.errors import RequestError
+from eegfmri.recordings import STAGES
+
+#: Frequency bands of the planted oscillations in Hz. Spindles (sigma) lie inside alpha and beta of the analysis bands.
+BANDS = MappingProxyType(
+    {
+        "delta": (1.0, 4.0),
+        "theta": (4.0, 8.0),
+        "alpha": (8.0, 13.0),
+        "sigma": (11.0, 16.0),
+        "beta": (13.0, 30.0),
+        "gamma": (30.0, 45.0),
+    }
+)
+
+#: Groups of regions that share strengths, fluctuations and couplings.
+GROUPS = ("occipital", "parietal", "default", "sensorimotor", "frontal", "temporal", "limbic", "thalamus")
+
+
+def _given(default, reason: str, *sources: str):
+    """A field with its reason and sources; tables become read-only."""
+    metadata = {"reason": reason, "sources": sources}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def _by_stage(*gains: float) -> dict[str, float]:
+    return dict(zip(STAGES, gains, strict=True))
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Parameters of the generative model.
+
+    Every field's metadata holds ``reason`` and ``sources``; `parameter_table` lists them.
+    """
+
+    name: str = _given("realistic", "Name of the preset.")
+
+    # cortical oscillations
+    moment: dict = _given(
+        {
+            "delta": {"frontal": 9.0, "": 6.5},
+            "theta": {"frontal": 6.0, "temporal": 5.5, "": 4.5},
+            "alpha": {"occipital": 20.0, "parietal": 12.0, "default": 8.0, "sensorimotor": 6.0, "": 3.5},
+            "sigma": {"sensorimotor": 3.0, "frontal": 3.0, "": 2.0},
+            "beta": {"sensorimotor": 4.0, "frontal": 3.5, "": 2.5},
+            "gamma": {"": 0.8},
+        },
+        "Root-mean-square dipole moment per region in wakefulness, nAm (key '' for all other groups): the order of 10 nAm "
+        "of evoked patches, chosen so that scalp amplitudes fall into the textbook ranges (posterior alpha 10 to 30 uV "
+        "with eyes closed).",
+        "hamalainen1993",
+        "berger1929",
+    )
+    stage_gain: dict = _given(
+        {
+            "delta": _by_stage(1.0, 1.6, 4.5, 14.0),
+            "theta": _by_stage(1.0, 1.9, 2.2, 2.2),
+            "alpha": _by_stage(1.0, 0.35, 0.25, 0.20),
+            "sigma": _by_stage(1.0, 1.0, 1.5, 1.2),
+            "beta": _by_stage(1.0, 0.80, 0.60, 0.45),
+            "gamma": _by_stage(1.0, 0.90, 0.70, 0.60),
+        },
+        "Power relative to wakefulness: alpha gives way to theta in N1, spindles and slow waves come in N2, slow waves rule "
+        "N3 (scoring rules); ratios read off the spectra of healthy sleepers.",
+        "iber2007",
+        "ogilvie2001",
+        "prerau2017",
+    )
+    stage_gain_spread: float = _given(
+        0.25,
+        "Spread between subjects of the exponent on the stage gains: in some, alpha hardly drops. Spread assumed.",
+        "ogilvie2001",
+    )
+    power_spread: float = _given(
+        0.40,
+        "Spread between subjects of log power per band (natural log): power is a trait. Value assumed.",
+        "buckelmuller2006",
+    )
+    alpha_power_spread: float = _given(
+        0.60, "The same for alpha, which differs most between subjects. Value assumed.", "buckelmuller2006"
+    )
+    alpha_frequency: tuple[float, float] = _given(
+        (10.0, 1.0), "Mean and spread of the individual alpha frequency, Hz.", "klimesch1999", "haegens2014"
+    )
+    alpha_width: float = _given(
+        0.9,
+        "Half width of the alpha peak (Gaussian, Hz), as narrow as spectra of single subjects show.",
+        "haegens2014",
+    )
+    coherence: float = _given(
+        0.45,
+        "Share of a carrier's variance common to its group, so that a patch larger than a region adds up.",
+        "nunez2006",
+    )
+    fluctuation: float = _given(
+        0.50,
+        "Standard deviation of spontaneous log power (natural log) below 0.1 Hz: alpha waxes and wanes about twofold over "
+        "tens of seconds.",
+        "goldman2002",
+        "chang2013",
+    )
+    fluctuation_shares: tuple[float, float, float] = _given(
+        (0.25, 0.50, 0.25),
+        "Shares of its variance common to the brain, to the group, and own to the region. Assumed.",
+        "goldman2002",
+    )
+    fluctuation_cutoff: float = _given(
+        0.08, "Hz above which spontaneous fluctuations fall off.", "fox2007", "laufs2003"
+    )
+    fluctuation_exponent: float = _given(0.8, "Exponent of their 1/f spectrum below it.", "he2010")
+    spindles_per_minute: dict = _given(
+        _by_stage(0.0, 0.2, 3.0, 1.5), "Spindle density per minute by stage.", "purcell2017"
+    )
+    spindle_seconds: tuple[float, float] = _given(
+        (0.5, 1.5), "Shortest and longest spindle, s.", "purcell2017", "iber2007"
+    )
+    spindle_frequency: tuple[float, float] = _given(
+        (13.0, 0.5), "Mean and spread between subjects of spindle frequency, Hz.", "purcell2017"
+    )
+    spindle_gain: float = _given(
+        25.0,
+        "Power of a spindle at its peak relative to waking sigma power; gives spindles of 20 to 50 uV.",
+        "purcell2017",
+    )
+    k_complexes_per_minute: dict = _given(
+        _by_stage(0.0, 0.0, 1.5, 0.5),
+        "Bursts of slow activity (K-complexes) per minute by stage.",
+        "colrain2005",
+    )
+    k_complex_gain: float = _given(30.0, "Their peak delta power relative to waking delta power.", "colrain2005")
+    transition_jitter: float = _given(
+        8.0,
+        "True changes of stage fall up to so many seconds around the epoch border: epochs are scored by majority.",
+        "iber2007",
+    )
+    transition_seconds: float = _given(5.0, "Time constant of a change of stage, s. Assumed.", "ogilvie2001")
+
+    # head and EEG
+    head_radius: tuple[float, float] = _given(
+        (0.096, 0.003), "Mean and spread of the head radius, m.", "hamalainen1993"
+    )
+    electrode_shift: float = _given(
+        0.004, "Spread of each electrode's displacement on the scalp per axis, m.", "khosla1999"
+    )
+    orientation_spread: float = _given(
+        0.5,
+        "Spread of source orientation around the radial direction (tangent of the angle per axis): cortex folds.",
+        "nunez2006",
+    )
+    background: float = _given(6.0, "Root mean square of the 1/f background over scalp channels, uV.", "he2010")
+    background_exponent: tuple[float, float] = _given(
+        (1.3, 0.2), "Mean and spread between subjects of the exponent of its power spectrum.", "he2010"
+    )
+    background_shared: float = _given(
+        0.8, "Share of its variance that comes from the cortex (mixed by the lead field). Assumed."
+    )
+    sensor_noise: float = _given(
+        1.5, "White noise per channel, uV: amplifier and residual scanner noise.", "debener2008"
+    )
+    mains: float = _given(0.8, "Amplitude of 60-Hz mains hum, uV. Assumed.")
+    blinks_per_minute: dict = _given(
+        _by_stage(6.0, 1.0, 0.0, 0.0),
+        "Blinks per minute by stage; few, since eyes are closed. Assumed.",
+        "iber2007",
+    )
+    blink: float = _given(150.0, "Peak of a blink at the EOG channel, uV.", "croft2000")
+    slow_eye_movement: dict = _given(
+        _by_stage(10.0, 45.0, 5.0, 0.0),
+        "Root mean square of slow eye movements (below 0.5 Hz) at the EOG channel, uV: a sign of N1.",
+        "iber2007",
+        "ogilvie2001",
+    )
+    heart_rate: dict = _given(
+        _by_stage(64.0, 61.0, 58.0, 57.0),
+        "Mean heart rate by stage, beats per minute: it falls with sleep.",
+        "trinder2001",
+    )
+    heart_rate_spread: float = _given(6.0, "Its spread between subjects.", "trinder2001")
+    r_peak: float = _given(900.0, "R peak at the ECG channel, uV.", "debener2008")
+    cardiac_field: float = _given(
+        2.0,
+        "Peak of the heart's electric field at the scalp, uV (the ballistocardiogram is not part of this).",
+        "debener2008",
+    )
+
+    eyes_open_alpha: float = _given(
+        0.45,
+        "Alpha power with eyes open relative to eyes closed, for the rest and oddball datasets, whose subjects look at a screen. "
+        "Factor assumed.",
+        "berger1929",
+        "barry2007",
+    )
+    eyes_open_blinks: float = _given(15.0, "Blinks per minute with eyes open.", "bentivoglio1997")
+
+    # what the scanner and the body do to the EEG
+    gradient_peak: float = _given(
+        3000.0, "Peak of the gradient artefact in a cap's channels, uV: the order of millivolts.", "allen2000"
+    )
+    gradient_peak_twisted: float = _given(
+        300.0,
+        "The same in bipolar pairs with twisted leads, uV; it must fit the recorder's range of 800 uV. Value assumed.",
+        "goldman2000",
+    )
+    gradient_change: float = _given(
+        0.04,
+        "Relative change of the gradient artefact's shape per mm or degree of head motion: wires move in the field. Assumed.",
+        "allen2000",
+    )
+    pulse_peak: float = _given(
+        60.0, "Peak of the pulse artefact (ballistocardiogram) over channels at 3 T, uV.", "debener2008", "allen1998"
+    )
+    pulse_delay: float = _given(0.21, "Delay of its peak after the R peak, s.", "allen1998")
+    pulse_spread: float = _given(0.15, "Relative spread of its size from beat to beat. Value assumed.", "debener2008")
+    pulse_left: float = _given(
+        0.10,
+        "Share of its amplitude left in exports that were corrected for it (rest). Assumed.",
+        "debener2008",
+    )
+    bad_contact: float = _given(
+        50.0,
+        "Slow noise in the electrode pairs that the oddball dataset's README names as noisy, uV. Value assumed.",
+        "walz2013",
+    )
+    motion_field: float = _given(
+        25.0,
+        "Voltage induced by a turning head, uV per degree per second over channels: the same motion that moves the image. "
+        "Value assumed.",
+        "masterton2007",
+    )
+    nods_per_minute: float = _given(0.25, "Sudden small head movements per minute. Assumed.", "masterton2007")
+    nod: float = _given(
+        0.25, "Their size: standard deviation of the excursion per axis, mm or degrees. Assumed.", "friston1996"
+    )
+    breath_motion: float = _given(
+        0.03, "Amplitude of head motion with each breath along the scanner's axis, mm. Assumed.", "birn2006"
+    )
+    breath_field: float = _given(3.0, "Amplitude of the slow sway of the EEG with each breath, uV. Assumed.")
+    breath_depth_spread: float = _given(
+        0.25, "Relative spread of the depth of breathing over tens of seconds. Value assumed.", "birn2006"
+    )
+
+    # responses to stimuli (oddball)
+    reaction_time: dict = _given(
+        {"auditory": (0.395, 0.14, 0.21), "visual": (0.392, 0.09, 0.14)},
+        "Median (s), and spread of log reaction time between subjects and within, as in the dataset's published tables.",
+        "walz2013",
+    )
+    missed: float = _given(0.023, "Share of trials left out by the dataset's authors, as in its tables.", "walz2013")
+    evoked_moment: dict = _given(
+        {
+            "auditory": {"temporal": -12.0},
+            "visual": {"occipital": 9.0},
+            "target": {"parietal": 11.0, "default": 7.0},
+        },
+        "Dipole moment per region at the peak of the response, nAm: an early sensory one to every stimulus (100 ms), and a "
+        "late positive one over parietal cortex to targets (P3), which gives 5 to 15 uV at Pz. Values assumed.",
+        "naatanen1987",
+        "dirusso2002",
+        "polich2007",
+    )
+    evoked_delay: dict = _given(
+        {"auditory": (0.100, 0.025), "visual": (0.110, 0.025), "target": (0.380, 0.090)},
+        "Time of the peak after the stimulus and half width (Gaussian), s.",
+        "naatanen1987",
+        "dirusso2002",
+        "polich2007",
+    )
+    late_with_reaction: float = _given(
+        0.5, "Seconds by which the late response moves per second of reaction time. Value assumed.", "kutas1977"
+    )
+    trial_spread: float = _given(
+        0.3,
+        "Spread of the size of single responses, shared by the EEG and the BOLD response to a target. Assumed.",
+        "polich2007",
+    )
+    desynchronisation: float = _given(
+        0.4,
+        "Share of posterior alpha power lost 0.5 s after a target; half of it after a standard. Value assumed.",
+        "pfurtscheller1999",
+    )
+    evoked_bold: dict = _given(
+        {
+            "auditory": {"temporal": 0.25},
+            "visual": {"occipital": 0.25},
+            "target": {
+                "temporal": 0.10,
+                "parietal": 0.35,
+                "frontal": 0.30,
+                "sensorimotor": 0.30,
+                "limbic": 0.15,
+                "thalamus": 0.30,
+                "default": -0.15,
+            },
+        },
+        "Peak of the BOLD response to one stimulus, percent: sensory cortex to every stimulus of its sense, an attention "
+        "network to targets, the default mode negatively. Places and signs from the source, sizes assumed.",
+        "linden1999",
+    )
+    reaction_bold: dict = _given(
+        {"frontal": 0.12, "limbic": 0.12, "parietal": 0.06},
+        "What one standard deviation of log reaction time adds to it, percent: slow answers go with more BOLD in frontal and "
+        "cingulate cortex. Sizes assumed.",
+        "yarkoni2009",
+    )
+
+    # coupling and BOLD
+    coupling: dict = _given(
+        {
+            "alpha": {
+                "occipital": -0.60,
+                "parietal": -0.40,
+                "frontal": -0.25,
+                "default": -0.05,
+                "sensorimotor": -0.20,
+                "temporal": -0.15,
+                "limbic": 0.0,
+                "thalamus": 0.40,
+            },
+            "beta": {"default": 0.30, "sensorimotor": -0.35, "": 0.0},
+            "gamma": {"occipital": 0.30, "": 0.15},
+            "theta": {"frontal": -0.15, "default": -0.20, "": 0.0},
+            "delta": {"frontal": -0.05, "default": -0.06, "parietal": -0.05, "thalamus": -0.05, "": -0.03},
+            "sigma": {"thalamus": 0.08, "temporal": 0.04, "limbic": 0.04, "": 0.0},
+        },
+        "BOLD change in percent per unit of power relative to wakefulness, by band and group: alpha negative over occipital, "
+        "parietal and lateral frontal cortex and positive in the thalamus; beta positive in the default mode and negative "
+        "over sensorimotor cortex; gamma positive; frontal theta negative in the default mode; slow waves negative; spindles "
+        "positive in thalamus and temporal cortex. Signs from the sources; sizes within the tenths of a percent they report.",
+        "goldman2002",
+        "moosmann2003",
+        "laufs2003",
+        "laufs2003pnas",
+        "demunck2007",
+        "ritter2009",
+        "scheeringa2008",
+        "scheeringa2011",
+        "logothetis2001",
+        "kaufmann2006",
+        "schabus2007",
+    )
+    coupling_spread: float = _given(
+        0.25, "Spread between subjects of a factor on all couplings. Assumed.", "demunck2007"
+    )
+    latency_spread: float = _given(
+        0.7,
+        "Spread between subjects of the shift of the canonical response (peak at 5 s), s.",
+        "handwerker2004",
+        "glover1999",
+    )
+    regional_latency_spread: float = _given(
+        0.25, "Spread between regions of a subject, s.", "handwerker2004", "demunck2007"
+    )
+    bold_fluctuation: float = _given(
+        0.50,
+        "Standard deviation of regional BOLD that no EEG band explains, percent.",
+        "fox2007",
+        "kruger2001",
+    )
+    bold_fluctuation_gain: dict = _given(
+        _by_stage(1.0, 1.25, 1.35, 0.90),
+        "Its amplitude by stage: slow BOLD fluctuations grow in light sleep.",
+        "fukunaga2006",
+        "horovitz2008",
+    )
+    bold_fluctuation_shares: tuple[float, float, float] = _given(
+        (0.20, 0.45, 0.35),
+        "Shares of its variance common to the brain, to the group, own to the region. Assumed.",
+        "fox2007",
+    )
+    tsnr: float = _given(
+        110.0, "Signal over thermal noise of a grey-matter voxel: large voxels at 3 T.", "triantafyllou2005"
+    )
+    cardiac_bold: float = _given(0.5, "Cardiac pulsation in fluid and near vessels, percent.", "glover2000")
+    respiratory_bold: float = _given(0.4, "Respiration, over the whole brain, percent.", "glover2000", "birn2006")
+    breaths_per_minute: tuple[float, float] = _given(
+        (15.0, 2.0), "Mean and spread between subjects of the breathing rate.", "birn2006"
+    )
+    breath_depth_bold: float = _given(
+        0.2, "BOLD change over the whole brain with the slowly varying depth of breathing, percent.", "birn2006"
+    )
+    drift: float = _given(
+        1.0,
+        "Standard deviation over the brain of the scanner drift by the end of a run, percent.",
+        "smith1999",
+    )
+    translation: float = _given(0.15, "Standard deviation of slow head translation per axis, mm.", "friston1996")
+    rotation: float = _given(0.15, "Standard deviation of slow head rotation per axis, degrees.", "friston1996")
+
+    # anatomy
+    brain_scale: float = _given(0.04, "Spread between subjects of brain size per axis (factor).", "brett2002")
+    brain_shift: float = _given(5.0, "Spread of the brain's position in the scanner per axis, mm. Assumed.")
+    brain_tilt: float = _given(4.0, "Spread of the head's rotation in the scanner per axis, degrees. Assumed.")
+    warp: float = _given(2.0, "Root mean square of local anatomical deviations from the template, mm.", "brett2002")
+    bias: float = _given(0.15, "Spread of log receive sensitivity over the brain.", "sled1998")
+
+    def at(self, table: str, band: str, group: str) -> float:
+        """Look up ``moment`` or ``coupling`` of a band and a group of regions (0 where neither is named)."""
+        by_group = getattr(self, table)[band]
+        return by_group.get(group, by_group.get("", 0.0))
+
+
+REALISTIC = Preset()
+
+STRONG = replace(
+    REALISTIC,
+    name="strong",
+    stage_gain_spread=0.0,
+    power_spread=0.1,
+    alpha_power_spread=0.1,
+    transition_jitter=0.0,
+    transition_seconds=1.0,
+    background=2.0,
+    sensor_noise=0.0,
+    mains=0.0,
+    blinks_per_minute=_by_stage(0.0, 0.0, 0.0, 0.0),
+    slow_eye_movement=_by_stage(0.0, 0.0, 0.0, 0.0),
+    cardiac_field=0.0,
+    coupling={
+        band: {group: 3.0 * value for group, value in table.items()} for band, table in REALISTIC.coupling.items()
+    },
+    coupling_spread=0.0,
+    bold_fluctuation=0.0,
+    tsnr=float("inf"),
+    cardiac_bold=0.0,
+    respiratory_bold=0.0,
+    drift=0.0,
+    translation=0.0,
+    rotation=0.0,
+    gradient_peak=0.0,
+    gradient_peak_twisted=0.0,
+    pulse_peak=0.0,
+    bad_contact=0.0,
+    motion_field=0.0,
+    nods_per_minute=0.0,
+    breath_motion=0.0,
+    breath_field=0.0,
+    breath_depth_bold=0.0,
+    trial_spread=0.0,
+    missed=0.0,
+)
+
+PRESETS = MappingProxyType({"realistic": REALISTIC, "strong": STRONG})
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """How a dataset was measured; facts of the dataset, the same at every scale.
+
+    Attributes
+    ----------
+    t_r : float
+        Repetition time in s.
+    field_of_view : tuple of float
+        Extent of a volume (x, y, z) in mm.
+    slice_order : {"descending", "ascending", "interleaved"}
+        Order of the slices in time; interleaved: ascending, even slices first.
+    scan_seconds : float
+        Seconds from the first slice of a volume to its last.
+    channels : tuple of str
+        Electrodes on the scalp.
+    reference : tuple of str
+        Electrodes whose mean is the reference.
+    mains : float
+        Frequency of the mains in Hz.
+    eyes_open : bool
+        Whether subjects look at something.
+    """
+
+    t_r: float
+    field_of_view: tuple[float, float, float]
+    slice_order: str
+    scan_seconds: float
+    channels: tuple[str, ...]
+    reference: tuple[str, ...]
+    mains: float
+    eyes_open: bool
+
+
+ACQUISITIONS = MappingProxyType(
+    {
+        "sleep": Acquisition(
+            2.1, (240.0, 240.0, 140.0), "descending", 2.02, SLEEP_CHANNELS, ("FCz",), mains=60.0, eyes_open=False
+        ),
+        # 32 slices in 2 s without a pause; the order inside the file is said to be plain, its direction is our reading
+        "oddball": Acquisition(
+            2.0,
+            (192.0, 192.0, 128.0),
+            "ascending",
+            1.9375,
+            (*ELECTRODES, "LM", "RM"),
+            ("LM", "RM"),
+            mains=60.0,
+            eyes_open=True,
+        ),
+        "rest": Acquisition(
+            2.16, (211.2, 211.2, 120.0), "interleaved", 2.088, REST_CHANNELS, ("FCz",), mains=50.0, eyes_open=True
+        ),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How many subjects, how large the files; nothing of the model.
+
+    Attributes
+    ----------
+    name : str
+        What stands in ``simulated.json`` and in captions.
+    n_subjects : int
+        Subjects.
+    sfreq : float
+        Sampling rate of the EEG files in Hz, a multiple of 125.
+    matrix : tuple of int
+        Voxels per axis of one volume.
+    t1_matrix : tuple of int or None
+        Voxels per axis of the anatomical image; None: no anatomical image.
+    scanner_artefacts : bool
+        Whether the EEG of sleep holds gradient and pulse artefacts, as its real files do at 5000 Hz.
+    n_rest, n_sleep : int
+        Runs of each kind per subject (sleep).
+    rest_epochs, sleep_epochs : int
+        Scored epochs of 30 s per run (sleep).
+    lead_in : tuple of float
+        Shortest and longest EEG before the first volume, in s (sleep).
+    tail : tuple of float
+        Shortest and longest EEG after the last, in s (sleep).
+    runs : tuple of str
+        Runs (oddball).
+    n_volumes : int
+        Volumes per run (oddball, rest).
+    raw_sfreq : float or None
+        Sampling rate of scanner-raw EEG in Hz (oddball, rest); None: not written.
+    raw_subjects : int
+        So many subjects have it.
+    """
+
+    name: str
+    n_subjects: int
+    sfreq: float
+    matrix: tuple[int, int, int]
+    t1_matrix: tuple[int, int, int] | None = None
+    scanner_artefacts: bool = False
+    n_rest: int = 1
+    n_sleep: int = 1
+    rest_epochs: int = 20
+    sleep_epochs: int = 30
+    lead_in: tuple[float, float] = (8.0, 20.0)
+    tail: tuple[float, float] = (3.0, 8.0)
+    runs: tuple[str, ...] = ("task001_run001", "task002_run001")
+    n_volumes: int = 0
+    raw_sfreq: float | None = None
+    raw_subjects: int = 0
+
+
+_ODDBALL_RUNS = tuple(f"task{task:03d}_run{run:03d}" for task in (1, 2) for run in (1, 2, 3))
+
+SCALES = MappingProxyType(
+    {
+        "sleep": {
+            "tiny": Scale(
+                "tiny", 3, 250.0, (20, 20, 10), rest_epochs=8, sleep_epochs=12, lead_in=(4.0, 8.0), tail=(2.0, 4.0)
+            ),
+            "small": Scale("small", 8, 250.0, (32, 32, 16), (80, 96, 80)),
+            "full": Scale(
+                "full", 33, 5000.0, (80, 80, 35), (176, 256, 256), True,
+                n_rest=2, n_sleep=6, lead_in=(15.0, 50.0), tail=(5.0, 20.0),
+            ),
+        },
+        "oddball": {
+            "tiny": Scale("tiny", 3, 250.0, (20, 20, 10), n_volumes=60),
+            "small": Scale("small", 8, 250.0, (32, 32, 16), (80, 96, 80), n_volumes=170),
+            "full": Scale(
+                "full", 17, 1000.0, (64, 64, 32), (176, 256, 256),
+                runs=_ODDBALL_RUNS, n_volumes=170, raw_sfreq=1000.0, raw_subjects=17,
+            ),
+        },
+        "rest": {
+            "tiny": Scale("tiny", 3, 250.0, (20, 20, 10), n_volumes=60, raw_sfreq=1000.0, raw_subjects=1),
+            "small": Scale(
+                "small", 8, 250.0, (32, 32, 16), (80, 96, 80), n_volumes=300, raw_sfreq=1000.0, raw_subjects=1
+            ),
+            "full": Scale(
+                "full", 16, 250.0, (64, 64, 30), (176, 256, 256), n_volumes=300, raw_sfreq=5000.0, raw_subjects=16
+            ),
+        },
+    }
+)  # fmt: skip
+
+
+#: Quirks of the real files that every simulated dataset of that kind has.
+DEFAULT_QUIRKS = MappingProxyType(
+    {
+        "sleep": ("subject_column", "renamed_header", "doubtful_labels", "blank_for_tab"),
+        "oddball": ("nested_folder",),
+        "rest": ("scan_start", "toggle_marker", "renamed_header"),
+    }
+)
+
+#: Quirks planted on request only; each gets a run of its own, so they need as many subjects as there are quirks.
+OTHER_QUIRKS = MappingProxyType(
+    {
+        "sleep": (
+            "wrong_sidecar_rate",
+            "truncated_eeg",
+            "missing_channel",
+            "odd_channel_names",
+            "rare_labels",
+            "lost_triggers",
+            "no_trigger",
+            "missing_bold",
+            "missing_eeg",
+            "annex_pointer",
+            "truncated_bold",
+            "labels_only",
+            "no_sleep_run",
+            "extra_sourcedata",
+        ),
+        "oddball": (
+            "bad_run",
+            "missing_eeg",
+            "missing_bold",
+            "missing_behaviour",
+            "only_bipolar",
+            "short_eeg",
+            "truncated_bold",
+            "wrong_image_rate",
+            "twice",
+            "bids_events",
+        ),
+        "rest": (
+            "no_marker",
+            "missing_eeg",
+            "missing_bold",
+            "truncated_eeg",
+            "truncated_bold",
+            "zero_affine",
+            "wrong_image_rate",
+            "broken_raw",
+        ),
+    }
+)
+
+
+def get_preset(preset: str | Preset) -> Preset:
+    """Return a preset by name, or the given one; `RequestError` for an unknown name."""
+    if isinstance(preset, Preset):
+        return preset
+    if preset not in PRESETS:
+        raise RequestError(f"No preset {preset!r} of the simulator: choose {' or '.join(PRESETS)}.")
+    return PRESETS[preset]
+
+
+def get_scale(scale: str | Scale, dataset: str) -> Scale:
+    """Return a dataset's scale by name, or the given one; `RequestError` for an unknown name."""
+    if isinstance(scale, Scale):
+        return scale
+    if scale not in SCALES[dataset]:
+        raise RequestError(f"No scale {scale!r} of the simulator: choose {', '.join(SCALES[dataset])}.")
+    return SCALES[dataset][scale]
+
+
+def parameter_table(preset: str | Preset = "realistic") -> list[dict]:
+    """List every parameter of a preset: ``name``, ``value``, ``reason``, ``sources`` (BibTeX keys)."""
+    preset = get_preset(preset)
+    values = asdict(preset)
+    return [
+        {
+            "name": entry.name,
+            "value": values[entry.name],
+            "reason": entry.metadata["reason"],
+            "sources": entry.metadata["sources"],
+        }
+        for entry in fields(Preset)
+        if entry.name != "name"
+    ]
