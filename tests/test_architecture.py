@@ -15,7 +15,7 @@ ROOMS = (
     ("project",),
     ("cache",),
     ("recordings",),
-    ("results",),
+    ("results", "prose"),
     ("metrics",),
     ("models",),
     ("datasets",),
