@@ -10,6 +10,7 @@ from bs4 import BeautifulSoup
 
 from eegfmri import figures
 from eegfmri.errors import RequestError
+from eegfmri.figures import style
 from eegfmri.recordings import STAGES
 from page_checks import problems
 
@@ -171,10 +172,10 @@ def test_every_stage_has_its_colour_and_depth_is_darkness():
         linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
-    assert tuple(figures.STAGE_COLOURS) == STAGES
-    sleep = [luminance(figures.STAGE_COLOURS[stage]) for stage in STAGES[1:]]
+    assert tuple(style.STAGE_COLOURS) == STAGES
+    sleep = [luminance(style.STAGE_COLOURS[stage]) for stage in STAGES[1:]]
     assert sleep == sorted(sleep, reverse=True)
-    assert len({round(luminance(colour), 2) for colour in figures.STAGE_COLOURS.values()}) == 4
+    assert len({round(luminance(colour), 2) for colour in style.STAGE_COLOURS.values()}) == 4
     # A step in luminance that is seen without any colour at all.
     assert all(a - b > 0.05 for a, b in pairwise(sleep))
 

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pandas as pd
-import pytest
 
-from eegfmri.figures import PALETTE, evaluation
+from eegfmri.figures import evaluation
 
 
 def test_a_forest_holds_every_subject_the_interval_and_the_published_value():
@@ -37,18 +36,3 @@ def test_a_forest_holds_every_subject_the_interval_and_the_published_value():
     low, high = bare.layout.xaxis.range
     assert low < 0.4
     assert high > 0.75
-
-
-@pytest.mark.parametrize(
-    ("method", "name", "colour"),
-    [
-        ("lda_eeg", "LDA, EEG", PALETTE[0]),
-        ("best_classical_bold", "best classical, BOLD", PALETTE[1]),
-        ("eeg_gcn", "EEG graph network", PALETTE[0]),
-        ("time_in_run", "time in run", evaluation.UNKNOWN_COLOUR),
-        ("something_new", "something new", evaluation.UNKNOWN_COLOUR),
-    ],
-)
-def test_methods_are_named_and_coloured_by_what_they_see(method, name, colour):
-    assert evaluation.label(method) == name
-    assert evaluation.colour(method) == colour

@@ -75,12 +75,6 @@ def test_the_gate_of_each_subject_and_their_mean_are_drawn():
     np.testing.assert_allclose(mean.get_ydata(), [0.5, 0.5])
 
 
-def test_matrices_share_one_symmetric_scale():
-    figure = draw.adjacency_matrix({"a": np.eye(3), "b": -np.eye(3)})
-    limits = {axes.collections[0].get_clim() for axes in figure.axes[:2]}
-    assert limits == {(-1.0, 1.0)}
-
-
 def test_alignments_of_encoders_are_drawn_per_subject_and_estimate():
     table = pd.DataFrame(
         {

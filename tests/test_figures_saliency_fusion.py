@@ -70,7 +70,7 @@ def test_attention_joins_the_pairs_that_look_at_each_other():
         assert sum(button.args[0]["visible"]) == 5
 
 
-def test_weights_and_lag_curves_hold_their_numbers():
+def test_weights_hold_their_numbers():
     table = pd.DataFrame(
         {
             "condition": ["a", "a"],
@@ -82,13 +82,6 @@ def test_weights_and_lag_curves_hold_their_numbers():
     )
     bars = draw.fusion_weights(table)
     assert [bar.y[0] for bar in bars.data] == [0.2, 0.8]
-    lags = np.arange(-2.0, 3.0)
-    curves = {"one": np.array([[0, 0.1, 0.2, 0.1, 0]]), "two": np.zeros((1, 5))}
-    marks = {"one": np.array([[False, False, True, False, False]]), "two": np.zeros((1, 5), dtype=bool)}
-    figure = draw.lag_curves(lags, curves, ["alpha"], marks, truth=1.5)
-    (line,) = shown(figure)
-    np.testing.assert_allclose(line.y, curves["one"][0])
-    assert [size > 1 for size in line.marker.size] == [False, False, True, False, False]
 
 
 def test_recovery_has_a_panel_per_question():

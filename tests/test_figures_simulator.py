@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from eegfmri.figures import STAGE_COLOURS
 from eegfmri.figures import simulator as draw
 from eegfmri.simulation.parameters import parameter_table
 
@@ -22,20 +21,6 @@ def test_steps_of_a_chain_share_one_axis_of_time():
     assert [note.text for note in figure.layout.annotations] == ["cause", "effect", "last"]
     assert {figure.layout[name].matches for name in ("xaxis", "xaxis2")} == {"x3"}
     np.testing.assert_allclose(figure.data[1].y, -times)
-
-
-def test_lines_of_stages_wear_the_colours_of_stages():
-    figure = draw.overlaid(np.arange(3.0), {"W": np.zeros(3), "N2": np.ones(3), "real": np.ones(3)}, "Hz", "dB")
-    assert [trace.line.color for trace in figure.data[:2]] == [STAGE_COLOURS["W"], STAGE_COLOURS["N2"]]
-    assert [trace.name for trace in figure.data] == ["W", "N2", "real"]
-
-
-def test_a_lag_line_is_the_mean_over_runs_inside_its_band():
-    rng = np.random.default_rng(0)
-    runs = rng.normal(size=(9, 5))
-    band, line = draw.lag_lines({"sleep": (np.arange(5) * 2.1, runs)}, "correlation").data
-    np.testing.assert_allclose(line.y, runs.mean(axis=0))
-    np.testing.assert_allclose(band.y, np.concatenate([np.percentile(runs, 75, 0), np.percentile(runs, 25, 0)[::-1]]))
 
 
 def test_subjects_lie_on_the_diagonal_when_truth_is_found():

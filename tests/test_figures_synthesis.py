@@ -7,14 +7,6 @@ import pytest
 from eegfmri.figures import synthesis as draw
 
 
-def test_methods_have_names_for_subjects():
-    assert draw.label("convolutional_all_other_time") == "convolutional, all electrodes, other EEG"
-    assert draw.label("transformer_power_slices_hidden") == "transformer, band power, no slices fed"
-    assert draw.label("transformer_teacher_forced").endswith("(oracle)")
-    assert draw.label("unheard_of") == "unheard of"
-    assert draw.colour("previous_volume") == draw.colour("transformer_teacher_forced") != draw.colour("transformer")
-
-
 def test_skill_against_gap_has_a_line_per_method():
     table = pd.DataFrame(
         {
@@ -38,13 +30,3 @@ def test_encodings_show_every_pair_and_every_electrode():
     left, right = figure.axes
     assert len(left.collections[0].get_offsets()) == 10
     assert {text.get_text() for text in right.texts} == set("ABCDE")
-
-
-def test_training_curves_average_folds_of_unlike_length():
-    said = {
-        "siamese": [{"train_loss": [1.0, 0.5], "valid_loss": [1.0, 1.2]}, {"train_loss": [0.8], "valid_loss": [1.1]}]
-    }
-    axis = draw.training_curves(said).axes[0]
-    training, validation, _ = axis.lines
-    np.testing.assert_allclose(training.get_ydata(), [0.9, 0.5])
-    np.testing.assert_allclose(validation.get_ydata(), [1.05, 1.2])

@@ -18,18 +18,6 @@ def test_a_segment_becomes_three_panels():
     plt.close(figure)
 
 
-def test_training_curves_have_a_line_per_fold_and_their_mean():
-    histories = [
-        {f"{p}_{s}": [3.0 + k, 2.0, 1.0] for p in ("train", "valid") for s in ("loss", "psnr")} for k in range(2)
-    ]
-    histories = [history | {"valid_loss_forced": [1.0, 0.5, 0.2]} for history in histories]
-    figure = draw.training_curves(histories, {"loss": "loss", "psnr": "PSNR"})
-    named = [trace for trace in figure.data if trace.name]
-    assert len(figure.data) == 3 * 3 + 2 * 3
-    assert named[0].y[0] == 3.5
-    assert sum(bool(trace.showlegend) for trace in named) == 3
-
-
 def test_lost_amplitude_shows_frequencies_and_named_regions():
     hertz = np.linspace(0.01, 0.2, 5)
     figure = draw.lost_amplitude(
@@ -39,13 +27,6 @@ def test_lost_amplitude_shows_frequencies_and_named_regions():
     assert list(dots.text) == ["z", "y", "x"]
     assert dots.y[0] is None
     assert sum(trace.mode == "lines" for trace in figure.data) == 4
-
-
-def test_matrices_stand_side_by_side():
-    figure = draw.correlation_matrices({"predicted": np.eye(3), "measured": -np.eye(3)}, ("x", "y", "z"))
-    assert len(figure.data) == 2
-    assert figure.data[1].z[0][0] == -1
-    assert not figure.data[0].showscale
 
 
 def test_what_scores_notice_has_a_line_per_scaling_in_each_panel():

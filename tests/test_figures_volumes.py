@@ -23,7 +23,7 @@ def test_the_slider_shows_each_moment_with_left_on_the_left(space):
     steps = figure.layout.sliders[0].steps
     assert [step.label for step in steps] == ["0", "2", "4"]
     assert [note.text for note in figure.layout.annotations] == ["measured", "predicted"]
-    shown = imread(io.BytesIO(base64.b64decode(steps[2].args[0]["images[0].source"].split(",")[1])))
+    shown = decoded(steps[2].args[0]["images[0].source"])
     height = space.grid.shape[1]
     assert shown.shape[:2] == (2 * height, space.grid.shape[0])
     red, blue = shown[height // 2, 2, 0], shown[height // 2, 2, 2]
@@ -38,12 +38,38 @@ def test_every_moment_can_be_skipped(space):
     assert [step.label for step in figure.layout.sliders[0].steps] == ["0", "4", "8"]
 
 
-def test_a_map_has_one_row_each(space):
+def decoded(source):
+    return imread(io.BytesIO(base64.b64decode(source.split(",")[1])))
+
+
+def test_every_position_of_the_slider_shows_one_slice_of_one_map():
+    rng = np.random.default_rng(0)
+    maps = {"mean": rng.random((4, 5, 3)) * 1000, "deviation": rng.random((4, 5, 3))}
+    figure = draw.slice_viewer(maps, (2.0, 3.0, 4.0), "a.u.")
+    sliders = [figure.layout.sliders[0], *(b.args[0]["sliders"][0] for b in figure.layout.updatemenus[0].buttons)]
+    for slider, name in zip(sliders, ("mean", "mean", "deviation"), strict=True):
+        assert len(slider["steps"]) == 3
+        for z, step in enumerate(slider["steps"]):
+            shown = decoded(step["args"][0]["images[0].source"])
+            assert shown.shape[:2] == (5, 4), "front upwards, left on the left"
+            # grey and viridis both get brighter with the value
+            expected = maps[name][:, :, z].T[::-1] / np.percentile(maps[name], 99.8)
+            assert np.corrcoef(shown[..., 1].ravel(), expected.clip(0, 1).ravel())[0, 1] > 0.98
+    size = figure.layout.images[0]
+    assert (size.sizex, size.sizey) == (8.0, 15.0)
+
+
+def test_maps_have_one_row_each_on_slices_of_the_template_and_outlines_are_named(space):
     values = np.linspace(-1, 1, space.n_voxels)
-    values[:5] = np.nan
-    figure = draw.brain_map({"one": values, "two": -values}, space, (-1, 1), "skill", slices=[40.0, 60.0])
-    images = [axis for axis in figure.axes if axis.images]
-    assert len([axis for axis in images if len(axis.images) == 2]) == 4
+    images = {"one": space.image(values), "two": space.image(-values)}
+    figure = draw.brain_slices(images, limits=(-1, 1), unit="skill", slices=[40.0, 60.0])
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert [title for title in titles if title] == ["one", "two"]
+    plain = draw.brain_slices(
+        {"mean": space.image(values + 2)}, outlines={"brain": space.image(np.ones(space.n_voxels))}, slices=[40.0, 60.0]
+    )
+    assert [text.get_text() for text in plain.legends[0].get_texts()] == ["brain"]
+    assert any(axis.collections for axis in plain.axes), "the outline is drawn"
 
 
 def test_the_menu_changes_all_courses_together():

@@ -3,8 +3,6 @@
 The modules of this package return plotly or matplotlib figures; a chapter hands them to `show`. A live figure carries
 its data as JSON and draws itself once plotly's script is there: the book loads that script from its own folder, a
 stand-alone page carries it, and in an interactive session `show` brings it along with the first figure.
-
-Colours are Okabe and Ito's, told apart by subjects with any of the common colour deficiencies.
 """
 
 import base64
@@ -15,19 +13,9 @@ from html import escape
 
 from eegfmri.cache import digest
 from eegfmri.errors import RequestError
+from eegfmri.figures.style import GRID, INK, PALETTE
 from eegfmri.results import emit
 
-#: Okabe and Ito's palette, the strongest contrasts first.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#5F6B7A")
-
-#: Sleep stages, darker with depth.
-STAGE_COLOURS = {"W": "#E69F00", "N1": "#7CC4EE", "N2": "#0072B2", "N3": "#14264F"}
-
-#: Where a stage is unknown, uncertain or unscorable.
-UNKNOWN_COLOUR = "#B8BEC6"
-
-INK = "#1F2933"
-GRID = "#DDE2E8"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 #: plotly's configuration: the figure follows the page's width, and a finger scrolls the page instead of zooming.

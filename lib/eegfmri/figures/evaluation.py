@@ -6,41 +6,8 @@ from textwrap import wrap
 import numpy as np
 import pandas as pd
 
-from eegfmri.figures import INK, PALETTE, UNKNOWN_COLOUR, use_theme
-
-#: How methods are named in figures and tables.
-METHOD_LABELS = {
-    "majority": "majority stage",
-    "stratified_random": "random, as frequent",
-    "time_in_run": "time in run",
-    "clock_reader": "nearest in time",
-    "memoriser": "most alike (BOLD)",
-    "lda": "LDA",
-    "linear_svm": "linear SVM",
-    "rbf_svm": "RBF SVM",
-    "best_classical": "best classical",
-    "eeg_gcn": "EEG graph network",
-    "fmri_gcn": "fMRI graph network",
-    "fusion": "gated fusion",
-}
-
-#: What a method's name says of the signals it sees.
-MODALITIES = {"_eeg": ("EEG", PALETTE[0]), "_bold": ("BOLD", PALETTE[1])}
-
-
-def label(method: str) -> str:
-    """Name a method for readers."""
-    for suffix, (modality, _) in MODALITIES.items():
-        if method.endswith(suffix):
-            return f"{label(method.removesuffix(suffix))}, {modality}"
-    return METHOD_LABELS.get(method, method.replace("_", " "))
-
-
-def colour(method: str) -> str:
-    """Colour of a method: by the signals it sees."""
-    known = {"eeg_gcn": PALETTE[0], "fmri_gcn": PALETTE[1], "fusion": PALETTE[4]}
-    by_suffix = (colour for suffix, (_, colour) in MODALITIES.items() if method.endswith(suffix))
-    return known.get(method) or next(by_suffix, UNKNOWN_COLOUR)
+from eegfmri.figures import use_theme
+from eegfmri.figures.style import INK, PALETTE, colour, label
 
 
 def split_diagram(windows, protocols: Mapping[str, object], subject: str, fold: int = 1):
@@ -79,9 +46,9 @@ def split_diagram(windows, protocols: Mapping[str, object], subject: str, fold: 
     figure, axes = plt.subplots(figsize=(7, 0.62 * len(rows) + 0.8))
     order = windows.table["order"].to_numpy()
     for height, (_, shown, part) in enumerate(rows):
-        for name, colour in colours.items():
+        for name, shade in colours.items():
             chosen = (windows.groups == shown) & (part == name)
-            axes.barh(np.full(chosen.sum(), height), 0.86, left=order[chosen], height=0.62, color=colour, linewidth=0)
+            axes.barh(np.full(chosen.sum(), height), 0.86, left=order[chosen], height=0.62, color=shade, linewidth=0)
     axes.set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=9)
     axes.invert_yaxis()
     axes.set_xlabel("scored epoch of the session")
@@ -301,13 +268,13 @@ def forest(rows: pd.DataFrame, unit: str, zero: float | None = 0.0, zero_name: s
     height = np.arange(len(rows))[::-1]
     colours = rows["colour"] if "colour" in rows else [INK] * len(rows)
     if "subjects" in rows:
-        for y, (name, subjects), colour in zip(height, rows["subjects"].items(), colours, strict=True):
+        for y, (name, subjects), shade in zip(height, rows["subjects"].items(), colours, strict=True):
             subjects = pd.Series(subjects).dropna()
             figure.add_scatter(
                 x=np.round(subjects.to_numpy(), 4),
                 y=y + np.linspace(-0.22, 0.22, len(subjects)),
                 mode="markers",
-                marker={"color": colour, "size": 6, "opacity": 0.45},
+                marker={"color": shade, "size": 6, "opacity": 0.45},
                 text=[f"sub-{subject}" for subject in subjects.index],
                 hovertemplate=f"%{{text}}: %{{x:.3f}}<extra>{name}</extra>",
                 showlegend=False,

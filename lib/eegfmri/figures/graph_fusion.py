@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from eegfmri.figures import GRID, INK, PALETTE, STAGE_COLOURS, UNKNOWN_COLOUR, use_theme
+from eegfmri.figures import use_theme
 from eegfmri.figures.brain import brain_surface, flat_cap, head_outline
-from eegfmri.figures.evaluation import label
+from eegfmri.figures.style import GRID, INK, NEGATIVE, PALETTE, POSITIVE, STAGE_COLOURS, UNKNOWN_COLOUR, label
 
 
 def night(windows, evaluation, subject: str, methods: Sequence[str], gate_of: str | None = None):
@@ -143,36 +143,6 @@ def gate_by_stage(table: pd.DataFrame):
     return figure
 
 
-def adjacency_matrix(matrices: Mapping[str, np.ndarray], limit: float = 1.0):
-    """Draw matrices beside each other on one diverging scale.
-
-    Parameters
-    ----------
-    matrices : mapping of str to numpy.ndarray
-        Titles and square matrices.
-    limit : float, default=1.0
-        End of the scale.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Red is positive.
-    """
-    import matplotlib.pyplot as plt
-    import seaborn
-
-    use_theme()
-    figure, panels = plt.subplots(1, len(matrices), figsize=(3.3 * len(matrices) + 0.6, 3.4), squeeze=False)
-    for axes, (title, matrix) in zip(panels[0], matrices.items(), strict=True):
-        last = axes is panels[0][-1]
-        seaborn.heatmap(
-            matrix, cmap="RdBu_r", vmin=-limit, vmax=limit, square=True, ax=axes, cbar=last, xticklabels=False,
-            yticklabels=False, cbar_kws={"shrink": 0.7} if last else None, rasterized=True,
-        )  # fmt: skip
-        axes.set_title(title, fontsize=11)
-    return figure
-
-
 def scalp_graphs(graphs: Mapping[str, np.ndarray], ch_names: Sequence[str], n_edges: int = 60):
     """Draw the strongest edges between electrodes, seen from above, nose up.
 
@@ -204,7 +174,7 @@ def scalp_graphs(graphs: Mapping[str, np.ndarray], ch_names: Sequence[str], n_ed
         top = max(np.abs(weights[strongest]).max(), 1e-12)
         # Edges of like width are one trace: hundreds of traces would be slow.
         level = np.ceil(4 * np.abs(weights[strongest]) / top).clip(1, 4)
-        for sign, colour in ((1, "#B2182B"), (-1, "#2166AC")):
+        for sign, colour in ((1, POSITIVE), (-1, NEGATIVE)):
             for step in range(1, 5):
                 chosen = strongest[(level == step) & (np.sign(weights[strongest]) == sign)]
                 if len(chosen):
@@ -261,7 +231,7 @@ def brain_edges(use: np.ndarray, centres: np.ndarray, names: Sequence[str], n_ed
     strongest = np.argsort(-np.abs(weights))[:n_edges]
     top = max(np.abs(weights[strongest]).max(), 1e-12)
     level = np.ceil(3 * np.abs(weights[strongest]) / top).clip(1, 3)
-    for sign, colour, name in ((1, "#B2182B", "for the chosen stage"), (-1, "#2166AC", "against it")):
+    for sign, colour, name in ((1, POSITIVE, "for the chosen stage"), (-1, NEGATIVE, "against it")):
         first = True
         for step in (3, 2, 1):
             chosen = strongest[(level == step) & (np.sign(weights[strongest]) == sign)]

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from eegfmri.figures import PALETTE, UNKNOWN_COLOUR
+from eegfmri.figures.style import PALETTE, UNKNOWN_COLOUR
 from eegfmri.recordings import Recording, RecordingSet
 
 

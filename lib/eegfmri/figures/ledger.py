@@ -4,22 +4,13 @@ from collections.abc import Collection, Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
+from eegfmri.figures.style import VERDICT_COLOURS
 from eegfmri.ledger.claims import VERDICTS
 from eegfmri.ledger.verdicts import counts, table
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-#: Okabe and Ito's colours for what was decided, greys for what was not; the word always stands beside the colour.
-VERDICT_COLOURS = {
-    "consistent": "#009E73",
-    "inconsistent": "#D55E00",
-    "agrees": "#0072B2",
-    "differs": "#E69F00",
-    "inconclusive": "#CC79A7",
-    "not run": "#B8BEC6",
-    "not comparable": "#7B8794",
-}
 
 _KINDS = ("stated", "empirical", "arithmetic", "flag")
 

@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from eegfmri.figures import GRID, INK, PALETTE, UNKNOWN_COLOUR, use_theme
+from eegfmri.figures import use_theme
 from eegfmri.figures.brain import brain_surface, flat_cap, head_outline
-
-#: The six views, five bands and fMRI.
-VIEW_COLOURS = dict(zip(("delta", "theta", "alpha", "beta", "gamma", "fMRI"), PALETTE, strict=False))
+from eegfmri.figures.lines import menu
+from eegfmri.figures.style import INK, PALETTE, UNKNOWN_COLOUR, named_colour
 
 _HIDDEN = {"visible": False, "showspikes": False}
 _SCENE = {
@@ -19,22 +18,6 @@ _SCENE = {
     "aspectmode": "data",
     "camera": {"eye": {"x": 0.2, "y": 0.5, "z": 1.9}, "up": {"x": 0, "y": 1, "z": 0}},
 }
-
-
-def _menu(labels: Sequence[str], visible: Sequence[Sequence[bool]], active: int = 0) -> dict:
-    """A drop-down that shows one set of traces at a time."""
-    return {
-        "buttons": [
-            {"label": label, "method": "restyle", "args": [{"visible": list(flags)}]}
-            for label, flags in zip(labels, visible, strict=True)
-        ],
-        "active": active,
-        "x": 0,
-        "xanchor": "left",
-        "y": 1.0,
-        "yanchor": "bottom",
-        "pad": {"b": 6},
-    }
 
 
 def _surface(**place):
@@ -113,7 +96,7 @@ def graph_modes(
     figure.update_xaxes(visible=False, range=[-1.2 * radius, 1.2 * radius], row=1, col=1)
     figure.update_yaxes(visible=False, range=[-1.15 * radius, 1.25 * radius], scaleanchor="x", row=1, col=1)
     figure.update_layout(
-        height=420, scene=_SCENE, margin={"l": 4, "r": 4, "b": 4, "t": 56}, updatemenus=[_menu(labels, visible, 1)]
+        height=420, scene=_SCENE, margin={"l": 4, "r": 4, "b": 4, "t": 56}, updatemenus=[menu(labels, visible, 1)]
     )
     return figure
 
@@ -205,7 +188,7 @@ def salient_brain(maps: Mapping[str, np.ndarray], centres: np.ndarray, names: Se
         )  # fmt: skip
     visible = [[True] + [which == number for which in range(len(maps))] for number in range(len(maps))]
     figure.update_layout(
-        height=470, scene=_SCENE, margin={"l": 0, "r": 0, "b": 0, "t": 56}, updatemenus=[_menu(list(maps), visible)]
+        height=470, scene=_SCENE, margin={"l": 0, "r": 0, "b": 0, "t": 56}, updatemenus=[menu(list(maps), visible)]
     )
     return figure
 
@@ -240,7 +223,7 @@ def attention_graphs(
     rows, columns = np.triu_indices(n_nodes, 1)
     per_view = 4
     for number, (view, alpha) in enumerate(zip(views, attention, strict=True)):
-        colour, shown = VIEW_COLOURS.get(view, PALETTE[0]), number == 0
+        colour, shown = named_colour(view), number == 0
         both = (alpha + alpha.T)[rows, columns]
         strongest = np.argsort(-both)[:n_edges]
         level = np.ceil(3 * both[strongest] / max(both[strongest].max(), 1e-12)).clip(1, 3)
@@ -264,7 +247,7 @@ def attention_graphs(
         [True] + [which // per_view == number for which in range(per_view * len(views))] for number in range(len(views))
     ]
     figure.update_layout(
-        height=450, scene=_SCENE, margin={"l": 0, "r": 0, "b": 0, "t": 56}, updatemenus=[_menu(list(views), flags)]
+        height=450, scene=_SCENE, margin={"l": 0, "r": 0, "b": 0, "t": 56}, updatemenus=[menu(list(views), flags)]
     )
     return figure
 
@@ -288,7 +271,7 @@ def fusion_weights(table: pd.DataFrame):
     for view in dict.fromkeys(table["view"]):
         own = table[table["view"] == view]
         figure.add_bar(
-            x=own["condition"], y=own["weight"].round(4), name=view, marker={"color": VIEW_COLOURS.get(view)},
+            x=own["condition"], y=own["weight"].round(4), name=view, marker={"color": named_colour(view)},
             error_y={"array": (own["high"] - own["weight"]).round(4), "arrayminus": (own["weight"] - own["low"]).round(4),
                      "thickness": 1, "width": 3},
             hovertemplate=f"{view}: %{{y:.3f}}<extra>%{{x}}</extra>",
@@ -296,63 +279,6 @@ def fusion_weights(table: pd.DataFrame):
     figure.add_hline(y=1 / table["view"].nunique(), line={"dash": "dot", "color": INK, "width": 1})
     figure.update_yaxes(title="weight in the fusion", rangemode="tozero")
     figure.update_layout(height=380, barmode="group", bargap=0.25)
-    return figure
-
-
-def lag_curves(
-    lags: np.ndarray,
-    curves: Mapping[str, np.ndarray],
-    bands: Sequence[str],
-    significant: Mapping[str, np.ndarray],
-    unit: str = "s",
-    truth: float | None = None,
-):
-    """Draw correlation against lag, a line per band, one pair of nodes at a time.
-
-    Parameters
-    ----------
-    lags : numpy.ndarray
-        Shape (n_lags,).
-    curves : mapping of str to numpy.ndarray
-        By pair, shape (n_bands, n_lags).
-    bands : sequence of str
-        Names.
-    significant : mapping of str to numpy.ndarray of bool
-        By pair, of the same shape: drawn as dots.
-    unit : str, default="s"
-        Of the lags.
-    truth : float or None
-        A lag to mark.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
-        Right of zero, BOLD follows EEG.
-    """
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    for number, (pair, rows) in enumerate(curves.items()):
-        for band, row, marks in zip(bands, rows, significant[pair], strict=True):
-            colour = VIEW_COLOURS.get(band)
-            figure.add_scatter(
-                x=lags, y=np.round(row, 4), mode="lines+markers", name=band, visible=number == 0, line={"color": colour},
-                marker={"color": colour, "size": np.where(marks, 8, 0.1)},
-                hovertemplate=f"{band}: %{{y:.3f}} at %{{x:.1f}} {unit}<extra></extra>",
-            )  # fmt: skip
-    visible = [
-        [which // len(bands) == number for which in range(len(bands) * len(curves))] for number in range(len(curves))
-    ]
-    figure.add_vline(x=0, line={"color": GRID, "width": 1})
-    figure.add_hline(y=0, line={"color": INK, "width": 1})
-    if truth is not None:
-        figure.add_vline(x=truth, line={"color": INK, "width": 1, "dash": "dot"})
-    limit = 1.15 * max(np.abs(rows).max() for rows in curves.values())
-    figure.update_yaxes(title="correlation of power with BOLD", range=[-limit, limit])
-    figure.update_xaxes(title=f"lag in {unit}: BOLD after EEG")
-    figure.update_layout(
-        height=430, updatemenus=[{**_menu(list(curves), visible), "y": 1.14}], margin={"t": 96}, legend={"y": 1.0}
-    )
     return figure
 
 

@@ -9,7 +9,7 @@ from html import escape
 
 import numpy as np
 
-from eegfmri.figures import INK, PALETTE, STAGE_COLOURS, UNKNOWN_COLOUR
+from eegfmri.figures.style import INK, PALETTE, UNKNOWN_COLOUR, named_colour
 
 
 def region_map(centroids: np.ndarray, values: np.ndarray, names: Sequence[str], unit: str):
@@ -86,74 +86,6 @@ def chain(times: np.ndarray, rows: Mapping[str, np.ndarray]):
     figure.update_xaxes(title="time from the first volume (s)", row=len(rows), col=1)
     figure.update_annotations(x=0, xanchor="left", font={"size": 13})
     figure.update_layout(height=130 * len(rows) + 60)
-    return figure
-
-
-def overlaid(x: np.ndarray, lines: Mapping[str, np.ndarray], x_title: str, y_title: str):
-    """Draw lines over one axis.
-
-    Parameters
-    ----------
-    x : numpy.ndarray
-        Shape (n_points,).
-    lines : mapping of str to numpy.ndarray
-        Name → shape (n_points,).
-    x_title, y_title : str
-        Of the axes.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
-        One line each.
-    """
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    for number, (name, y) in enumerate(lines.items()):
-        figure.add_scatter(
-            x=np.asarray(x, dtype=np.float32), y=np.asarray(y, dtype=np.float32), name=name,
-            line={"width": 1.8, "color": STAGE_COLOURS.get(name, PALETTE[number % len(PALETTE)])},
-            hovertemplate=name + ", %{x:.2f}: %{y:.2f}<extra></extra>",
-        )  # fmt: skip
-    figure.update_xaxes(title=x_title)
-    figure.update_yaxes(title=y_title)
-    figure.update_layout(height=360)
-    return figure
-
-
-def lag_lines(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], y_title: str):
-    """Draw correlations against lag: the mean over runs, and a band that holds the middle half of them.
-
-    Parameters
-    ----------
-    curves : mapping
-        Name → (lags, correlations), shapes (n_lags,) and (n_runs, n_lags); lags in s.
-    y_title : str
-        Of the axis.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
-        One line and one band each.
-    """
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    for number, (name, (lags, correlations)) in enumerate(curves.items()):
-        low, high = np.percentile(correlations, [25, 75], axis=0)
-        figure.add_scatter(
-            x=np.concatenate([lags, lags[::-1]]), y=np.concatenate([high, low[::-1]]), fill="toself", mode="lines",
-            line={"width": 0}, fillcolor=PALETTE[number], opacity=0.15, showlegend=False, hoverinfo="skip",
-        )  # fmt: skip
-        figure.add_scatter(
-            x=lags, y=correlations.mean(axis=0), name=name, mode="lines+markers", marker={"size": 6},
-            line={"width": 2, "color": PALETTE[number]}, hovertemplate=name + ", %{x:.1f} s: %{y:.3f}<extra></extra>",
-        )  # fmt: skip
-    figure.add_hline(y=0, line={"color": INK, "width": 1})
-    figure.add_vline(x=0, line={"color": INK, "width": 1, "dash": "dot"})
-    figure.update_xaxes(title="lag: BOLD after EEG (s)")
-    figure.update_yaxes(title=y_title)
-    figure.update_layout(height=380)
     return figure
 
 
@@ -279,7 +211,7 @@ def intervals(names: Sequence[str], found: Mapping[str, tuple[np.ndarray, ...]],
     for number, (offset, (condition, (planted, value, low, high))) in enumerate(
         zip(offsets, found.items(), strict=True)
     ):
-        colour = STAGE_COLOURS.get(condition, PALETTE[number])
+        colour = named_colour(condition, number)
         figure.add_scatter(
             x=places + offset, y=planted, mode="markers", showlegend=False, legendgroup=condition,
             marker={"symbol": "line-ew-open", "size": 15, "line": {"width": 2.5, "color": colour}, "color": colour},
@@ -323,7 +255,7 @@ def ratios(names: Sequence[str], simulated: Mapping[str, np.ndarray]):
         values = np.asarray(values)
         figure.add_scatter(
             x=values.ravel(), y=np.tile(rows + offset, len(values)), mode="markers", name=dataset,
-            marker={"size": 7, "color": PALETTE[number], "opacity": 0.75}, customdata=list(names) * len(values),
+            marker={"size": 7, "color": named_colour(dataset, number), "opacity": 0.75}, customdata=list(names) * len(values),
             hovertemplate=dataset + ", %{customdata}: %{x:.2f} times<extra></extra>",
         )  # fmt: skip
     figure.add_vline(x=1, line={"color": INK, "width": 1.5})

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from eegfmri.figures import STAGE_COLOURS, UNKNOWN_COLOUR
+from eegfmri.figures.style import STAGE_COLOURS, UNKNOWN_COLOUR
 from eegfmri.recordings import STAGES, RecordingSet
 
 #: What a hypnogram's cell can be, in the order of its colour scale.

@@ -5,7 +5,8 @@ from html import escape
 from pathlib import Path
 
 from eegfmri.cache import written_whole
-from eegfmri.figures import FONT, INK, PALETTE, plotly_template
+from eegfmri.figures import FONT, plotly_template
+from eegfmri.figures.style import INK, PALETTE
 from eegfmri.runner.sweep import Sweep
 
 

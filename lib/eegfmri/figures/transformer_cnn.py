@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from eegfmri.figures import INK, PALETTE, UNKNOWN_COLOUR, use_theme
+from eegfmri.figures import use_theme
+from eegfmri.figures.style import INK, PALETTE, UNKNOWN_COLOUR, short
 
 
 def from_segment_to_bands(
@@ -61,47 +62,6 @@ def from_segment_to_bands(
     return figure
 
 
-def training_curves(histories: Sequence[Mapping[str, Sequence[float]]], titles: Mapping[str, str]):
-    """Draw loss, PSNR and SSIM against training epochs, for training and validation; a thin line is a fold.
-
-    Parameters
-    ----------
-    histories : sequence of mapping
-        One per fold: ``train_loss``, ``valid_loss``, ``train_psnr`` and so on, one value per pass.
-    titles : mapping of str to str
-        Suffix of a score (``loss``) and its title, one panel each.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
-        Live.
-    """
-    from plotly.subplots import make_subplots
-
-    figure = make_subplots(1, len(titles), subplot_titles=list(titles.values()), horizontal_spacing=0.09)
-    parts = {"train": ("training, past given", PALETTE[0]), "valid": ("validation, by itself", PALETTE[1])}
-    forced = ("valid_loss_forced", "validation, past given", PALETTE[3])
-    for column, score in enumerate(titles, 1):
-        lines = [(f"{part}_{score}", *parts[part]) for part in parts] + ([forced] if score == "loss" else [])
-        for name, title, colour in lines:
-            curves = [np.asarray(history[name], dtype=float) for history in histories if name in history]
-            for curve in curves:
-                figure.add_scatter(
-                    x=np.arange(1, len(curve) + 1), y=_short(curve), mode="lines", line={"color": colour, "width": 1},
-                    opacity=0.35, showlegend=False, hoverinfo="skip", row=1, col=column,
-                )  # fmt: skip
-            shared = min((len(curve) for curve in curves), default=0)
-            if shared:
-                figure.add_scatter(
-                    x=np.arange(1, shared + 1), y=_short(np.mean([curve[:shared] for curve in curves], axis=0)), name=title,
-                    mode="lines+markers", line={"color": colour, "width": 2.5, "dash": "dot" if name == forced[0] else "solid"},
-                    legendgroup=title, showlegend=column == 1, row=1, col=column,
-                )  # fmt: skip
-    figure.update_xaxes(title="training epoch", col=1 + len(titles) // 2)
-    figure.update_layout(height=360, margin={"t": 70}, legend={"y": 1.12})
-    return figure
-
-
 def lost_amplitude(
     frequencies: np.ndarray,
     by_frequency: Mapping[str, np.ndarray],
@@ -133,16 +93,16 @@ def lost_amplitude(
         colour = PALETTE[number % len(PALETTE)]
         for share in shares:
             figure.add_scatter(
-                x=np.round(frequencies, 4), y=_short(share), mode="lines", line={"color": colour, "width": 1}, opacity=0.3,
+                x=np.round(frequencies, 4), y=short(share), mode="lines", line={"color": colour, "width": 1}, opacity=0.3,
                 showlegend=False, hoverinfo="skip", row=1, col=1,
             )  # fmt: skip
         figure.add_scatter(
-            x=np.round(frequencies, 4), y=_short(np.nanmean(shares, axis=0)), mode="lines", name=name, legendgroup=name,
+            x=np.round(frequencies, 4), y=short(np.nanmean(shares, axis=0)), mode="lines", name=name, legendgroup=name,
             line={"color": colour, "width": 3}, row=1, col=1,
         )  # fmt: skip
         order = np.argsort(np.nan_to_num(by_region[name]))
         figure.add_scatter(
-            x=np.arange(len(order)), y=_short(np.asarray(by_region[name])[order]), mode="markers", name=name, legendgroup=name,
+            x=np.arange(len(order)), y=short(np.asarray(by_region[name])[order]), mode="markers", name=name, legendgroup=name,
             marker={"color": colour, "size": 5}, text=[regions[i] for i in order], hovertemplate="%{text}: %{y:.3f}<extra></extra>",
             showlegend=False, row=1, col=2,
         )  # fmt: skip
@@ -153,38 +113,6 @@ def lost_amplitude(
     figure.update_yaxes(title="predicted / true amplitude", rangemode="tozero", row=1, col=1)
     figure.update_yaxes(rangemode="tozero", row=1, col=2)
     figure.update_layout(height=380, margin={"t": 70}, legend={"y": 1.12})
-    return figure
-
-
-def correlation_matrices(matrices: Mapping[str, np.ndarray], regions: Sequence[str]):
-    """Draw correlation matrices side by side.
-
-    Parameters
-    ----------
-    matrices : mapping of str to numpy.ndarray
-        Title and matrix of shape (n_regions, n_regions).
-    regions : sequence of str
-        Names.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
-        Live; hovering names the pair.
-    """
-    from plotly.subplots import make_subplots
-
-    figure = make_subplots(1, len(matrices), subplot_titles=list(matrices), horizontal_spacing=0.06)
-    for column, matrix in enumerate(matrices.values(), 1):
-        figure.add_heatmap(
-            z=np.round(np.asarray(matrix, dtype=float), 2), x=list(regions), y=list(regions), zmin=-1, zmax=1, colorscale="RdBu_r",
-            showscale=column == len(matrices), colorbar={"title": "r", "thickness": 12},
-            hovertemplate="%{x}, %{y}: %{z}<extra></extra>", row=1, col=column,
-        )  # fmt: skip
-    figure.update_xaxes(showticklabels=False, ticks="", showline=False, constrain="domain")
-    figure.update_yaxes(showticklabels=False, ticks="", showline=False, autorange="reversed", constrain="domain")
-    for column in range(1, len(matrices) + 1):
-        figure.update_yaxes(scaleanchor=f"x{'' if column == 1 else column}", row=1, col=column)
-    figure.update_layout(height=360, margin={"t": 40})
     return figure
 
 
@@ -209,7 +137,7 @@ def what_scores_notice(table: pd.DataFrame, scores: Mapping[str, str]):
     for number, (scaling, own) in enumerate(table.groupby("scaling", sort=False)):
         for column, score in enumerate(scores, 1):
             figure.add_scatter(
-                x=own["amplitude"], y=_short(own[score]), mode="lines+markers", name=scaling, legendgroup=scaling,
+                x=own["amplitude"], y=short(own[score]), mode="lines+markers", name=scaling, legendgroup=scaling,
                 line={"color": PALETTE[number % len(PALETTE)], "width": 2.5}, showlegend=column == 1, row=1, col=column,
             )  # fmt: skip
     figure.update_xaxes(autorange="reversed", tickformat=".0%", tickangle=0, nticks=4)
@@ -242,7 +170,7 @@ def ssim_by_settings(table: pd.DataFrame, published: float | None = None):
         shift = 0.16 * (number - (len(ranges) - 1) / 2)
         x = [counted.index(r.counted) + shift + 0.04 * (r.dimensions == 2) for r in own.itertuples()]
         figure.add_scatter(
-            x=x, y=_short(own["ssim"]), mode="markers", name=f"range: {name}",
+            x=x, y=short(own["ssim"]), mode="markers", name=f"range: {name}",
             marker={
                 "size": 10, "color": PALETTE[number % len(PALETTE)],
                 "symbol": ["circle" if d == 3 else "square" for d in own["dimensions"]],
@@ -261,8 +189,3 @@ def ssim_by_settings(table: pd.DataFrame, published: float | None = None):
     figure.update_yaxes(title="SSIM")
     figure.update_layout(height=360)
     return figure
-
-
-def _short(values) -> list[float | None]:
-    """Numbers with four significant digits, so that a page stays small."""
-    return [float(f"{value:.4g}") if np.isfinite(value) else None for value in np.asarray(values, dtype=float)]

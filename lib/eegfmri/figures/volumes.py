@@ -1,4 +1,4 @@
-"""Figures of predicted volumes: slices over time, maps on the brain, regional time courses. Both synthesis chapters use them."""
+"""Brains in slices: one live viewer with a slider, through a volume or through time, and one static figure by nilearn."""
 
 import base64
 import io
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from eegfmri.figures import INK, PALETTE, use_theme
+from eegfmri.figures.style import INK, PALETTE, short
 from eegfmri.preprocessing.volumes import Space
 
 #: Millimetres of the axial slices that are shown.
@@ -46,64 +46,74 @@ def slices_over_time(
     plotly.graph_objects.Figure
         Live; each moment is one small image.
     """
-    import plotly.graph_objects as go
-
     grid = space.grid
     levels = [int(np.clip(round((z - grid.affine[2, 3]) / grid.affine[2, 2]), 0, grid.shape[2] - 1)) for z in slices]
     chosen = list(range(0, len(times), every))
-    sources = []
+    frames = []
     for number in chosen:
-        mosaics = [_mosaic(np.asarray(values[number]), space, levels, limit) for values in rows.values()]
-        sources.append(_png(np.concatenate(mosaics, axis=0)))
+        mosaics = []
+        for values in rows.values():
+            volume = space.fill(np.asarray(values[number], dtype=np.float32))
+            tiles = [_painted(volume[:, :, z], -limit, limit, "RdBu_r", space.mask[:, :, z]) for z in levels]
+            mosaics.append(np.concatenate(tiles, axis=1))
+        frames.append(_png(np.concatenate(mosaics, axis=0)))
     width = len(levels) * grid.shape[0] * abs(grid.affine[0, 0])
     height = len(rows) * grid.shape[1] * abs(grid.affine[1, 1])
-    figure = go.Figure()
-    # an invisible point carries the colour bar
-    figure.add_scatter(
-        x=[None], y=[None], mode="markers", showlegend=False, hoverinfo="skip",
-        marker={"color": [0], "cmin": -limit, "cmax": limit, "colorscale": "RdBu_r", "showscale": True,
-                "colorbar": {"title": {"text": unit}, "thickness": 12, "len": 0.9}},
+    figure = _slider(
+        {"": frames}, [f"{times[number]:.0f}" for number in chosen], (width, height), "time in the run: ", " s",
+        (-limit, limit, "RdBu_r", unit),
     )  # fmt: skip
-    figure.add_layout_image(
-        source=sources[0], xref="x", yref="y", x=0, y=height, sizex=width, sizey=height, sizing="stretch", layer="below"
-    )
     for place, name in enumerate(rows):
         figure.add_annotation(
             x=0, y=height - place * height / len(rows), text=name, showarrow=False, xanchor="left", yanchor="top",
             font={"size": 12, "color": INK}, bgcolor="rgba(255,255,255,0.75)",
         )  # fmt: skip
-    steps = [
-        {
-            "label": f"{times[number]:.0f}",
-            "method": "relayout",
-            "args": [{"images[0].source": source}],
-        }
-        for number, source in zip(chosen, sources, strict=True)
-    ]
-    figure.update_layout(
-        height=110 + 105 * len(rows),
-        sliders=[{"active": 0, "steps": steps, "currentvalue": {"prefix": "time in the run: ", "suffix": " s"}, "pad": {"t": 10}}],
-        margin={"l": 4, "r": 4, "t": 8, "b": 8},
-    )  # fmt: skip
-    figure.update_xaxes(visible=False, range=[0, width], constrain="domain", fixedrange=True)
-    figure.update_yaxes(visible=False, range=[0, height], scaleanchor="x", constrain="domain", fixedrange=True)
+    figure.update_layout(height=110 + 105 * len(rows), margin={"l": 4, "r": 4, "t": 8, "b": 8})
     return figure
 
 
-def _mosaic(values: np.ndarray, space: Space, levels: Sequence[int], limit: float) -> np.ndarray:
-    """Colours of some axial slices side by side, front upwards; shape (y, n_slices · x, 4), uint8; white outside."""
+def slice_viewer(maps: Mapping[str, np.ndarray], zooms: Sequence[float], unit: str):
+    """Let the reader move through the axial slices of one or several maps on one grid.
+
+    Parameters
+    ----------
+    maps : mapping of str to numpy.ndarray
+        Name to volume of shape (x, y, z), not negative; buttons choose among them, a slider moves along z.
+    zooms : sequence of float
+        Size of a voxel in mm.
+    unit : str
+        Unit of the maps, for the colour bar of the first.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        Live; each slice is one small image, grey for the first map.
+    """
+    frames, tops = {}, {}
+    for number, (name, volume) in enumerate(maps.items()):
+        tops[name] = float(np.percentile(volume, 99.8))
+        colours = "gray" if number == 0 else "viridis"
+        frames[name] = [_png(_painted(volume[:, :, z], 0.0, tops[name], colours)) for z in range(volume.shape[2])]
+    first = next(iter(maps))
+    shape = maps[first].shape
+    figure = _slider(
+        frames, [str(z) for z in range(shape[2])], (shape[0] * float(zooms[0]), shape[1] * float(zooms[1])), "slice ", "",
+        (0.0, tops[first], "gray", f"{first} ({unit})"),
+    )  # fmt: skip
+    figure.update_layout(height=520)
+    return figure
+
+
+def _painted(values: np.ndarray, low: float, high: float, colours: str, mask: np.ndarray | None = None) -> np.ndarray:
+    """Colours of one axial slice of shape (x, y), front upwards; shape (y, x, 4), uint8; white outside the mask."""
     import matplotlib
 
-    colours = matplotlib.colormaps["RdBu_r"]
-    volume = space.fill(np.asarray(values, dtype=np.float32))
-    tiles = []
-    for level in levels:
-        # 32 shades: the eye sees no more in noise, and the image is a third as large
-        shade = np.round(np.clip((volume[:, :, level] + limit) / (2 * limit), 0, 1) * 32) / 32
-        painted = colours(shade, bytes=True)
-        painted[~space.mask[:, :, level]] = 255
-        tiles.append(painted.transpose(1, 0, 2)[::-1])
-    return np.concatenate(tiles, axis=1)
+    # 32 shades: the eye sees no more in noise, and the image is a third as large
+    shade = np.round(np.clip((values - low) / ((high - low) or 1.0), 0, 1) * 32) / 32
+    painted = matplotlib.colormaps[colours](shade, bytes=True)
+    if mask is not None:
+        painted[~mask] = 255
+    return painted.transpose(1, 0, 2)[::-1]
 
 
 def _png(colours: np.ndarray) -> str:
@@ -114,56 +124,146 @@ def _png(colours: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def brain_map(maps: Mapping[str, np.ndarray], space: Space, limits: tuple[float, float], unit: str, slices=SLICES):
-    """Draw maps on axial slices, one row per map.
+def _slider(
+    frames: Mapping[str, Sequence[str]],
+    labels: Sequence[str],
+    size: tuple[float, float],
+    prefix: str,
+    suffix: str,
+    scale: tuple[float, float, str, str],
+):
+    """Draw one image of a series at a time: a slider moves along the series, buttons choose among several."""
+    import plotly.graph_objects as go
+
+    low, high, colours, title = scale
+    start = 0 if len(frames) == 1 else len(labels) // 2
+    figure = go.Figure()
+    # an invisible point carries the colour bar
+    figure.add_scatter(
+        x=[None], y=[None], mode="markers", showlegend=False, hoverinfo="skip",
+        marker={"color": [low], "cmin": low, "cmax": high, "colorscale": colours, "showscale": True,
+                "colorbar": {"title": {"text": title}, "thickness": 12, "len": 0.9}},
+    )  # fmt: skip
+
+    def slider(sources: Sequence[str]) -> dict:
+        steps = [
+            {"label": label, "method": "relayout", "args": [{"images[0].source": source}]}
+            for label, source in zip(labels, sources, strict=True)
+        ]
+        return {"active": start, "steps": steps, "currentvalue": {"prefix": prefix, "suffix": suffix}, "pad": {"t": 10}}
+
+    first = next(iter(frames.values()))
+    figure.add_layout_image(
+        source=first[start],
+        xref="x",
+        yref="y",
+        x=0,
+        y=size[1],
+        sizex=size[0],
+        sizey=size[1],
+        sizing="stretch",
+        layer="below",
+    )
+    figure.update_layout(sliders=[slider(first)])
+    if len(frames) > 1:
+        buttons = [
+            {
+                "label": name,
+                "method": "relayout",
+                "args": [{"sliders": [slider(sources)], "images[0].source": sources[start]}],
+            }
+            for name, sources in frames.items()
+        ]
+        figure.update_layout(
+            updatemenus=[
+                {"type": "buttons", "direction": "right", "buttons": buttons, "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
+            ]
+        )  # fmt: skip
+    figure.update_xaxes(visible=False, range=[0, size[0]], constrain="domain", fixedrange=True)
+    figure.update_yaxes(visible=False, range=[0, size[1]], scaleanchor="x", constrain="domain", fixedrange=True)
+    return figure
+
+
+def brain_slices(
+    rows: Mapping[str, object],
+    *,
+    background=None,
+    outlines: Mapping[str, object] | None = None,
+    limits: tuple[float, float] | None = None,
+    threshold: float | None = None,
+    unit: str = "",
+    slices: Sequence[float] = SLICES,
+    point: Sequence[float] | None = None,
+):
+    """Draw maps, or images of the brain, on slices in MNI152 space, one row each.
 
     Parameters
     ----------
-    maps : mapping of str to numpy.ndarray
-        Name to one value per voxel, shape (n_voxels,); NaN stays grey.
-    space : Space
-        Where the voxels lie.
-    limits : (float, float)
-        Ends of the colours; if they are opposite numbers the colours diverge from white.
+    rows : mapping of str to nibabel.Nifti1Image
+        Title to image. Without ``limits`` an anatomy or a mean volume, in grey.
+    background : nibabel.Nifti1Image or None
+        Drawn in grey under each map.
+    outlines : mapping of str to nibabel.Nifti1Image or None
+        Name to share or mask, drawn as its contour at one half.
+    limits : (float, float) or None
+        Ends of the maps' colours; if they are opposite numbers the colours diverge from white.
+    threshold : float or None
+        Absolute values of the maps below this are not shown.
     unit : str
         For the colour bar.
     slices : sequence of float
-        Heights in mm of MNI152.
+        Heights in mm of axial slices.
+    point : sequence of float or None
+        A place in mm; sagittal, coronal and axial slices through it are drawn instead.
 
     Returns
     -------
     matplotlib.figure.Figure
         Left is left.
     """
-    import matplotlib
     import matplotlib.pyplot as plt
+    from matplotlib.lines import Line2D
+    from nilearn import plotting
+
+    from eegfmri.figures import use_theme
 
     use_theme()
-    low, high = limits
-    colours = matplotlib.colormaps["RdBu_r" if np.isclose(low, -high) else "viridis"].with_extremes(bad=(0, 0, 0, 0))
-    figure, axes = plt.subplots(
-        len(maps),
-        len(slices),
-        figsize=(8.4, 1.75 * len(maps) + 0.2),
-        squeeze=False,
-        gridspec_kw={"wspace": 0, "hspace": 0.1},
+    cuts = (
+        {"display_mode": "z", "cut_coords": list(slices)}
+        if point is None
+        else {"display_mode": "ortho", "cut_coords": list(point)}
     )
-    grid = space.grid
-    aspect = abs(grid.affine[1, 1] / grid.affine[0, 0])
-    for row, (name, values) in zip(axes, maps.items(), strict=True):
-        volume = np.full(grid.shape, np.nan)
-        volume[space.mask] = values
-        for axis, z in zip(row, slices, strict=True):
-            level = int(np.clip(round((z - grid.affine[2, 3]) / grid.affine[2, 2]), 0, grid.shape[2] - 1))
-            shown = np.ma.masked_where(~space.mask[:, :, level].T, volume[:, :, level].T)
-            background = np.where(space.mask[:, :, level].T, 1.0, np.nan)
-            axis.imshow(background, origin="lower", cmap="Greys", vmin=0, vmax=4, aspect=aspect)
-            drawn = axis.imshow(shown, origin="lower", cmap=colours, vmin=low, vmax=high, aspect=aspect)
-            axis.set_axis_off()
-            if row is axes[-1]:
-                axis.text(0.5, -0.02, f"z = {z:.0f} mm", transform=axis.transAxes, ha="center", va="top", fontsize=9)
-        row[0].set_title(name, fontsize=10, loc="left")
-    figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.01, label=unit)
+    figure, axes = plt.subplots(
+        len(rows), 1, figsize=(8.4, (1.9 if point is None else 3.0) * len(rows) + 0.2), squeeze=False
+    )
+    colours = (PALETTE[1], PALETTE[5], PALETTE[2], PALETTE[3])
+    for axis, (title, image) in zip(axes[:, 0], rows.items(), strict=True):
+        common = {
+            "axes": axis,
+            "figure": figure,
+            "annotate": True,
+            "draw_cross": point is not None,
+            "black_bg": False,
+            **cuts,
+        }
+        if limits is None:
+            values = np.asarray(image.dataobj)
+            top = float(np.percentile(values[values > 0], 99.5)) if (values > 0).any() else 1.0
+            display = plotting.plot_img(image, cmap="gray", vmin=0, vmax=top, colorbar=False, **common)
+        else:
+            diverging = bool(np.isclose(limits[0], -limits[1]))
+            display = plotting.plot_stat_map(
+                image, bg_img=background, cmap="RdBu_r" if diverging else "viridis", vmin=limits[0], vmax=limits[1],
+                threshold=threshold, colorbar=True, symmetric_cbar=diverging, **common,
+            )  # fmt: skip
+        for number, outline in enumerate((outlines or {}).values()):
+            display.add_contours(outline, levels=[0.5], colors=[colours[number]], linewidths=0.9)
+        axis.set_title(title, fontsize=10, loc="left")
+    if outlines:
+        handles = [Line2D([], [], color=c, label=name) for c, name in zip(colours, outlines, strict=False)]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(outlines), fontsize=9)
+    if unit:
+        figure.text(0.995, 0.5, unit, rotation=90, ha="left", va="center", fontsize=9)
     return figure
 
 
@@ -196,14 +296,14 @@ def region_courses(
     values = {name: np.asarray(series, dtype=float) for name, series in courses.items()}
     for place, (name, series) in enumerate(values.items()):
         figure.add_scatter(
-            x=np.round(times, 2), y=_short(series[:, first]), mode="lines", name=name,
+            x=np.round(times, 2), y=short(series[:, first]), mode="lines", name=name,
             line={"color": INK if place == 0 else PALETTE[(place - 1) % len(PALETTE)], "width": 1.4 if place == 0 else 1.8},
         )  # fmt: skip
     buttons = [
         {
             "label": region,
             "method": "restyle",
-            "args": [{"y": [_short(series[:, number]) for series in values.values()]}],
+            "args": [{"y": [short(series[:, number]) for series in values.values()]}],
         }
         for number, region in enumerate(regions)
     ]
@@ -217,8 +317,3 @@ def region_courses(
     figure.update_xaxes(title="time in the run (s)")
     figure.update_yaxes(title=unit)
     return figure
-
-
-def _short(values: np.ndarray) -> list[float]:
-    """Numbers with four significant digits, so that a page stays small."""
-    return [float(f"{value:.4g}") for value in values]
