@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from bs4 import BeautifulSoup
 
 from book_project import FIXTURES, REPOSITORY, eegfmri, environment, make_project
 from eegfmri.errors import EegFmriError, RequestError
@@ -196,17 +197,56 @@ def key(name="fixtures/first", *assignments) -> str:
     return execution.prepare(chapter, chapters.resolve_parameters(chapter, None, assignments)).key
 
 
-def test_a_key_depends_on_source_parameters_and_lock(project):
+def test_a_key_depends_on_code_parameters_and_lock(project):
     before = key()
     assert key() == before
     assert key("fixtures/first", "seed=1") != before
     path = project / "book" / "fixtures" / "first.md"
     text = path.read_text(encoding="utf-8")
-    path.write_text(text + "\nMore.\n", encoding="utf-8")
+    path.write_text(text + "\n```{code-cell} python\n1 + 1\n```\n", encoding="utf-8")
     assert key() != before
     path.write_text(text, encoding="utf-8")
     assert key() == before
     (project / "requirements.lock").write_text("nothing==2\n")
+    assert key() != before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("# A first fixture\n", "# A first fixture\n\nMore prose, with {glue:text}`first/none/mean/value:.1f`.\n"),
+        ("# seed of every random choice", "# seed of all random choices"),
+        ("declare()\n", "declare()  # at the head of the page\n"),
+        ("declare()\n", "declare(\n)\n"),
+        ("  title: A first fixture", "  title: Another title"),
+        ("```{code-cell} python\nimport numpy", "```{code-cell} python\n:tags: [hide-input]\n\nimport numpy"),
+    ],
+)
+def test_prose_comments_and_what_is_merely_shown_leave_the_key(project, old, new):
+    before = key()
+    path = project / "book" / "fixtures" / "first.md"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    assert key() == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("values.mean(), low", "values.mean() + 0, low"),
+        ("float(np.median(values)) < 10", "float(np.median(values)) < 10;"),
+        ("```{code-cell} python\nfloat(np", "```{code-cell} python\n'a string may be shown'\n```\n\n```{code-cell} python\nfloat(np"),
+        ("```{code-cell} python\nfloat(np", "```{code-cell} python\n:tags: [raises-exception]\n\nfloat(np"),
+        ("float(np.median(values)) < 10", "%pwd\nfloat(np.median(values)) < 10"),
+    ],
+)  # fmt: skip
+def test_whatever_can_change_an_output_changes_the_key(project, old, new):
+    before = key()
+    path = project / "book" / "fixtures" / "first.md"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
     assert key() != before
 
 
@@ -242,11 +282,17 @@ def test_a_table_that_a_chapter_reads_is_part_of_its_key(project):
     table = project / "data" / "numbers.yml"
     table.write_text("a: 1")
     path = project / "book" / "fixtures" / "second.md"
-    unrelated = key("fixtures/second")
-    path.write_text(path.read_text(encoding="utf-8") + "\nFrom `numbers.yml`.\n", encoding="utf-8")
-    before = key("fixtures/second")
-    table.write_text("a: 2")
-    assert key("fixtures/second") != before != unrelated
+    text = path.read_text(encoding="utf-8")
+    for reading in (
+        text.replace("time.sleep(pause)", "open('data/numbers.yml')"),
+        text.replace("eegfmri:\n", "eegfmri:\n  files: [data/numbers.yml]\n"),
+    ):
+        path.write_text(text + "\nFrom `numbers.yml`, says the prose.\n", encoding="utf-8")
+        unrelated = key("fixtures/second")
+        path.write_text(reading, encoding="utf-8")
+        before = key("fixtures/second")
+        table.write_text(table.read_text() + "\nb: 2")
+        assert key("fixtures/second") != before != unrelated
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
@@ -405,10 +451,45 @@ def test_nothing_is_done_twice_and_an_edit_executes_its_importers_only(built):
         ("cli.py", {"fixtures/first": "cached", "fixtures/second": "cached"}),
     ):
         path = built / "lib" / "eegfmri" / module
-        path.write_text(path.read_text(encoding="utf-8") + "\n# An edit.\n", encoding="utf-8")
+        path.write_text(path.read_text(encoding="utf-8") + "\n# A comment.\n", encoding="utf-8")
+        assert edited(built, "build", "--json", "b.json").returncode == 0
+        assert statuses(built) == {"fixtures/first": "cached", "fixtures/second": "cached", "rendered": False}, module
+        path.write_text(path.read_text(encoding="utf-8") + "\n_AN_EDIT = 1\n", encoding="utf-8")
         assert edited(built, "build", "--json", "b.json").returncode == 0
         found = statuses(built)
         assert {name: found[name] for name in expected} == expected, module
+
+
+@pytest.mark.slow
+def test_prose_is_rendered_again_around_the_outputs_that_are_there(built):
+    assert edited(built, "build").returncode == 0
+    path = built / "book" / "fixtures" / "first.md"
+    text = path.read_text(encoding="utf-8")
+    new = text.replace(
+        "The mean is {glue:text}`first/none/mean/value:.3f` V", "Its average: {glue:text}`first/none/mean/value:.5f`"
+    )
+    new = new.replace("declare()\n", "declare()  # said at once\n").replace("title: A first fixture", "title: Retold")
+    try:
+        path.write_text(new, encoding="utf-8")
+        done = edited(built, "build", "--json", "b.json")
+        assert done.returncode == 0, done.stderr
+        assert statuses(built) == {"fixtures/first": "cached", "fixtures/second": "cached", "rendered": True}
+        page = (built / "book" / "_build" / "html" / "fixtures" / "first.html").read_text(encoding="utf-8")
+        recorded = json.loads((built / "book" / "_build" / "results" / "fixtures" / "first.json").read_text())[
+            "results"
+        ]
+        words = BeautifulSoup(page, "html.parser").get_text()
+        assert f"Its average: {recorded[0]['value']:.5f}" in words
+        assert "said at once" in words
+        assert "The mean is" not in words
+        assert problems(page, built / "book" / "_build" / "html" / "fixtures" / "first.html") == []
+        assert edited(built, "run", "fixtures/first", "--out", "retold").returncode == 0
+        notebook = json.loads((built / "retold" / "fixtures-first.ipynb").read_text(encoding="utf-8"))
+        sources = ["".join(cell["source"]) for cell in notebook["cells"]]
+        assert any(source.startswith("Its average:") for source in sources)
+        assert notebook["metadata"]["eegfmri"]["title"] == "Retold"
+    finally:
+        path.write_text(text, encoding="utf-8")
 
 
 @pytest.mark.slow

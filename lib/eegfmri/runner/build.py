@@ -17,6 +17,7 @@ from eegfmri.runner.execution import (
     default_jobs,
     ensure_data,
     execute_all,
+    notebook_of,
     prepare,
     prune,
     silent,
@@ -79,13 +80,15 @@ def run(
     [outcome] = execute_all([request], 1, threads, force, listen)
     if outcome.status == "failed":
         raise EegFmriError(outcome.error)
+    import nbformat
+
     from eegfmri.runner import render
 
     listen("render", chapters=[chapter.name])
     page = render.standalone(request)
     folder.mkdir(parents=True, exist_ok=True)
     with cache.written_whole(folder / f"{stem}.ipynb") as temporary:
-        shutil.copyfile(request.folder / "notebook.ipynb", temporary)
+        temporary.write_text(nbformat.writes(notebook_of(request)) + "\n", encoding="utf-8")
     with cache.written_whole(folder / f"{stem}.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
     cache.write_json(folder / "results.json", request.results)

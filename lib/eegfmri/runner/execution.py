@@ -1,7 +1,8 @@
 """Execution of chapters: under a key of everything a result depends on, several at once, whole or not at all.
 
-The key is made of the chapter's source, its parameters, the library modules that its cells import and theirs, the data
-and the lock file. The modules that find, execute and render chapters are no part of it, unless a chapter imports them.
+The key is made of the chapter's code cells, its parameters, the library modules that its cells import and theirs, the data
+and the lock file. Code counts as its syntax tree: comments and docstrings change nothing, and neither does a chapter's prose,
+which is only rendered again. The modules that find, execute and render chapters are no part of it, unless a chapter imports them.
 An executed chapter is a folder with the notebook and ``results.json``; it appears under its final name when both are
 complete, so that an interruption at any moment costs only what was unfinished.
 """
@@ -170,9 +171,9 @@ def prepare(chapter: Chapter, parameters: dict[str, object], plan: DataPlan | No
         data = plan.given if not missing else str(build_dir() / "data" / cache.digest(plan.given, identities))
     lock = project.root() / "requirements.lock"
     key = cache.digest(
-        chapter.source,
-        parameters,
         cache.code_digest(*chapter.modules),
+        chapter.code,
+        parameters,
         identities,
         None if data is None else str(data),
         lock.read_text(encoding="utf-8") if lock.is_file() else None,
@@ -184,9 +185,10 @@ def prepare(chapter: Chapter, parameters: dict[str, object], plan: DataPlan | No
 
 
 def _files_read(chapter: Chapter) -> dict[str, str]:
-    """Return tracked data files and the library's own tables that the chapter or its modules name, with their text."""
+    """Return tracked data files and the library's own tables that the code of chapter or library names, with their text."""
     base = Path(cache.__file__).parent
-    sources = [chapter.source] + [cache._modules()[name].read_text(encoding="utf-8") for name in chapter.modules]
+    code = [tree for tree, *_ in chapter.code] + list(chapter.files)
+    code += [cache.syntax(cache._modules()[name].read_text(encoding="utf-8")) for name in chapter.modules]
     candidates = [path for path in base.rglob("*") if path.suffix in (".csv", ".json", ".yml", ".tsv")]
     folder = project.data_dir()
     if folder.is_dir():
@@ -194,7 +196,7 @@ def _files_read(chapter: Chapter) -> dict[str, str]:
     return {
         path.name: path.read_text(encoding="utf-8")
         for path in sorted(candidates)
-        if any(path.name in source for source in sources)
+        if any(path.name in text for text in code)
     }
 
 
@@ -441,7 +443,7 @@ def _cell_failed(chapter: Chapter, number: int, cause: str) -> EegFmriError:
 def _keep(request: Request, notebook, seconds: float, threads: int) -> None:
     import nbformat
 
-    notebook = tidied(notebook, request)
+    notebook = tidied(notebook)
     document = {
         "schema": results.SCHEMA,
         "chapter": request.chapter.name,
@@ -464,15 +466,9 @@ def _keep(request: Request, notebook, seconds: float, threads: int) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def tidied(notebook, request: Request):
+def tidied(notebook):
     """Return the executed notebook without traces of the machine, the injected cell hidden."""
     notebook.metadata.pop("papermill", None)
-    notebook.metadata["eegfmri"] = {
-        **request.chapter.options,
-        "chapter": request.chapter.name,
-        "key": request.key,
-        "parameters": request.parameters,
-    }
     for cell in notebook.cells:
         for name in ("papermill", "execution"):
             cell.metadata.pop(name, None)
@@ -480,6 +476,59 @@ def tidied(notebook, request: Request):
         if "injected-parameters" in tags:
             cell.metadata["tags"] = [*tags, "remove-cell"]
     return notebook
+
+
+def notebook_of(request: Request):
+    """Return the notebook of an executed chapter: the chapter as its source is now, with the outputs of its execution.
+
+    Since the key was made of the code cells alone, prose, comments and what decides how a cell is shown may have changed.
+
+    Parameters
+    ----------
+    request : Request
+        An executed chapter.
+
+    Returns
+    -------
+    nbformat.NotebookNode
+        The notebook.
+
+    Raises
+    ------
+    EegFmriError
+        If what was executed has not the chapter's code cells.
+    """
+    import jupytext
+    import nbformat
+
+    executed = nbformat.read(request.folder / "notebook.ipynb", as_version=4)
+    notebook = jupytext.reads(request.chapter.source, fmt="md:myst")
+    injected = [cell for cell in executed.cells if "injected-parameters" in cell.metadata.get("tags", [])]
+    ran = [cell for cell in executed.cells if cell.cell_type == "code" and cell not in injected]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    if len(ran) != len(code):
+        raise EegFmriError(
+            f"{request.folder} holds {len(ran)} executed code cells of {request.chapter.name}, which has {len(code)}: "
+            "remove that folder and execute the chapter again."
+        )
+    for cell, done in zip(code, ran, strict=True):
+        cell.outputs, cell.execution_count = done.outputs, done.execution_count
+    at = next((i for i, cell in enumerate(notebook.cells, 1) if "parameters" in cell.metadata.get("tags", [])), 0)
+    notebook.cells[at:at] = injected
+    # Jupytext gives cells random identifiers; counted ones keep equal notebooks equal files.
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number}"
+    notebook.metadata = {
+        **notebook.metadata,
+        **executed.metadata,
+        "eegfmri": {
+            **request.chapter.options,
+            "chapter": request.chapter.name,
+            "key": request.key,
+            "parameters": request.parameters,
+        },
+    }
+    return nbformat.from_dict(notebook)
 
 
 def environment(threads: int) -> dict:
