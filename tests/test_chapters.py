@@ -13,8 +13,9 @@ import pytest
 from bs4 import BeautifulSoup
 
 from book_project import FIXTURES, REPOSITORY, eegfmri, environment, make_project
+from eegfmri import cache, results
 from eegfmri.errors import EegFmriError, RequestError
-from eegfmri.runner import chapters, execution
+from eegfmri.runner import build, chapters, execution
 from page_checks import problems
 
 
@@ -381,6 +382,23 @@ def test_what_an_interruption_left_and_the_oldest_executions_are_removed(project
     assert "key00" in left
     assert f"key{execution.KEPT + 2:02}" not in left
     assert len(left) == execution.KEPT
+
+
+def test_a_simulated_build_leaves_the_results_of_real_recordings(project):
+    chapter = chapters.find("fixtures/first")
+
+    def finish(rate, simulated):
+        request = execution.prepare(chapter, {**chapter.defaults, "rate": rate})
+        data = {"dataset": "sleep", "simulated": simulated, "digest": "a"}
+        document = {"schema": 1, "chapter": chapter.name, "parameters": request.parameters, "data": data, "results": []}
+        cache.write_json(request.folder / "results.json", document)
+        build._publish_results([execution.Outcome(request, "executed", 1.0)], {chapter.name: chapter})
+
+    finish(5.0, simulated=False)
+    finish(2.0, simulated=True)
+    assert [document["data"]["simulated"] for document in results.latest()] == [False, True]
+    [published] = (project / "book" / "_build" / "results").rglob("*.json")
+    assert cache.read_json(published)["data"]["simulated"], "the last build's results are those of the last build"
 
 
 def test_a_folder_that_is_not_there_is_a_wrong_request(tmp_path):

@@ -74,7 +74,7 @@ def sweep(
     assignments : iterable of str
         ``key=a,b,c`` each; commas inside brackets or quotes do not separate.
     profile : str or None
-        Profile that the assignments are laid over.
+        Profile that the assignments override.
     data : str, pathlib.Path or None
         Folder of real recordings; simulated ones if None.
     workers : int or None
