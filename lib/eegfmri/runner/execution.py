@@ -185,11 +185,12 @@ def prepare(chapter: Chapter, parameters: dict[str, object], plan: DataPlan | No
 
 
 def _files_read(chapter: Chapter) -> dict[str, str]:
-    """Return tracked data files and the library's own tables that the code of chapter or library names, with their text."""
+    """Return the profiles, tracked data files and the library's own tables that the code of chapter or library names, with their text."""
     base = Path(cache.__file__).parent
     code = [tree for tree, *_ in chapter.code] + list(chapter.files)
     code += [cache.syntax(cache._modules()[name].read_text(encoding="utf-8")) for name in chapter.modules]
     candidates = [path for path in base.rglob("*") if path.suffix in (".csv", ".json", ".yml", ".tsv")]
+    candidates += [path for path in [project.book_dir() / "profiles.yml"] if path.is_file()]
     folder = project.data_dir()
     if folder.is_dir():
         candidates += [path for path in folder.iterdir() if path.suffix in (".csv", ".json", ".yml")]
