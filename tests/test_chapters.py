@@ -365,23 +365,82 @@ def test_a_run_refuses_what_a_folder_lacks_and_a_build_simulates_it(needing, sim
     assert execution.prepare(needing, needing.defaults, plan).key != request.key
 
 
-def test_what_an_interruption_left_and_the_oldest_executions_are_removed(project):
-    chapter = chapters.find("fixtures/first")
+def executed(chapter, number) -> list[Path]:
+    """Make so many executed folders of a chapter, each used a second before the one before it."""
     folder = execution.build_dir() / "executed" / chapter.name
-    for age in range(execution.KEPT + 3):
+    for age in range(number):
         (folder / f"key{age:02}").mkdir(parents=True)
         os.utime(folder / f"key{age:02}", (1e9 - age, 1e9 - age))
+    return [folder / f"key{age:02}" for age in range(number)]
+
+
+def test_what_an_interruption_left_and_the_oldest_executions_are_removed(project):
+    chapter = chapters.find("fixtures/first")
+    made = executed(chapter, execution.KEPT + 3)
+    folder = made[0].parent
     (folder / ".part-x").mkdir()
     used = execution.prepare(chapter, chapter.defaults)
     used.folder.mkdir()
     os.utime(used.folder, (1, 1))
     execution.prune([chapter], [used])
-    left = {path.name for path in folder.iterdir()}
-    assert used.folder.name in left
-    assert ".part-x" not in left
-    assert "key00" in left
-    assert f"key{execution.KEPT + 2:02}" not in left
-    assert len(left) == execution.KEPT
+    assert set(folder.iterdir()) == {used.folder, *made[: execution.KEPT - 1]}
+
+
+def test_what_a_sweep_executed_stays_as_long_as_its_folder_does(project, tmp_path):
+    chapter = chapters.find("fixtures/first")
+    requests = [execution.prepare(chapter, {**chapter.defaults, "seed": seed}) for seed in range(execution.KEPT + 3)]
+    for request in requests:
+        request.folder.mkdir(parents=True)
+        os.utime(request.folder, (1, 1))
+    (tmp_path / "swept").mkdir()
+    execution.keep(tmp_path / "swept", requests)
+    others = executed(chapter, execution.KEPT + 1)
+    execution.prune([chapter], [])
+    assert all(request.folder.is_dir() for request in requests)
+    assert [path.is_dir() for path in others] == [True] * execution.KEPT + [False]
+    (tmp_path / "swept").rmdir()
+    execution.prune([chapter], [])
+    assert not any(request.folder.is_dir() for request in requests)
+    assert all(path.is_dir() for path in others[:-1])
+
+
+def test_an_execution_that_is_used_again_is_not_an_old_one(project):
+    chapter = chapters.find("fixtures/first")
+    request = execution.prepare(chapter, chapter.defaults)
+    made = executed(chapter, execution.KEPT)
+    cache.write_json(request.folder / "results.json", {"seconds": 1.0})
+    (request.folder / "notebook.ipynb").touch()
+    os.utime(request.folder, (1, 1))
+    [outcome] = execution.execute_all([request], 1, 1)
+    assert outcome.status == "cached"
+    execution.prune([chapter], [])
+    assert request.folder.is_dir()
+    assert not made[-1].is_dir()
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_what_another_process_is_writing_is_left_alone_until_that_is_dead(project, alive):
+    chapter = chapters.find("fixtures/first")
+    [old] = executed(chapter, 1)
+    part = old.parent / ".part-abc-1234"
+    part.mkdir()
+    code = (
+        "import sys; from eegfmri.runner import execution\n"
+        "with execution._lock('fixtures/first', 'abc'):\n    print('held', flush=True); sys.stdin.read()"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment(project), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert writer.stdout.readline() == "held\n"
+        if not alive:
+            writer.kill()
+            writer.wait()
+        execution.prune([chapter], [])
+        assert part.is_dir() is alive
+    finally:
+        writer.kill()
+        writer.communicate()
 
 
 def test_a_simulated_build_leaves_the_results_of_real_recordings(project):

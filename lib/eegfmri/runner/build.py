@@ -18,6 +18,7 @@ from eegfmri.runner.execution import (
     default_jobs,
     ensure_data,
     execute_all,
+    keep,
     notebook_of,
     prepare,
     prune,
@@ -93,6 +94,7 @@ def run(
     with cache.written_whole(folder / f"{stem}.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
     cache.write_json(folder / "results.json", request.results)
+    keep(folder, [request])
     return folder
 
 

@@ -26,8 +26,11 @@ from eegfmri import cache, project, results
 from eegfmri.errors import EegFmriError, RequestError
 from eegfmri.runner.chapters import RESERVED, Chapter
 
-#: Executed notebooks kept per chapter; the oldest go first.
+#: Executed notebooks kept per chapter beside those that runs and sweeps still refer to; those used longest ago go first.
 KEPT = 12
+
+#: Folders under this prefix and the key of an execution are being written, or were when the writer was killed.
+PART = ".part-"
 
 #: Distributions whose versions are written beside every result.
 PACKAGES = ("numpy", "scipy", "pandas", "scikit-learn", "torch", "mne", "nilearn", "nibabel", "plotly", "papermill")
@@ -312,6 +315,7 @@ def execute_all(
     pending = []
     for position, request in enumerate(requests):
         if request.cached and not force:
+            os.utime(request.folder)
             outcomes[position] = Outcome(request, "cached", request.results["seconds"])
             listen("end", outcome=outcomes[position])
         else:
@@ -339,13 +343,10 @@ def execute(request: Request, threads: int = 1, force: bool = False, listen: Lis
 
     A failure is an outcome, not an exception, so that other chapters go on.
     """
-    from filelock import FileLock
-
     begun = time.perf_counter()
-    lock = build_dir() / "locks" / f"{request.chapter.name.replace('/', '-')}-{request.key}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    with _lock(request.chapter.name, request.key):
         if request.cached and not force:
+            os.utime(request.folder)
             return Outcome(request, "cached", request.results["seconds"])
         listen("start", request=request)
         try:
@@ -360,6 +361,15 @@ def execute(request: Request, threads: int = 1, force: bool = False, listen: Lis
                 temporary.write_text(text, encoding="utf-8")
             return Outcome(request, "failed", time.perf_counter() - begun, sentence, text)
     return Outcome(request, "executed", time.perf_counter() - begun)
+
+
+def _lock(chapter: str, key: str, timeout: float = -1):
+    """Return the lock that whoever executes a chapter under a key holds; it opens when its owner ends, however that ends."""
+    from filelock import FileLock
+
+    path = build_dir() / "locks" / f"{chapter.replace('/', '-')}-{key}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path, timeout=timeout)
 
 
 def _kernel_environment(threads: int) -> dict[str, str]:
@@ -455,7 +465,7 @@ def _keep(request: Request, notebook, seconds: float, threads: int) -> None:
         "results": results.harvest(notebook)["results"],
     }
     request.folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".part-", dir=request.folder.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f"{PART}{request.key}-", dir=request.folder.parent))
     try:
         (temporary / "notebook.ipynb").write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
         cache.write_json(temporary / "results.json", document)
@@ -570,15 +580,48 @@ def commit() -> str | None:
     return described.stdout.strip() or None if described.returncode == 0 else None
 
 
+def keep(folder: Path, requests: Iterable[Request]) -> None:
+    """Let `prune` spare what a run or a sweep executes, as long as the folder of its results is there."""
+    names = sorted(f"{request.chapter.name}/{request.key}" for request in requests)
+    cache.write_json(build_dir() / "kept" / f"{cache.digest(folder)}.json", {"folder": str(folder), "executed": names})
+
+
+def _kept() -> set[Path]:
+    """Return the executed chapters that runs and sweeps refer to, and forget about those whose folders are gone."""
+    found: set[Path] = set()
+    for path in sorted((build_dir() / "kept").glob("*.json")):
+        if path.name.startswith("."):
+            continue
+        record = cache.read_json(path)
+        if Path(record["folder"]).is_dir():
+            found |= {build_dir() / "executed" / name for name in record["executed"]}
+        else:
+            path.unlink(missing_ok=True)
+    return found
+
+
 def prune(chapters: Iterable[Chapter], used: Iterable[Request]) -> None:
-    """Remove what an interruption left, and the oldest executed notebooks beyond `KEPT` per chapter."""
-    kept = {request.folder for request in used}
+    """Remove what an interruption left, and of the executed notebooks that nobody refers to all but the `KEPT` used last.
+
+    Parameters
+    ----------
+    chapters : iterable of Chapter
+        Whose executions are looked at.
+    used : iterable of Request
+        Executions to be spared, beside those of runs and sweeps whose results are there; what is being executed is spared, too.
+    """
+    from filelock import Timeout
+
+    spared, kept = {request.folder for request in used}, _kept()
     for chapter in chapters:
         folder = build_dir() / "executed" / chapter.name
         if not folder.is_dir():
             continue
-        for part in folder.glob(".part-*"):
-            shutil.rmtree(part, ignore_errors=True)
-        old = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
-        for path in [path for path in old if path not in kept][: max(0, len(old) - KEPT)]:
-            shutil.rmtree(path, ignore_errors=True)
+        found = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+        parts = [path for path in found if path.name.startswith(PART)]
+        free = [path for path in found if path not in kept and path not in parts]
+        old = [path for path in free if path not in spared][: max(0, len(free) - KEPT)]
+        for path in parts + old:
+            key = path.name.removeprefix(PART).partition("-")[0]
+            with contextlib.suppress(Timeout), _lock(chapter.name, key, timeout=0):
+                shutil.rmtree(path, ignore_errors=True)
