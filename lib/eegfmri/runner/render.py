@@ -68,7 +68,10 @@ def book(requests: list[Request], force: bool, listen: Listener) -> bool:
         If Jupyter Book fails or warns; the previous book stands.
     """
     stamp = build_dir() / "rendered.json"
-    identity = {"digest": _book_digest(requests)}
+    identity = {
+        "digest": _book_digest(requests),
+        "chapters": {request.chapter.name: request.key for request in requests},
+    }
     _settle()
     if not force and (html_dir() / "index.html").is_file() and stamp.is_file() and cache.read_json(stamp) == identity:
         return False
