@@ -44,3 +44,39 @@ def test_keys_depend_on_values_types_and_order_only_where_it_matters(tmp_path):
     assert cache.digest(np.zeros(4)) != cache.digest(np.zeros((2, 2)))
     assert cache.digest(np.zeros(4)) != cache.digest(np.zeros(4, dtype=np.float32))
     assert cache.digest(np.float64(0.5)) == cache.digest(np.float64(0.5))
+
+
+SOURCE = """
+def area(radius):
+    return 3 * radius**2
+"""
+
+
+@pytest.mark.parametrize(
+    ("changed", "equal"),
+    [
+        ('"""What it is for."""\n' + SOURCE, True),
+        (SOURCE.replace("return", '"""Area in m²."""\n    return'), True),
+        (SOURCE.replace("radius**2", "radius ** 2  # rounded"), True),
+        (SOURCE.replace("3", "3.1"), False),
+        (SOURCE.replace("return", "'not a docstring' and 1\n    return"), False),
+        (SOURCE + "AREA = area(1)\n", False),
+    ],
+)
+def test_code_counts_as_its_syntax_tree(changed, equal):
+    assert (cache.syntax(changed) == cache.syntax(SOURCE)) is equal
+
+
+@pytest.mark.parametrize(
+    ("added", "equal"),
+    [("\n# A comment.\n", True), ('\n\ndef _new():\n    """Do nothing."""\n', False)],
+)
+def test_the_digest_of_a_module_follows_the_code_of_what_it_imports(tmp_path, monkeypatch, added, equal):
+    before = cache.code_digest("eegfmri.simulation.simulate")
+    original = cache._modules()
+    for name in ("eegfmri.simulation.oddball", "eegfmri.simulation.sources", "eegfmri.datasets.montages"):
+        path = tmp_path / f"{name}.py"
+        path.write_text(original[name].read_text(encoding="utf-8") + added, encoding="utf-8")
+        monkeypatch.setattr(cache, "_modules", lambda name=name, path=path: {**original, name: path})
+        found = cache.code_digest("eegfmri.simulation.simulate")
+        assert (found == before) is equal, name

@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+from bs4 import BeautifulSoup
 
 from book_project import FIXTURES, REPOSITORY, eegfmri, environment, make_project
+from eegfmri import cache, results
 from eegfmri.errors import EegFmriError, RequestError
-from eegfmri.runner import chapters, execution
+from eegfmri.runner import build, chapters, execution
 from page_checks import problems
 
 
@@ -196,17 +198,56 @@ def key(name="fixtures/first", *assignments) -> str:
     return execution.prepare(chapter, chapters.resolve_parameters(chapter, None, assignments)).key
 
 
-def test_a_key_depends_on_source_parameters_and_lock(project):
+def test_a_key_depends_on_code_parameters_and_lock(project):
     before = key()
     assert key() == before
     assert key("fixtures/first", "seed=1") != before
     path = project / "book" / "fixtures" / "first.md"
     text = path.read_text(encoding="utf-8")
-    path.write_text(text + "\nMore.\n", encoding="utf-8")
+    path.write_text(text + "\n```{code-cell} python\n1 + 1\n```\n", encoding="utf-8")
     assert key() != before
     path.write_text(text, encoding="utf-8")
     assert key() == before
     (project / "requirements.lock").write_text("nothing==2\n")
+    assert key() != before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("# A first fixture\n", "# A first fixture\n\nMore prose, with {glue:text}`first/none/mean/value:.1f`.\n"),
+        ("# seed of every random choice", "# seed of all random choices"),
+        ("declare()\n", "declare()  # at the head of the page\n"),
+        ("declare()\n", "declare(\n)\n"),
+        ("  title: A first fixture", "  title: Another title"),
+        ("```{code-cell} python\nimport numpy", "```{code-cell} python\n:tags: [hide-input]\n\nimport numpy"),
+    ],
+)
+def test_prose_comments_and_what_is_merely_shown_leave_the_key(project, old, new):
+    before = key()
+    path = project / "book" / "fixtures" / "first.md"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    assert key() == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("values.mean(), low", "values.mean() + 0, low"),
+        ("float(np.median(values)) < 10", "float(np.median(values)) < 10;"),
+        ("```{code-cell} python\nfloat(np", "```{code-cell} python\n'a string may be shown'\n```\n\n```{code-cell} python\nfloat(np"),
+        ("```{code-cell} python\nfloat(np", "```{code-cell} python\n:tags: [raises-exception]\n\nfloat(np"),
+        ("float(np.median(values)) < 10", "%pwd\nfloat(np.median(values)) < 10"),
+    ],
+)  # fmt: skip
+def test_whatever_can_change_an_output_changes_the_key(project, old, new):
+    before = key()
+    path = project / "book" / "fixtures" / "first.md"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
     assert key() != before
 
 
@@ -242,11 +283,17 @@ def test_a_table_that_a_chapter_reads_is_part_of_its_key(project):
     table = project / "data" / "numbers.yml"
     table.write_text("a: 1")
     path = project / "book" / "fixtures" / "second.md"
-    unrelated = key("fixtures/second")
-    path.write_text(path.read_text(encoding="utf-8") + "\nFrom `numbers.yml`.\n", encoding="utf-8")
-    before = key("fixtures/second")
-    table.write_text("a: 2")
-    assert key("fixtures/second") != before != unrelated
+    text = path.read_text(encoding="utf-8")
+    for reading in (
+        text.replace("time.sleep(pause)", "open('data/numbers.yml')"),
+        text.replace("eegfmri:\n", "eegfmri:\n  files: [data/numbers.yml]\n"),
+    ):
+        path.write_text(text + "\nFrom `numbers.yml`, says the prose.\n", encoding="utf-8")
+        unrelated = key("fixtures/second")
+        path.write_text(reading, encoding="utf-8")
+        before = key("fixtures/second")
+        table.write_text(table.read_text() + "\nb: 2")
+        assert key("fixtures/second") != before != unrelated
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
@@ -318,23 +365,99 @@ def test_a_run_refuses_what_a_folder_lacks_and_a_build_simulates_it(needing, sim
     assert execution.prepare(needing, needing.defaults, plan).key != request.key
 
 
-def test_what_an_interruption_left_and_the_oldest_executions_are_removed(project):
-    chapter = chapters.find("fixtures/first")
+def executed(chapter, number) -> list[Path]:
+    """Make so many executed folders of a chapter, each used a second before the one before it."""
     folder = execution.build_dir() / "executed" / chapter.name
-    for age in range(execution.KEPT + 3):
+    for age in range(number):
         (folder / f"key{age:02}").mkdir(parents=True)
         os.utime(folder / f"key{age:02}", (1e9 - age, 1e9 - age))
+    return [folder / f"key{age:02}" for age in range(number)]
+
+
+def test_what_an_interruption_left_and_the_oldest_executions_are_removed(project):
+    chapter = chapters.find("fixtures/first")
+    made = executed(chapter, execution.KEPT + 3)
+    folder = made[0].parent
     (folder / ".part-x").mkdir()
     used = execution.prepare(chapter, chapter.defaults)
     used.folder.mkdir()
     os.utime(used.folder, (1, 1))
     execution.prune([chapter], [used])
-    left = {path.name for path in folder.iterdir()}
-    assert used.folder.name in left
-    assert ".part-x" not in left
-    assert "key00" in left
-    assert f"key{execution.KEPT + 2:02}" not in left
-    assert len(left) == execution.KEPT
+    assert set(folder.iterdir()) == {used.folder, *made[: execution.KEPT - 1]}
+
+
+def test_what_a_sweep_executed_stays_as_long_as_its_folder_does(project, tmp_path):
+    chapter = chapters.find("fixtures/first")
+    requests = [execution.prepare(chapter, {**chapter.defaults, "seed": seed}) for seed in range(execution.KEPT + 3)]
+    for request in requests:
+        request.folder.mkdir(parents=True)
+        os.utime(request.folder, (1, 1))
+    (tmp_path / "swept").mkdir()
+    execution.keep(tmp_path / "swept", requests)
+    others = executed(chapter, execution.KEPT + 1)
+    execution.prune([chapter], [])
+    assert all(request.folder.is_dir() for request in requests)
+    assert [path.is_dir() for path in others] == [True] * execution.KEPT + [False]
+    (tmp_path / "swept").rmdir()
+    execution.prune([chapter], [])
+    assert not any(request.folder.is_dir() for request in requests)
+    assert all(path.is_dir() for path in others[:-1])
+
+
+def test_an_execution_that_is_used_again_is_not_an_old_one(project):
+    chapter = chapters.find("fixtures/first")
+    request = execution.prepare(chapter, chapter.defaults)
+    made = executed(chapter, execution.KEPT)
+    cache.write_json(request.folder / "results.json", {"seconds": 1.0})
+    (request.folder / "notebook.ipynb").touch()
+    os.utime(request.folder, (1, 1))
+    [outcome] = execution.execute_all([request], 1, 1)
+    assert outcome.status == "cached"
+    execution.prune([chapter], [])
+    assert request.folder.is_dir()
+    assert not made[-1].is_dir()
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_what_another_process_is_writing_is_left_alone_until_that_is_dead(project, alive):
+    chapter = chapters.find("fixtures/first")
+    [old] = executed(chapter, 1)
+    part = old.parent / ".part-abc-1234"
+    part.mkdir()
+    code = (
+        "import sys; from eegfmri.runner import execution\n"
+        "with execution._lock('fixtures/first', 'abc'):\n    print('held', flush=True); sys.stdin.read()"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment(project), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert writer.stdout.readline() == "held\n"
+        if not alive:
+            writer.kill()
+            writer.wait()
+        execution.prune([chapter], [])
+        assert part.is_dir() is alive
+    finally:
+        writer.kill()
+        writer.communicate()
+
+
+def test_a_simulated_build_leaves_the_results_of_real_recordings(project):
+    chapter = chapters.find("fixtures/first")
+
+    def finish(rate, simulated):
+        request = execution.prepare(chapter, {**chapter.defaults, "rate": rate})
+        data = {"dataset": "sleep", "simulated": simulated, "digest": "a"}
+        document = {"schema": 1, "chapter": chapter.name, "parameters": request.parameters, "data": data, "results": []}
+        cache.write_json(request.folder / "results.json", document)
+        build._publish_results([execution.Outcome(request, "executed", 1.0)], {chapter.name: chapter})
+
+    finish(5.0, simulated=False)
+    finish(2.0, simulated=True)
+    assert [document["data"]["simulated"] for document in results.latest()] == [False, True]
+    [published] = (project / "book" / "_build" / "results").rglob("*.json")
+    assert cache.read_json(published)["data"]["simulated"], "the last build's results are those of the last build"
 
 
 def test_a_folder_that_is_not_there_is_a_wrong_request(tmp_path):
@@ -405,10 +528,45 @@ def test_nothing_is_done_twice_and_an_edit_executes_its_importers_only(built):
         ("cli.py", {"fixtures/first": "cached", "fixtures/second": "cached"}),
     ):
         path = built / "lib" / "eegfmri" / module
-        path.write_text(path.read_text(encoding="utf-8") + "\n# An edit.\n", encoding="utf-8")
+        path.write_text(path.read_text(encoding="utf-8") + "\n# A comment.\n", encoding="utf-8")
+        assert edited(built, "build", "--json", "b.json").returncode == 0
+        assert statuses(built) == {"fixtures/first": "cached", "fixtures/second": "cached", "rendered": False}, module
+        path.write_text(path.read_text(encoding="utf-8") + "\n_AN_EDIT = 1\n", encoding="utf-8")
         assert edited(built, "build", "--json", "b.json").returncode == 0
         found = statuses(built)
         assert {name: found[name] for name in expected} == expected, module
+
+
+@pytest.mark.slow
+def test_prose_is_rendered_again_around_the_outputs_that_are_there(built):
+    assert edited(built, "build").returncode == 0
+    path = built / "book" / "fixtures" / "first.md"
+    text = path.read_text(encoding="utf-8")
+    new = text.replace(
+        "The mean is {glue:text}`first/none/mean/value:.3f` V", "Its average: {glue:text}`first/none/mean/value:.5f`"
+    )
+    new = new.replace("declare()\n", "declare()  # said at once\n").replace("title: A first fixture", "title: Retold")
+    try:
+        path.write_text(new, encoding="utf-8")
+        done = edited(built, "build", "--json", "b.json")
+        assert done.returncode == 0, done.stderr
+        assert statuses(built) == {"fixtures/first": "cached", "fixtures/second": "cached", "rendered": True}
+        page = (built / "book" / "_build" / "html" / "fixtures" / "first.html").read_text(encoding="utf-8")
+        recorded = json.loads((built / "book" / "_build" / "results" / "fixtures" / "first.json").read_text())[
+            "results"
+        ]
+        words = BeautifulSoup(page, "html.parser").get_text()
+        assert f"Its average: {recorded[0]['value']:.5f}" in words
+        assert "said at once" in words
+        assert "The mean is" not in words
+        assert problems(page, built / "book" / "_build" / "html" / "fixtures" / "first.html") == []
+        assert edited(built, "run", "fixtures/first", "--out", "retold").returncode == 0
+        notebook = json.loads((built / "retold" / "fixtures-first.ipynb").read_text(encoding="utf-8"))
+        sources = ["".join(cell["source"]) for cell in notebook["cells"]]
+        assert any(source.startswith("Its average:") for source in sources)
+        assert notebook["metadata"]["eegfmri"]["title"] == "Retold"
+    finally:
+        path.write_text(text, encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from numpy.polynomial import chebyshev
 from eegfmri import project
 from eegfmri.errors import DataError, RequestError
 from eegfmri.ledger import arithmetic, claims, printed_equations, verdicts
+from eegfmri.runner.chapters import discover, resolve_parameters
 
 PAPERS = ["graph_fusion", "saliency_fusion", "synthesis", "transformer_cnn"]
 CHAPTERS = {
@@ -24,6 +25,7 @@ CHAPTERS = {
     "synthesis/transformer_cnn",
     "recordings/datasets",
 }
+MISSING = object()
 finite = st.floats(-1e6, 1e6, allow_nan=False)
 
 
@@ -52,12 +54,18 @@ def changed(tmp_path):
     return change
 
 
-def results(key, value, low=None, high=None, *, dataset="sleep", simulated=False, chapter="any/chapter", **more):
-    """Return a results.json document with one result."""
+BOOK = discover()
+PLACES = {name.rpartition("/")[2]: name for name in BOOK}
+
+
+def results(key, value, low=None, high=None, *, dataset="sleep", simulated=False, chapter=None, **changed):
+    """Return a results.json document with one result, made by its chapter with the parameters of profile full, some of them changed."""
+    chapter = chapter or PLACES.get(key.partition("/")[0], "any/chapter")
+    wanted = resolve_parameters(BOOK[chapter], "full") if chapter in BOOK else {}
     return {
         "schema": 1,
         "chapter": chapter,
-        "parameters": more,
+        "parameters": {name: value for name, value in (wanted | changed).items() if value is not MISSING},
         "data": {"dataset": dataset, "simulated": simulated, "digest": "0123"},
         "environment": {},
         "seconds": 1.0,
@@ -367,20 +375,37 @@ def test_other_readings_stand_beside_and_do_not_decide(ledger):
     assert [(reading["key"], reading["verdict"]) for reading in entry["readings"]] == [(claim.readings[0], "agrees")]
 
 
-def test_a_run_that_departs_from_the_profile_is_not_the_run_that_was_asked_for(ledger, tmp_path, monkeypatch):
-    path = project.data_dir() / "claims.yml"
-    (tmp_path / "book").mkdir()
-    (tmp_path / "book" / "profiles.yml").write_text(
-        'full:\n  "*": {scale: full}\n  fusion/graph_fusion: {n_training_epochs: 60}\n', encoding="utf-8"
-    )
-    monkeypatch.setenv("EEGFMRI_ROOT", str(tmp_path))
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"n_training_epochs": 2}, "with n_training_epochs = 2 where profile full has 20"),
+        # Left by the profile as the chapter's cell has them.
+        ({"lag": -20.0}, "with lag = -20.0 where profile full has 5.0"),
+        ({"classes": ["W", "N2"]}, "with classes = ['W', 'N2'] where profile full has ['W', 'N1', 'N2']"),
+        ({"alignment": "none"}, "with alignment = 'none' where"),
+        ({"lag": MISSING}, "without lag where profile full has 5.0"),
+        ({"n_passes": 3}, "with n_passes = 3, which fusion/graph_fusion does not know"),
+        ({"chapter": "recordings/evaluation"}, "made by chapter recordings/evaluation where"),
+    ],
+)
+def test_a_run_that_departs_from_the_profile_is_not_the_run_that_was_asked_for(ledger, changed, said):
     key = ledger["graph_fusion/eeg_gcn"].result_key
-    verdict = {}
-    for n in (2, 60):
-        document = results(key, 0.58, 0.56, 0.61, chapter="fusion/graph_fusion", n_training_epochs=n, scale="small")
-        verdict[n] = verdict_of("graph_fusion/eeg_gcn", document, path=path)
-    assert (verdict[2]["verdict"], verdict[60]["verdict"]) == ("not run", "agrees")
-    assert "n_training_epochs = 2 where profile full has 60" in verdict[2]["why"]
+    as_asked, departing = results(key, 0.58, 0.56, 0.61), results(key, 0.57, 0.55, 0.6, **changed)
+    entry = verdict_of("graph_fusion/eeg_gcn", departing)
+    assert (entry["verdict"], entry["ours"]) == ("not run", 0.57)
+    assert said in entry["why"]
+    assert entry["command"] in entry["why"]
+    for order in (1, -1):
+        entry = verdict_of("graph_fusion/eeg_gcn", *[as_asked, departing][::order])
+        assert (entry["verdict"], entry["ours"]) == ("agrees", 0.58), (
+            "a run of another kind hides the one that was asked for"
+        )
+
+
+@pytest.mark.parametrize("changed", [{"n_jobs": 7}, {"seed": 3}, {"simulation_seed": 2}, {"data": "/elsewhere"}])
+def test_where_and_with_which_seed_a_run_was_computed_is_no_departure(ledger, changed):
+    document = results(ledger["graph_fusion/eeg_gcn"].result_key, 0.58, 0.56, 0.61, **changed)
+    assert verdict_of("graph_fusion/eeg_gcn", document)["verdict"] == "agrees"
 
 
 def test_what_was_not_run_says_what_is_missing_and_how_to_run_it(found_verdicts):

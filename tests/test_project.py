@@ -28,7 +28,6 @@ CONDA_NAMES = {
 
 #: Required by whoever asked for the project; stays declared while the chapter that uses it is being written.
 FIXED = {"jupyter-book", "jupytext", "papermill", "torch", "torch-geometric", "mne", "nilearn", "nibabel", "seaborn"}
-FIXED |= {"pytest-notebook"}
 
 #: Used without an import: the file, and the words in it that use the distribution.
 USED_BY_NAME = {

@@ -153,15 +153,21 @@ def test_a_page_without_recordings_is_not_simulated(notebook):
     assert results.harvest(notebook)["data"] == {"dataset": "", "simulated": False, "digest": ""}
 
 
-def test_the_latest_results_are_the_newest_of_each_chapter(tmp_path, monkeypatch):
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Give a function that writes a results document of a certain age."""
     monkeypatch.setenv("EEGFMRI_ROOT", str(tmp_path))
 
-    def write(path, chapter, value, age, schema=1):
+    def write(path, chapter, value, age, schema=1, **more):
         path = tmp_path / path
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"schema": schema, "chapter": chapter, "results": [value]}))
+        path.write_text(json.dumps({"schema": schema, "chapter": chapter, "results": [value], **more}))
         os.utime(path, (1e9 - age, 1e9 - age))
 
+    return write
+
+
+def test_the_latest_results_are_the_newest_of_each_chapter(tmp_path, write):
     assert results.latest() == []
     write("book/_build/results/a/x.json", "a/x", 1, age=10)
     write("book/_build/results/a/y.json", "a/y", 2, age=10)
@@ -171,3 +177,15 @@ def test_the_latest_results_are_the_newest_of_each_chapter(tmp_path, monkeypatch
     write("runs/z-2/results.json", "a/z", 6, age=1, schema=99)
     (tmp_path / "book" / "_build" / "results" / "a" / ".part-1.json").write_text("{")
     assert [(d["chapter"], d["results"]) for d in results.latest()] == [("a/x", [3]), ("a/y", [2]), ("a/z", [5])]
+
+
+def test_what_was_found_in_real_recordings_is_hidden_by_nothing_but_the_same_again(write):
+    real = {"data": {"dataset": "sleep", "simulated": False, "digest": "a"}}
+    simulated = {"data": {"dataset": "sleep", "simulated": True, "digest": "b"}}
+    full, quick = {"parameters": {"n": 20}}, {"parameters": {"n": 2}}
+    write("runs/x-1/results.json", "a/x", "full, old", 90, **real, **full)
+    write("runs/x-2/results.json", "a/x", "full", 80, **real, **full)
+    write("runs/x-3/results.json", "a/x", "quick", 70, **real, **quick)
+    write("runs/x-4/results.json", "a/x", "simulated, old", 60, **simulated, **full)
+    write("book/_build/results/a/x.json", "a/x", "simulated", 50, **simulated, **quick)
+    assert [document["results"] for document in results.latest()] == [["full"], ["quick"], ["simulated"]]

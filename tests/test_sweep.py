@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from book_project import eegfmri, make_project
+from eegfmri.runner.execution import KEPT
 from eegfmri.runner.sweep import swept_values
 
 
@@ -64,6 +65,17 @@ def test_what_was_executed_is_not_executed_again(project, swept):
     assert again.stdout.count("executed") == 2
     documents = [json.loads(path.read_text()) for path in (project / "more").glob("*.json")]
     assert sorted({document["parameters"]["seed"] for document in documents}) == [0, 1, 2, 3]
+
+
+@pytest.mark.slow
+def test_a_sweep_larger_than_what_a_build_keeps_is_resumed_after_it(project):
+    pauses = ",".join(str(number / 1000) for number in range(1, KEPT + 2))
+    words = ("sweep", "fixtures/second", "-p", f"pause={pauses}", "--out", "large")
+    first = eegfmri(project, *words)
+    assert first.returncode == 0, first.stderr
+    assert eegfmri(project, "build").returncode == 0
+    again = eegfmri(project, *words)
+    assert again.stdout.count("executed") == 0, again.stdout
 
 
 @pytest.mark.slow

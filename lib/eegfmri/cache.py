@@ -137,34 +137,55 @@ def imported_modules(source: str, package: str | None = None) -> set[str]:
     set of str
         Full module names inside this library, parents' ``__init__`` included.
     """
-    return set(_imported(source, package))
-
-
-@lru_cache(maxsize=512)
-def _imported(source: str, package: str | None) -> frozenset[str]:
-    # Keys of every prepared run ask for the same few files: parsing them once saves a fifth of a second each time.
     known, found = _modules(), set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+    for level, name in _parsed(source)[1]:
+        if level:
+            stem = (package or PACKAGE).split(".")
+            stem = stem[: len(stem) - level + 1]
+            name = ".".join([*stem, name] if name else stem)
+        pieces = name.split(".")
+        for depth in range(1, len(pieces) + 1):
+            candidate = ".".join(pieces[:depth])
+            if candidate in known:
+                found.add(candidate)
+    return found
+
+
+def syntax(source: str) -> str:
+    """Return what Python source means to the interpreter: its syntax tree, written out.
+
+    Comments, docstrings of modules, classes and functions, line breaks and the kind of quotation marks leave no trace in it.
+
+    Parameters
+    ----------
+    source : str
+        Python source.
+
+    Returns
+    -------
+    str
+        The tree as `ast.dump` writes it.
+    """
+    return _parsed(source)[0]
+
+
+@lru_cache(maxsize=1024)
+def _parsed(source: str) -> tuple[str, tuple[tuple[int, str], ...]]:
+    """Return a source's tree, written out, and what it imports as (level of a relative import, name)."""
+    # Keys of every prepared run ask for the same few files: parsing them once saves a fifth of a second each time.
+    known, imports, tree = _modules(), [], ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            if ast.get_docstring(node, clean=False) is not None:
+                del node.body[0]
+        elif isinstance(node, ast.Import):
+            imports += [(0, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
-            if node.level:
-                stem = (package or PACKAGE).split(".")
-                stem = stem[: len(stem) - node.level + 1]
-                base = ".".join([*stem, base] if base else stem)
-            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+            imports += [(node.level, base), *((node.level, f"{base}.{alias.name}".strip(".")) for alias in node.names)]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in known:
-            names = [node.value]  # imported by name, as a register of readers does
-        else:
-            continue
-        for name in names:
-            pieces = name.split(".")
-            for depth in range(1, len(pieces) + 1):
-                candidate = ".".join(pieces[:depth])
-                if candidate in known:
-                    found.add(candidate)
-    return frozenset(found)
+            imports.append((0, node.value))  # imported by name, as a register of readers does
+    return ast.dump(tree), tuple(imports)
 
 
 def import_closure(modules: Iterable[str]) -> set[str]:
@@ -182,10 +203,10 @@ def import_closure(modules: Iterable[str]) -> set[str]:
 
 
 def code_digest(*modules: str) -> str:
-    """Hash the source of the import closure of ``modules``: it changes when any of that code does."""
+    """Hash the import closure of ``modules`` as `syntax` sees it: it changes when any of that code does, not with comments."""
     known = _modules()
     closure = sorted(import_closure(modules))
-    return digest([(name, known[name].read_text(encoding="utf-8")) for name in closure])
+    return digest([(name, syntax(known[name].read_text(encoding="utf-8"))) for name in closure])
 
 
 def versions(*distributions: str) -> dict[str, str]:

@@ -134,16 +134,20 @@ def harvest(notebook: Mapping) -> dict:
 
 
 def latest() -> list[dict]:
-    """Read the ``results.json`` documents of the last build and of the runs, the newest of each chapter.
+    """Read the ``results.json`` documents of the last build and of the runs, as far as no later one takes their place.
+
+    Simulated recordings can be made again at any time: of a chapter's documents from them the newest counts. Recordings that cannot are
+    another matter: the newest document counts of each set of parameters, so that neither a simulated build nor a quick look
+    at the same recordings hides a long run.
 
     Returns
     -------
     list of dict
-        Documents in the order of chapter names; empty if nothing has been built or run.
+        Documents in the order of chapter names, of each chapter from old to new; empty if nothing has been built or run.
     """
     root = project.root()
     paths = [*(root / "book" / "_build" / "results").rglob("*.json"), *(root / "runs").glob("*/results.json")]
-    newest: dict[str, tuple[int, Path, dict]] = {}
+    newest: dict[tuple, tuple[int, Path, dict]] = {}
     for path in paths:
         # What an interrupted copy left is no result.
         if path.name.startswith("."):
@@ -151,10 +155,18 @@ def latest() -> list[dict]:
         document = read_json(path)
         if document.get("schema") != SCHEMA:
             continue
+        data = document.get("data") or {}
+        lasting = digest(document.get("parameters"), data["dataset"]) if is_real(data) else None
         candidate = (path.stat().st_mtime_ns, path, document)
-        if document["chapter"] not in newest or candidate[:2] > newest[document["chapter"]][:2]:
-            newest[document["chapter"]] = candidate
-    return [newest[chapter][2] for chapter in sorted(newest)]
+        place = (document["chapter"], lasting)
+        if place not in newest or candidate[:2] > newest[place][:2]:
+            newest[place] = candidate
+    return [document for _, _, document in sorted(newest.values(), key=lambda found: (found[2]["chapter"], *found[:2]))]
+
+
+def is_real(data: Mapping) -> bool:
+    """Say whether what `describe_data` describes are recordings, and none of them simulated."""
+    return bool(data.get("dataset")) and not data["simulated"]
 
 
 def _plain(key: str, value: object) -> object:

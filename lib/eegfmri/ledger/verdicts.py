@@ -15,6 +15,7 @@ of verdicts:
     There is no result yet; the verdict says what is missing and which command would make it.
 """
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -44,9 +45,29 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+#: Parameters that do not say how a result is computed: in how many processes and on what, the seed of its random numbers, and what
+#: concerns simulated recordings alone. In every other one a run must be as the profile of its claim has it.
+NEUTRAL = frozenset({"n_jobs", "device", "data", "seed", "simulation_seed", "scale", "preset"})
+
+#: Ends of names of parameters that say where recordings lie.
+NEUTRAL_ENDS = ("_file", "_dir")
+
+
 class _Found(NamedTuple):
     result: Result
     document: _Document
+
+
+class _Asked(dict):
+    """Parameters that a profile gives a chapter, None for a chapter that the book has not, by chapter and profile."""
+
+    def __missing__(self, place: tuple[str, str]) -> dict | None:
+        from eegfmri.runner.chapters import discover, resolve_parameters
+
+        chapter = discover().get(place[0])
+        # As JSON has them: a tuple is the list that was written of it.
+        self[place] = None if chapter is None else json.loads(json.dumps(resolve_parameters(chapter, place[1])))
+        return self[place]
 
 
 # ----------------------------------------------------------------------------------------------------- verdicts
@@ -114,8 +135,8 @@ def verify(
     Parameters
     ----------
     results : iterable of mapping or None
-        ``results.json`` documents; by default those of the last build and of later runs. Of two results under one key
-        the one from real recordings counts, and of two of those the later in the list.
+        ``results.json`` documents; by default those of the last build and of runs. Of several results under one key those from
+        real recordings count, of these the ones made with the parameters of the claim's profile, and of these the last in the list.
     paper : str or None
         Only the claims of this paper.
     imported : iterable of str or pathlib.Path
@@ -150,7 +171,8 @@ def verify(
     for document in documents:
         for result in document.results:
             found.setdefault(result.key, []).append(_Found(result, document))
-    entries = [_entry(claim, ledger, found) for claim in ledger.values() if paper in (None, claim.paper)]
+    asked = _Asked()
+    entries = [_entry(claim, ledger, found, asked) for claim in ledger.values() if paper in (None, claim.paper)]
     return {"schema": 1, "claims": entries}
 
 
@@ -172,7 +194,7 @@ def _import(file: Path) -> list[_Document]:
     return [_document(entry, f"{file}, document {i}") for i, entry in enumerate(entries, start=1)]
 
 
-def _entry(claim: Claim, ledger: Mapping[str, Claim], found: Mapping[str, list[_Found]]) -> dict:
+def _entry(claim: Claim, ledger: Mapping[str, Claim], found: Mapping[str, list[_Found]], asked: _Asked) -> dict:
     """Return the entry of a claim in the document of `verify`."""
     value = _value(claim, ledger)
     ours: dict[str, float | int | None] = {"ours": None, "low": None, "high": None, "n": None}
@@ -188,11 +210,11 @@ def _entry(claim: Claim, ledger: Mapping[str, Claim], found: Mapping[str, list[_
     elif claim.result_key is None:
         verdict, why = "not run", _setting(claim)
     else:
-        verdict, why, match = _against_results(claim, value, claim.result_key, found)
+        verdict, why, match = _against_results(claim, value, claim.result_key, found, asked)
         if match:
             ours = _numbers(match.result)
         for key in claim.readings:
-            other_verdict, other_why, other = _against_results(claim, value, key, found)
+            other_verdict, other_why, other = _against_results(claim, value, key, found, asked)
             if other:
                 readings.append({"key": key, **_numbers(other.result), "verdict": other_verdict, "why": other_why})
     return {
@@ -227,7 +249,7 @@ def _setting(claim: Claim) -> str:
 
 
 def _against_results(
-    claim: Claim, value: float | str | None, key: str, found: Mapping[str, list[_Found]]
+    claim: Claim, value: float | str | None, key: str, found: Mapping[str, list[_Found]], asked: _Asked
 ) -> tuple[Verdict, str, _Found | None]:
     """Judge a claim by the result under a key; return verdict, why, and the result that was used."""
     candidates = found.get(key, [])
@@ -237,10 +259,12 @@ def _against_results(
     if not usable:
         match = candidates[-1]
         return "not comparable", _obstacle(claim, match.document), match
-    match = usable[-1]
-    departures = _departures(claim, match.document)
-    if departures:
-        return "not run", f"A result exists, but with {departures}: run `{claim.command}`.", match
+    departures = [_departures(claim, match.document, asked) for match in usable]
+    # A later run of another kind does not hide the run that was asked for.
+    last = max((i for i, found in enumerate(departures) if not found), default=len(usable) - 1)
+    match = usable[last]
+    if departures[last]:
+        return "not run", f"A result exists, but {departures[last]}: run `{claim.command}`.", match
     low, high, number = match.result.low, match.result.high, match.result.number
     if number is None:
         return "inconclusive", f"The run gave no number for {key}.", match
@@ -288,24 +312,27 @@ def _obstacle(claim: Claim, document: _Document) -> str | None:
     return None
 
 
-def _departures(claim: Claim, document: _Document) -> str:
-    """Say where a run departs from the profile that the claim asks for; empty where it does not.
+def _departures(claim: Claim, document: _Document, asked: _Asked) -> str:
+    """Say where a run departs from the parameters that the claim's profile gives its chapter; empty where it does not.
 
-    Only what the profile sets for this chapter counts: its values for every chapter concern simulated recordings.
+    Every public parameter counts that is not neutral, also those that the profile leaves as the chapter's cell has them.
     """
-    import yaml
-
-    file = project.book_dir() / "profiles.yml"
-    if not file.is_file():
-        return ""
-    profiles = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    wanted = (profiles.get(claim.profile) or {}).get(document.chapter) or {}
-    given = document.parameters
-    return ", ".join(
-        f"{name} = {given.get(name)!r} where profile {claim.profile} has {value!r}"
-        for name, value in wanted.items()
-        if given.get(name) != value
-    )
+    wanted = asked[claim.chapter, claim.profile]
+    if wanted is None or document.chapter != claim.chapter:
+        return f"made by chapter {document.chapter} where the claim asks for {claim.chapter}"
+    given, absent = document.parameters, object()
+    departures = []
+    for name in [*wanted, *(name for name in given if name not in wanted)]:
+        value, other = wanted.get(name, absent), given.get(name, absent)
+        if name in NEUTRAL or name.endswith(NEUTRAL_ENDS) or value == other:
+            continue
+        if other is absent:
+            departures.append(f"without {name} where profile {claim.profile} has {value!r}")
+        elif value is absent:
+            departures.append(f"with {name} = {other!r}, which {claim.chapter} does not know")
+        else:
+            departures.append(f"with {name} = {other!r} where profile {claim.profile} has {value!r}")
+    return ", ".join(departures)
 
 
 # ------------------------------------------------------------------------------------------------------ showing

@@ -5,18 +5,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from eegfmri import cache, project
+from eegfmri import cache, project, results
 from eegfmri.errors import EegFmriError, RequestError
 from eegfmri.runner.chapters import Chapter, discover, find, resolve_parameters
 from eegfmri.runner.execution import (
     DataPlan,
     Listener,
     Outcome,
+    Request,
     build_dir,
     cores,
     default_jobs,
     ensure_data,
     execute_all,
+    keep,
+    notebook_of,
     prepare,
     prune,
     silent,
@@ -41,7 +44,7 @@ def run(
     assignments : iterable of str
         ``key=value`` each.
     profile : str or None
-        Profile that the assignments are laid over.
+        Profile that the assignments override.
     data : str, pathlib.Path or None
         Folder of real recordings; simulated ones if None.
     out : str, pathlib.Path or None
@@ -69,7 +72,7 @@ def run(
     plan = DataPlan.of(data, simulate_missing=False)
     request = prepare(chapter, parameters, plan)
     stem = chapter.name.replace("/", "-")
-    folder = Path(out).expanduser().resolve() if out is not None else project.root() / "runs" / f"{stem}-{request.key}"
+    folder = Path(out).expanduser().resolve() if out is not None else runs_folder(request)
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"--out: {folder} is not a folder.")
     if force or not request.cached:
@@ -79,16 +82,19 @@ def run(
     [outcome] = execute_all([request], 1, threads, force, listen)
     if outcome.status == "failed":
         raise EegFmriError(outcome.error)
+    import nbformat
+
     from eegfmri.runner import render
 
     listen("render", chapters=[chapter.name])
     page = render.standalone(request)
     folder.mkdir(parents=True, exist_ok=True)
     with cache.written_whole(folder / f"{stem}.ipynb") as temporary:
-        shutil.copyfile(request.folder / "notebook.ipynb", temporary)
+        temporary.write_text(nbformat.writes(notebook_of(request)) + "\n", encoding="utf-8")
     with cache.written_whole(folder / f"{stem}.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
     cache.write_json(folder / "results.json", request.results)
+    keep(folder, [request])
     return folder
 
 
@@ -236,7 +242,10 @@ class RenderError(EegFmriError):
 
 
 def _publish_results(outcomes: list[Outcome], chapters: Mapping[str, Chapter]) -> None:
-    """Make ``_build/results`` hold the results of this build and nothing else."""
+    """Make ``_build/results`` hold the results of this build and nothing else; those of real recordings lie with the runs, too.
+
+    There no later build takes their place, and they stay when everything built is removed.
+    """
     folder = build_dir() / "results"
     done = {outcome.request.chapter.name: outcome for outcome in outcomes if outcome.status != "failed"}
     for path in sorted(folder.rglob("*.json")):
@@ -245,5 +254,14 @@ def _publish_results(outcomes: list[Outcome], chapters: Mapping[str, Chapter]) -
         if name not in chapters or (name in known and name not in done):
             path.unlink()
     for name, outcome in done.items():
-        with cache.written_whole(folder / f"{name}.json") as temporary:
-            shutil.copyfile(outcome.request.folder / "results.json", temporary)
+        targets = [folder / f"{name}.json"]
+        if results.is_real(outcome.request.results["data"]):
+            targets.append(runs_folder(outcome.request) / "results.json")
+        for target in targets:
+            with cache.written_whole(target) as temporary:
+                shutil.copyfile(outcome.request.folder / "results.json", temporary)
+
+
+def runs_folder(request: Request) -> Path:
+    """Return the folder that a run is written into where no other is named."""
+    return project.root() / "runs" / f"{request.chapter.name.replace('/', '-')}-{request.key}"

@@ -24,6 +24,9 @@ RESERVED = "data"
 #: The profile that needs no entry in ``profiles.yml``: the parameters cell itself.
 DEFAULT_PROFILE = "quick"
 
+#: Tags that decide how a cell is executed; the others decide how it is shown.
+EXECUTION_TAGS = ("parameters", "raises-exception", "skip-execution")
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -70,6 +73,21 @@ class Cell:
     source: str
     line: int
     tags: tuple[str, ...] = ()
+
+    @property
+    def code(self) -> list:
+        """What of the cell can change its outputs: the syntax tree, whether a semicolon hides the last value, and how it is executed."""
+        tags = [tag for tag in EXECUTION_TAGS if tag in self.tags]
+        if self.python != self.source:
+            return [self.source, False, tags]
+        # A string at the head of a module is its docstring; at the head of a cell it is a value that may be shown.
+        return [cache.syntax(f"...\n{self.source}"), _ends_in_semicolon(self.source), tags]
+
+    @property
+    def python(self) -> str:
+        """The source with its magics blanked, line by line."""
+        lines = self.source.split("\n")
+        return "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in lines)
 
 
 @dataclass(frozen=True)
@@ -140,14 +158,23 @@ class Chapter:
         """Library modules that the code cells import, and those that they import in turn."""
         found: set[str] = set()
         for cell in self.cells:
-            # Magics are no Python; what they do cannot import a library module.
-            lines = [line if not line.lstrip().startswith(("%", "!")) else "" for line in cell.source.split("\n")]
             try:
-                found |= cache.imported_modules("\n".join(lines))
+                # Magics are no Python; what they do cannot import a library module.
+                found |= cache.imported_modules(cell.python)
             except SyntaxError as error:
                 line = cell.line + (error.lineno or 1) - 1
                 raise EegFmriError(f"{self.path}:{line} is not valid Python: {error.msg}.") from None
         return frozenset(cache.import_closure(found))
+
+    @cached_property
+    def code(self) -> list:
+        """What of the chapter can change its outputs: its code cells as `Cell.code` sees them."""
+        return [cell.code for cell in self.cells]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Tables that the front matter says the chapter reads, beside those that its code names."""
+        return tuple(self.options.get("files") or ())
 
 
 def discover() -> dict[str, Chapter]:
@@ -279,6 +306,13 @@ def _code_cells(text: str) -> Iterable[Cell]:
         yield Cell(
             "\n".join(body[skipped:]).rstrip(), start + skipped + 1, (tags,) if isinstance(tags, str) else tuple(tags)
         )
+
+
+def _ends_in_semicolon(source: str) -> bool:
+    """Say whether a cell ends in a semicolon, which keeps the notebook from showing its last value."""
+    layout = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    tokens = [token for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type not in layout]
+    return bool(tokens) and tokens[-1].string == ";"
 
 
 def read_parameters(source: str, path: Path | str = "the parameters cell", line: int = 1) -> dict[str, Parameter]:

@@ -1,7 +1,8 @@
 """Execution of chapters: under a key of everything a result depends on, several at once, whole or not at all.
 
-The key is made of the chapter's source, its parameters, the library modules that its cells import and theirs, the data
-and the lock file. The modules that find, execute and render chapters are no part of it, unless a chapter imports them.
+The key is made of the chapter's code cells, its parameters, the library modules that its cells import and theirs, the data
+and the lock file. Code counts as its syntax tree: comments and docstrings change nothing, and neither does a chapter's prose,
+which is only rendered again. The modules that find, execute and render chapters are no part of it, unless a chapter imports them.
 An executed chapter is a folder with the notebook and ``results.json``; it appears under its final name when both are
 complete, so that an interruption at any moment costs only what was unfinished.
 """
@@ -25,8 +26,11 @@ from eegfmri import cache, project, results
 from eegfmri.errors import EegFmriError, RequestError
 from eegfmri.runner.chapters import RESERVED, Chapter
 
-#: Executed notebooks kept per chapter; the oldest go first.
+#: Executed notebooks kept per chapter beside those that runs and sweeps still refer to; those used longest ago go first.
 KEPT = 12
+
+#: Folders under this prefix and the key of an execution are being written, or were when the writer was killed.
+PART = ".part-"
 
 #: Distributions whose versions are written beside every result.
 PACKAGES = ("numpy", "scipy", "pandas", "scikit-learn", "torch", "mne", "nilearn", "nibabel", "plotly", "papermill")
@@ -170,9 +174,9 @@ def prepare(chapter: Chapter, parameters: dict[str, object], plan: DataPlan | No
         data = plan.given if not missing else str(build_dir() / "data" / cache.digest(plan.given, identities))
     lock = project.root() / "requirements.lock"
     key = cache.digest(
-        chapter.source,
-        parameters,
         cache.code_digest(*chapter.modules),
+        chapter.code,
+        parameters,
         identities,
         None if data is None else str(data),
         lock.read_text(encoding="utf-8") if lock.is_file() else None,
@@ -184,17 +188,19 @@ def prepare(chapter: Chapter, parameters: dict[str, object], plan: DataPlan | No
 
 
 def _files_read(chapter: Chapter) -> dict[str, str]:
-    """Return tracked data files and the library's own tables that the chapter or its modules name, with their text."""
+    """Return the profiles, tracked data files and the library's own tables that the code of chapter or library names, with their text."""
     base = Path(cache.__file__).parent
-    sources = [chapter.source] + [cache._modules()[name].read_text(encoding="utf-8") for name in chapter.modules]
+    code = [tree for tree, *_ in chapter.code] + list(chapter.files)
+    code += [cache.syntax(cache._modules()[name].read_text(encoding="utf-8")) for name in chapter.modules]
     candidates = [path for path in base.rglob("*") if path.suffix in (".csv", ".json", ".yml", ".tsv")]
+    candidates += [path for path in [project.book_dir() / "profiles.yml"] if path.is_file()]
     folder = project.data_dir()
     if folder.is_dir():
         candidates += [path for path in folder.iterdir() if path.suffix in (".csv", ".json", ".yml")]
     return {
         path.name: path.read_text(encoding="utf-8")
         for path in sorted(candidates)
-        if any(path.name in source for source in sources)
+        if any(path.name in text for text in code)
     }
 
 
@@ -309,6 +315,7 @@ def execute_all(
     pending = []
     for position, request in enumerate(requests):
         if request.cached and not force:
+            os.utime(request.folder)
             outcomes[position] = Outcome(request, "cached", request.results["seconds"])
             listen("end", outcome=outcomes[position])
         else:
@@ -336,13 +343,10 @@ def execute(request: Request, threads: int = 1, force: bool = False, listen: Lis
 
     A failure is an outcome, not an exception, so that other chapters go on.
     """
-    from filelock import FileLock
-
     begun = time.perf_counter()
-    lock = build_dir() / "locks" / f"{request.chapter.name.replace('/', '-')}-{request.key}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    with _lock(request.chapter.name, request.key):
         if request.cached and not force:
+            os.utime(request.folder)
             return Outcome(request, "cached", request.results["seconds"])
         listen("start", request=request)
         try:
@@ -357,6 +361,15 @@ def execute(request: Request, threads: int = 1, force: bool = False, listen: Lis
                 temporary.write_text(text, encoding="utf-8")
             return Outcome(request, "failed", time.perf_counter() - begun, sentence, text)
     return Outcome(request, "executed", time.perf_counter() - begun)
+
+
+def _lock(chapter: str, key: str, timeout: float = -1):
+    """Return the lock that whoever executes a chapter under a key holds; it opens when its owner ends, however that ends."""
+    from filelock import FileLock
+
+    path = build_dir() / "locks" / f"{chapter.replace('/', '-')}-{key}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path, timeout=timeout)
 
 
 def _kernel_environment(threads: int) -> dict[str, str]:
@@ -441,7 +454,7 @@ def _cell_failed(chapter: Chapter, number: int, cause: str) -> EegFmriError:
 def _keep(request: Request, notebook, seconds: float, threads: int) -> None:
     import nbformat
 
-    notebook = tidied(notebook, request)
+    notebook = tidied(notebook)
     document = {
         "schema": results.SCHEMA,
         "chapter": request.chapter.name,
@@ -452,7 +465,7 @@ def _keep(request: Request, notebook, seconds: float, threads: int) -> None:
         "results": results.harvest(notebook)["results"],
     }
     request.folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".part-", dir=request.folder.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f"{PART}{request.key}-", dir=request.folder.parent))
     try:
         (temporary / "notebook.ipynb").write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
         cache.write_json(temporary / "results.json", document)
@@ -464,15 +477,9 @@ def _keep(request: Request, notebook, seconds: float, threads: int) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def tidied(notebook, request: Request):
+def tidied(notebook):
     """Return the executed notebook without traces of the machine, the injected cell hidden."""
     notebook.metadata.pop("papermill", None)
-    notebook.metadata["eegfmri"] = {
-        **request.chapter.options,
-        "chapter": request.chapter.name,
-        "key": request.key,
-        "parameters": request.parameters,
-    }
     for cell in notebook.cells:
         for name in ("papermill", "execution"):
             cell.metadata.pop(name, None)
@@ -480,6 +487,59 @@ def tidied(notebook, request: Request):
         if "injected-parameters" in tags:
             cell.metadata["tags"] = [*tags, "remove-cell"]
     return notebook
+
+
+def notebook_of(request: Request):
+    """Return the notebook of an executed chapter: the chapter as its source is now, with the outputs of its execution.
+
+    Since the key was made of the code cells alone, prose, comments and what decides how a cell is shown may have changed.
+
+    Parameters
+    ----------
+    request : Request
+        An executed chapter.
+
+    Returns
+    -------
+    nbformat.NotebookNode
+        The notebook.
+
+    Raises
+    ------
+    EegFmriError
+        If what was executed has not the chapter's code cells.
+    """
+    import jupytext
+    import nbformat
+
+    executed = nbformat.read(request.folder / "notebook.ipynb", as_version=4)
+    notebook = jupytext.reads(request.chapter.source, fmt="md:myst")
+    injected = [cell for cell in executed.cells if "injected-parameters" in cell.metadata.get("tags", [])]
+    ran = [cell for cell in executed.cells if cell.cell_type == "code" and cell not in injected]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    if len(ran) != len(code):
+        raise EegFmriError(
+            f"{request.folder} holds {len(ran)} executed code cells of {request.chapter.name}, which has {len(code)}: "
+            "remove that folder and execute the chapter again."
+        )
+    for cell, done in zip(code, ran, strict=True):
+        cell.outputs, cell.execution_count = done.outputs, done.execution_count
+    at = next((i for i, cell in enumerate(notebook.cells, 1) if "parameters" in cell.metadata.get("tags", [])), 0)
+    notebook.cells[at:at] = injected
+    # Jupytext gives cells random identifiers; counted ones keep equal notebooks equal files.
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number}"
+    notebook.metadata = {
+        **notebook.metadata,
+        **executed.metadata,
+        "eegfmri": {
+            **request.chapter.options,
+            "chapter": request.chapter.name,
+            "key": request.key,
+            "parameters": request.parameters,
+        },
+    }
+    return nbformat.from_dict(notebook)
 
 
 def environment(threads: int) -> dict:
@@ -520,15 +580,48 @@ def commit() -> str | None:
     return described.stdout.strip() or None if described.returncode == 0 else None
 
 
+def keep(folder: Path, requests: Iterable[Request]) -> None:
+    """Let `prune` spare what a run or a sweep executes, as long as the folder of its results is there."""
+    names = sorted(f"{request.chapter.name}/{request.key}" for request in requests)
+    cache.write_json(build_dir() / "kept" / f"{cache.digest(folder)}.json", {"folder": str(folder), "executed": names})
+
+
+def _kept() -> set[Path]:
+    """Return the executed chapters that runs and sweeps refer to, and forget about those whose folders are gone."""
+    found: set[Path] = set()
+    for path in sorted((build_dir() / "kept").glob("*.json")):
+        if path.name.startswith("."):
+            continue
+        record = cache.read_json(path)
+        if Path(record["folder"]).is_dir():
+            found |= {build_dir() / "executed" / name for name in record["executed"]}
+        else:
+            path.unlink(missing_ok=True)
+    return found
+
+
 def prune(chapters: Iterable[Chapter], used: Iterable[Request]) -> None:
-    """Remove what an interruption left, and the oldest executed notebooks beyond `KEPT` per chapter."""
-    kept = {request.folder for request in used}
+    """Remove what an interruption left, and of the executed notebooks that nobody refers to all but the `KEPT` used last.
+
+    Parameters
+    ----------
+    chapters : iterable of Chapter
+        Whose executions are looked at.
+    used : iterable of Request
+        Executions to be spared, beside those of runs and sweeps whose results are there; what is being executed is spared, too.
+    """
+    from filelock import Timeout
+
+    spared, kept = {request.folder for request in used}, _kept()
     for chapter in chapters:
         folder = build_dir() / "executed" / chapter.name
         if not folder.is_dir():
             continue
-        for part in folder.glob(".part-*"):
-            shutil.rmtree(part, ignore_errors=True)
-        old = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
-        for path in [path for path in old if path not in kept][: max(0, len(old) - KEPT)]:
-            shutil.rmtree(path, ignore_errors=True)
+        found = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+        parts = [path for path in found if path.name.startswith(PART)]
+        free = [path for path in found if path not in kept and path not in parts]
+        old = [path for path in free if path not in spared][: max(0, len(free) - KEPT)]
+        for path in parts + old:
+            key = path.name.removeprefix(PART).partition("-")[0]
+            with contextlib.suppress(Timeout), _lock(chapter.name, key, timeout=0):
+                shutil.rmtree(path, ignore_errors=True)

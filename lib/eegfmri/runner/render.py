@@ -23,7 +23,7 @@ from urllib.parse import unquote
 from eegfmri import cache, project
 from eegfmri.errors import EegFmriError
 from eegfmri.runner.chapters import Chapter, discover
-from eegfmri.runner.execution import Listener, Request, build_dir
+from eegfmri.runner.execution import Listener, Request, build_dir, notebook_of
 
 #: Distributions that decide how a page looks.
 RENDERERS = (
@@ -68,7 +68,10 @@ def book(requests: list[Request], force: bool, listen: Listener) -> bool:
         If Jupyter Book fails or warns; the previous book stands.
     """
     stamp = build_dir() / "rendered.json"
-    identity = {"digest": _book_digest(requests)}
+    identity = {
+        "digest": _book_digest(requests),
+        "chapters": {request.chapter.name: request.key for request in requests},
+    }
     _settle()
     if not force and (html_dir() / "index.html").is_file() and stamp.is_file() and cache.read_json(stamp) == identity:
         return False
@@ -130,7 +133,7 @@ def _versions(names: Iterable[str]) -> dict[str, str]:
 
 
 def _copy_book(stage: Path) -> None:
-    """Copy the book's sources, except the chapters, whose executed notebooks take their place."""
+    """Copy the book's sources, except the chapters, whose notebooks with outputs take their place."""
     folder = project.book_dir()
     executable = {chapter.path for chapter in discover().values()}
 
@@ -151,7 +154,7 @@ def _stage_chapter(stage: Path, request: Request, alone: bool = False) -> None:
     chapter = request.chapter
     target = stage / f"{chapter.name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
-    notebook = cache.read_json(request.folder / "notebook.ipynb")
+    notebook = notebook_of(request)
     # With it, a warning names the line of the chapter's source.
     notebook["metadata"]["source_map"] = _source_lines(notebook, chapter.source)
     if alone and "{cite" in chapter.source:

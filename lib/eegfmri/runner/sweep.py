@@ -23,6 +23,7 @@ from eegfmri.runner.execution import (
     default_jobs,
     ensure_data,
     execute_all,
+    keep,
     prepare,
     silent,
 )
@@ -74,7 +75,7 @@ def sweep(
     assignments : iterable of str
         ``key=a,b,c`` each; commas inside brackets or quotes do not separate.
     profile : str or None
-        Profile that the assignments are laid over.
+        Profile that the assignments override.
     data : str, pathlib.Path or None
         Folder of real recordings; simulated ones if None.
     workers : int or None
@@ -109,6 +110,8 @@ def sweep(
     folder = Path(out).expanduser().resolve() if out is not None else project.root() / "runs" / f"sweep-{stem}-{key}"
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"--out: {folder} is not a folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    keep(folder, requests)
     ensure_data([request for request in requests if not request.cached], plan, listen)
     finished = itertools.count(1)
 
@@ -124,7 +127,6 @@ def sweep(
     outcomes = execute_all(requests, workers, threads, False, hear)
     rows = [_row(outcome, swept) for outcome in outcomes]
     spread = spread_of(outcomes)
-    folder.mkdir(parents=True, exist_ok=True)
     for outcome in outcomes:
         if outcome.status != "failed":
             label = "_".join(f"{parameter}-{outcome.request.parameters[parameter]}" for parameter in swept)
