@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -231,6 +232,41 @@ def test_poisoning_the_test_subject_changes_nothing_that_was_learned(windows, tm
     # The same poison must show wherever that subject is trained on, or the test could not fail.
     learning = ~both["method"].isin(["majority", "stratified_random"])
     assert (both["state"] != both["state_poisoned"])[~tested & learning].all()
+
+
+def single_precision(windows):
+    """Windows as the book makes them: signals and features of four bytes."""
+    return replace(windows, features={name: values.astype(np.float32) for name, values in windows.features.items()})
+
+
+def test_poison_leaves_types_as_they_were_so_that_a_hash_sees_leaks_alone(windows, tmp_path):
+    clean = single_precision(windows)
+    spoilt = leaks.poisoned(clean, "01", tmp_path)
+    for name, values in clean.features.items():
+        assert spoilt.features[name].dtype == values.dtype
+    fold = next(iter(LeaveOneSubjectOut().split(clean)))
+    for name, method in estimators.classical_methods().items():
+        learned, after = (
+            leaks.fitted_digest(method.fit(some[fold.train], some.y[fold.train])) for some in (clean, spoilt)
+        )
+        assert learned == after, name
+        assert leaks.fitted_digest(method.fit(spoilt, spoilt.y)) != learned, name
+
+
+class TimeEmbedding(torch.nn.Module):
+    def __init__(self, value):
+        super().__init__()
+        self.time_embedding = torch.nn.Parameter(torch.full((3,), value))
+
+
+def test_the_hash_sees_weights_whatever_their_name_and_no_durations(windows):
+    one, same, other = (TimeEmbedding(value) for value in (1.0, 1.0, 2.0))
+    assert leaks.fitted_digest(one) == leaks.fitted_digest(same)
+    assert leaks.fitted_digest(one) != leaks.fitted_digest(other)
+    slow, quick = (estimators.ridge("bold_mean").fit(windows, windows.y) for _ in range(2))
+    slow.cv_results_["mean_fit_time"] = slow.cv_results_["mean_fit_time"] + 1
+    slow.refit_time_ += 1
+    assert leaks.fitted_digest(slow) == leaks.fitted_digest(quick)
 
 
 def test_the_hash_of_fitted_state_sees_every_kind_of_learning(windows):
