@@ -365,7 +365,7 @@ def test_folds_are_computed_anew_under_another_version_of_what_computes_them(
 def test_the_key_of_a_fold_follows_the_code_of_its_method():
     assert "eegfmri.estimators" in folds.modules_of(estimators.ridge("bold_mean"))
     assert "eegfmri.evaluation.splits" in folds.modules_of(estimators.ridge("bold_mean")), "its inner validation"
-    assert "eegfmri.estimators" in folds.modules_of(estimators.clock_reader())
+    assert "eegfmri.estimators" in folds.modules_of(estimators.nearest_in_time())
 
 
 def test_training_windows_of_one_class_fall_back_and_say_so(tmp_path):
@@ -498,7 +498,7 @@ class Contrary(ClassifierMixin, BaseEstimator):
 
 def test_what_a_method_says_beside_its_classes_can_stand_as_a_method(windows, tmp_path):
     evaluation = evaluate({"contrary": Contrary()}, windows, LeaveOneSubjectOut(), folder=tmp_path)
-    both = evaluation.with_said("second", "contrary", "second")
+    both = evaluation.add_method_from_extra("second", "contrary", "second")
     assert both.methods == ("contrary", "second")
     assert both.interval("second").value == 1
     assert both.interval("contrary").value == evaluation.interval("contrary").value == pytest.approx(1 / 3)

@@ -198,11 +198,11 @@ def test_shuffling_everything_leaks_and_says_so(windows):
     assert not set(fold.train) & set(fold.test)
 
 
-def test_subjects_are_dealt_into_parts(windows):
+def test_each_subject_is_in_one_part(windows):
     folds = list(SubjectFolds(3, seed=2).split(windows))
     tested = [set(windows.groups[fold.test]) for fold in folds]
     assert sorted(subject for part in tested for subject in part) == list(windows.subjects)
     assert all(not part & set(windows.groups[fold.train]) for part, fold in zip(tested, folds, strict=True))
     assert len(list(SubjectFolds(3, n_folds=1).split(windows))) == 1
-    with pytest.raises(RequestError, match="dealt"):
+    with pytest.raises(RequestError, match="cannot be parted"):
         list(SubjectFolds(7).split(windows))

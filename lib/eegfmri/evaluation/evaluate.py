@@ -40,9 +40,9 @@ class Evaluation:
         and ``fallback`` (the most frequent class was predicted, since the training windows held a single one or allowed no
         inner validation that keeps its gap).
     extras : mapping of (str, str) to mapping
-        By method and fold: what the estimator's ``extras`` said of the test windows.
+        By method and fold: what the estimator's ``extras`` returned for the test windows.
     facts : mapping of (str, str) to mapping
-        By method and fold: what the estimator's ``learned`` said of what it had learned.
+        By method and fold: what the estimator's ``learned`` returned of its fitted state.
     """
 
     protocol: str
@@ -54,19 +54,19 @@ class Evaluation:
     facts: Mapping[tuple[str, str], Mapping[str, list]] = field(default_factory=dict)
 
     def extra(self, method: str, name: str) -> np.ndarray:
-        """Return something that a method said beside its classes, one row per test window, in the order of `predictions`.
+        """Return an extra output of a method, one row per test window, in the order of `predictions`.
 
         Parameters
         ----------
         method : str
             A method whose estimator has ``extras``.
         name : str
-            What it said (``probabilities``, ``gate``).
+            Name of the output (``probabilities``, ``gate``).
 
         Returns
         -------
         numpy.ndarray
-            NaN for folds that did not say it (their training windows held one class).
+            NaN for folds without it, which fell back to the most frequent class.
         """
         folds = self.predictions[self.predictions["method"] == method].groupby("fold", sort=False).size()
         rows = [np.asarray(self.extras[method, fold].get(name, ()), dtype=float) for fold in folds.index]
@@ -76,19 +76,19 @@ class Evaluation:
         )
 
     def learned(self, method: str, name: str) -> np.ndarray:
-        """Return something that a method had learned in each fold, shape (n_folds, …).
+        """Return a part of a method's fitted state in each fold, shape (n_folds, …).
 
         Parameters
         ----------
         method : str
             A method whose estimator has ``learned``.
         name : str
-            What it said (``scalp_adjacency``, ``edge_use``).
+            Name of the part (``scalp_adjacency``, ``edge_use``).
 
         Returns
         -------
         numpy.ndarray
-            In the order of folds; those whose training windows held one class are left out.
+            In the order of folds; those that fell back to the most frequent class are left out.
         """
         of_method = [facts for (owner, _), facts in self.facts.items() if owner == method]
         return np.array([facts[name] for facts in of_method if name in facts])
@@ -121,15 +121,15 @@ class Evaluation:
             facts={**self.facts, **other.facts},
         )
 
-    def with_said(self, name: str, method: str, extra: str) -> "Evaluation":
-        """Return the evaluation with one more method, whose classes another method said as an extra.
+    def add_method_from_extra(self, name: str, method: str, extra: str) -> "Evaluation":
+        """Return the evaluation with one more method, whose classes are an extra output of another.
 
         Parameters
         ----------
         name : str
             Of the new method.
         method, extra : str
-            Who said what (``fusion``, ``without_eeg``). Where a fold did not say it, its prediction stands.
+            The other method and its output (``fusion``, ``without_eeg``). A fold without it keeps its prediction.
 
         Returns
         -------
@@ -137,10 +137,11 @@ class Evaluation:
             Folds and extras are as before.
         """
         own = self.predictions[self.predictions["method"] == method]
-        said = self.extra(method, extra)
-        said = np.where(np.isnan(said), own["predicted"], said).astype(int)
+        predicted = self.extra(method, extra)
+        predicted = np.where(np.isnan(predicted), own["predicted"], predicted).astype(int)
         return replace(
-            self, predictions=pd.concat([self.predictions, own.assign(method=name, predicted=said)], ignore_index=True)
+            self,
+            predictions=pd.concat([self.predictions, own.assign(method=name, predicted=predicted)], ignore_index=True),
         )
 
     def interval(

@@ -92,7 +92,7 @@ def run_folds(
     folds : sequence of (Rows, Fold)
         Data, and which of its rows are for training and for test.
     measure : callable
-        Fits, tests and says what is kept, see `Measure`.
+        Fits, tests and returns what is kept, see `Measure`.
     name : str
         What the folders' names begin with: the protocol.
     settings : callable

@@ -84,7 +84,7 @@ class BlockedWithinSubject:
 
 @dataclass(frozen=True)
 class ShuffledWithinSubject:
-    """Within each subject, windows are dealt out at random: neighbours end up on both sides, so it leaks.
+    """Within each subject, windows are assigned at random: neighbours end up on both sides, so it leaks.
 
     It is here because published results used it, to measure what it would claim.
 
@@ -125,7 +125,7 @@ class BlockedTogether:
     Attributes
     ----------
     n_blocks : int
-        Blocks each subject's session is cut into; the first of everyone are tested together, then the second, and so on.
+        Blocks each subject's session is cut into; the first of all subjects are tested together, then the second, and so on.
     gap : float
         As for `BlockedWithinSubject`.
     name
@@ -142,10 +142,11 @@ class BlockedTogether:
         blocks = [_blocks(windows, own, self.n_blocks) for own in owns]
         for number in range(self.n_blocks):
             train = []
-            for own, theirs in zip(owns, blocks, strict=True):
-                rest = np.setdiff1d(own, theirs[number])
-                train.append(rest[_separated(windows, rest, theirs[number], self.gap)])
-            train, test = np.concatenate(train), np.concatenate([theirs[number] for theirs in blocks])
+            tested = [of_subject[number] for of_subject in blocks]
+            for own, block in zip(owns, tested, strict=True):
+                rest = np.setdiff1d(own, block)
+                train.append(rest[_separated(windows, rest, block, self.gap)])
+            train, test = np.concatenate(train), np.concatenate(tested)
             if len(test) and len(train):
                 yield Fold(f"block-{number + 1}", train, np.sort(test))
 
@@ -182,7 +183,7 @@ class ShuffledTogether:
 
 @dataclass(frozen=True)
 class SubjectFolds:
-    """Subjects dealt into parts of equal size; each part is tested by a model of the others.
+    """Subjects assigned at random to parts of equal size; each part is tested by a model of the others.
 
     Attributes
     ----------
@@ -192,7 +193,7 @@ class SubjectFolds:
     n_folds : int or None
         Test only so many of the parts; all if None.
     seed : int
-        Of the dealing.
+        Of the assignment.
     name
         As for `LeaveOneSubjectOut`.
     """
@@ -206,7 +207,7 @@ class SubjectFolds:
         """Yield up to ``n_parts`` folds."""
         subjects = np.array(windows.subjects)
         if len(subjects) < self.n_parts:
-            raise RequestError(f"{len(subjects)} subjects cannot be dealt into {self.n_parts} parts: ask for fewer.")
+            raise RequestError(f"{len(subjects)} subjects cannot be parted into {self.n_parts} parts: ask for fewer.")
         parts = np.array_split(np.random.default_rng(self.seed).permutation(subjects), self.n_parts)
         for number, part in enumerate(parts[: self.n_folds]):
             tested = np.isin(windows.groups, part)

@@ -52,7 +52,7 @@ class VolumeEvaluation:
     files : mapping of (str, str) to pathlib.Path
         By method and fold: folder of what was kept.
     extras : mapping of (str, str) to mapping
-        By method and fold: what the estimator's ``extras`` said of the test windows.
+        By method and fold: what the estimator's ``extras`` returned for the test windows.
     """
 
     protocol: str
@@ -244,8 +244,8 @@ def evaluate_volumes(
     ----------
     methods : mapping of str to estimator
         With ``fit(X, targets)`` and ``predict(X)`` (shape (n_windows, n_voxels), in scaled units); each is cloned for each fold. One
-        with ``sees_targets = True`` is an oracle: it is called as ``predict(X, targets)``. One with ``extras(X, targets)`` may say
-        more.
+        with ``sees_targets = True`` is an oracle: it is called as ``predict(X, targets)``. One with ``extras(X, targets)`` may
+        return further outputs.
     windows : Windows
         From `eegfmri.windows.volume_windows`.
     protocol : Protocol
