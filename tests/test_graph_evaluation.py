@@ -215,7 +215,7 @@ WRITTEN = ("predictions.csv", "scores.csv", "states.csv", "extras.json")
 
 
 def finished_folds(folder: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in folder.glob("folds/*/sub-*.json")}
+    return {path: path.stat().st_mtime_ns for path in folder.glob("folds/*/sub-*/fold.json")}
 
 
 @pytest.fixture(scope="module")

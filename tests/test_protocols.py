@@ -1,14 +1,17 @@
 """Splits that do not leak, and an evaluation that resumes, repeats and cannot be poisoned."""
 
+import importlib.metadata
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -18,13 +21,21 @@ from sklearn.preprocessing import SplineTransformer
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from eegfmri import estimators
+from eegfmri import cache, estimators
 from eegfmri.errors import EegFmriError, RequestError
-from eegfmri.evaluation import evaluate as evaluation_module
-from eegfmri.evaluation import leaks
+from eegfmri.evaluation import folds, leaks
 from eegfmri.evaluation.evaluate import evaluate
-from eegfmri.evaluation.splits import BlockedWithinSubject, InnerValidation, LeaveOneSubjectOut, ShuffledWithinSubject
-from windows_made import cut, informative, made_recording, stages
+from eegfmri.evaluation.splits import (
+    BlockedWithinSubject,
+    InnerValidation,
+    LeaveOneSubjectOut,
+    NearestInTime,
+    NoInnerSplit,
+    ShuffledTogether,
+    ShuffledWithinSubject,
+    shares_signal,
+)
+from windows_made import CLASSES, cut, informative, made_recording, stages
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +44,10 @@ def windows(tmp_path_factory):
 
 
 def test_leaving_one_subject_out_tests_everyone_once_and_trains_on_the_others(windows):
-    folds = list(LeaveOneSubjectOut().split(windows))
-    assert len(folds) == 6
-    assert sorted(np.concatenate([fold.test for fold in folds])) == list(range(len(windows)))
-    for fold in folds:
+    found = list(LeaveOneSubjectOut().split(windows))
+    assert [fold.name for fold in found] == [f"sub-{subject}" for subject in windows.subjects]
+    assert sorted(np.concatenate([fold.test for fold in found])) == list(range(len(windows)))
+    for fold in found:
         assert not set(windows.groups[fold.train]) & set(windows.groups[fold.test])
 
 
@@ -73,8 +84,35 @@ def test_shuffling_puts_overlapping_neighbours_on_both_sides(windows):
         for row in test.itertuples()
     ]
     assert np.mean(touching) > 0.5
-    assert ShuffledWithinSubject().leaks
-    assert not BlockedWithinSubject().leaks
+
+
+def test_whether_a_split_leaks_is_found_on_the_windows_and_cannot_be_declared(windows, tmp_path):
+    """By hand: does any pair of training and test windows of a run overlap?"""
+    table = windows.table
+    closer = windows[table["order"] % 2 == 0]  # every other epoch: windows that touch nothing of each other
+    for some, protocol in (
+        (windows, LeaveOneSubjectOut()),
+        (windows, BlockedWithinSubject(3, 0.0)),
+        (windows, ShuffledWithinSubject(3)),
+        (closer, ShuffledWithinSubject(3)),
+        (windows, ShuffledTogether(0.2)),
+        (windows, NearestInTime(30.0, n_train=5)),
+        (windows, NearestInTime(90.0, n_train=5)),
+    ):
+        for fold in protocol.split(some):
+            train, test = some.table.iloc[fold.train], some.table.iloc[fold.test]
+            pairs = train.merge(test, on=["subject", "run"], suffixes=("", "_test"))
+            overlap = np.minimum(pairs["stop"], pairs["stop_test"]) - np.maximum(pairs["start"], pairs["start_test"])
+            assert shares_signal(some, fold) == bool((overlap > 1e-6).any())
+    methods = {"majority": estimators.trivial_predictors()["majority"]}
+    expected = {
+        LeaveOneSubjectOut(): False, ShuffledWithinSubject(): True, BlockedWithinSubject(): False,
+        NearestInTime(30.0, n_train=5): True, NearestInTime(90.0, n_train=5): False,
+    }  # fmt: skip
+    for protocol, leaks_here in expected.items():
+        assert evaluate(methods, windows, protocol, folder=tmp_path).leaks == leaks_here, protocol
+    with pytest.raises(TypeError, match="leaks"):
+        ShuffledWithinSubject(leaks=False)
 
 
 def test_inner_validation_holds_out_training_subjects_or_blocks(windows):
@@ -84,6 +122,66 @@ def test_inner_validation_holds_out_training_subjects_or_blocks(windows):
     splits = list(InnerValidation(3).split(alone))
     assert sorted(np.concatenate([test for _, test in splits])) == list(range(len(alone)))
     assert len(splits) == InnerValidation(3).get_n_splits(alone)
+
+
+def apart(windows, train, test):
+    """Seconds between the signals of every pair of training and test windows of the same run."""
+    start, stop, run = (windows.table[name].to_numpy() for name in ("start", "stop", "run"))
+    between = np.maximum(start[train, None] - stop[test], start[test] - stop[train, None])
+    return between[run[train, None] == run[test]]
+
+
+@given(
+    bouts=st.lists(st.tuples(st.sampled_from(CLASSES), st.integers(1, 9)), min_size=1, max_size=6),
+    gap=st.floats(0, 120),
+    n_splits=st.integers(2, 5),
+    bold_volumes=st.integers(1, 28),
+)
+@settings(max_examples=40, deadline=None)
+def test_within_one_subject_inner_training_and_validation_keep_the_gap_or_are_refused(
+    tmp_path_factory, bouts, gap, n_splits, bold_volumes
+):
+    labels = [stage for stage, length in bouts for _ in range(length)]
+    folder = tmp_path_factory.mktemp("inner")
+    windows = cut([made_recording(folder, "01", "task-sleep_run-1", [*labels, "W", "W"])], bold_volumes=bold_volumes)
+    n_classes = min(2, len(np.unique(windows.y)))
+    alone = BlockedWithinSubject(len(windows), gap).split(
+        windows
+    )  # each window by itself, and what keeps the gap from it
+    possible = any(len(np.unique(windows.y[fold.train])) >= n_classes for fold in alone)
+    try:
+        splits = list(InnerValidation(n_splits, gap).split(windows))
+    except NoInnerSplit:
+        assert not possible
+        return
+    assert 0 < len(splits) <= n_splits
+    assert len(splits) == InnerValidation(n_splits, gap).get_n_splits(windows)
+    for train, validation in splits:
+        assert len(train)
+        assert len(validation)
+        assert (apart(windows, train, validation) >= gap - 1e-9).all()
+        assert len(np.unique(windows.y[train])) >= n_classes
+
+
+def test_a_bout_that_would_be_missing_in_training_is_no_reason_to_give_up_the_gap(tmp_path):
+    """The middle third holds all of N1: beside it, with the gap, there is nothing but W to train on."""
+    runs = [made_recording(tmp_path, "01", "task-sleep_run-1", ["W"] * 9 + ["N1"] * 3 + ["W"] * 10)]
+    windows = cut(runs, bold_volumes=14)
+    splits = list(InnerValidation(3).split(windows))
+    assert len(splits) == InnerValidation(3).get_n_splits(windows) == 2
+    for train, validation in splits:
+        assert set(windows.y[validation]) == {0}
+        assert (apart(windows, train, validation) >= 20).all()
+
+
+def test_a_fold_without_inner_validation_falls_back_and_says_so(tmp_path):
+    runs = [made_recording(tmp_path, "01", "task-sleep_run-1", ["W", "N1"] * 8)]
+    windows = estimators.with_classical_features(cut(runs, bold_volumes=4))
+    with pytest.raises(NoInnerSplit, match="14 training windows of subject 01 .* 1000 s apart: use a smaller gap"):
+        list(InnerValidation(3, 1000.0).split(windows[:14]))
+    far = estimators.ridge("bold_mean", InnerValidation(3, 1000.0))
+    evaluation = evaluate({"ridge": far}, windows, BlockedWithinSubject(2, 10.0), folder=tmp_path / "folds")
+    assert evaluation.folds["fallback"].all()
 
 
 def test_methods_learn_what_is_there_and_trivial_ones_do_not(windows, tmp_path):
@@ -134,6 +232,41 @@ def test_poisoning_the_test_subject_changes_nothing_that_was_learned(windows, tm
     # The same poison must show wherever that subject is trained on, or the test could not fail.
     learning = ~both["method"].isin(["majority", "stratified_random"])
     assert (both["state"] != both["state_poisoned"])[~tested & learning].all()
+
+
+def single_precision(windows):
+    """Windows as the book makes them: signals and features of four bytes."""
+    return replace(windows, features={name: values.astype(np.float32) for name, values in windows.features.items()})
+
+
+def test_poison_leaves_types_as_they_were_so_that_a_hash_sees_leaks_alone(windows, tmp_path):
+    clean = single_precision(windows)
+    spoilt = leaks.poisoned(clean, "01", tmp_path)
+    for name, values in clean.features.items():
+        assert spoilt.features[name].dtype == values.dtype
+    fold = next(iter(LeaveOneSubjectOut().split(clean)))
+    for name, method in estimators.classical_methods().items():
+        learned, after = (
+            leaks.fitted_digest(method.fit(some[fold.train], some.y[fold.train])) for some in (clean, spoilt)
+        )
+        assert learned == after, name
+        assert leaks.fitted_digest(method.fit(spoilt, spoilt.y)) != learned, name
+
+
+class TimeEmbedding(torch.nn.Module):
+    def __init__(self, value):
+        super().__init__()
+        self.time_embedding = torch.nn.Parameter(torch.full((3,), value))
+
+
+def test_the_hash_sees_weights_whatever_their_name_and_no_durations(windows):
+    one, same, other = (TimeEmbedding(value) for value in (1.0, 1.0, 2.0))
+    assert leaks.fitted_digest(one) == leaks.fitted_digest(same)
+    assert leaks.fitted_digest(one) != leaks.fitted_digest(other)
+    slow, quick = (estimators.ridge("bold_mean").fit(windows, windows.y) for _ in range(2))
+    slow.cv_results_["mean_fit_time"] = slow.cv_results_["mean_fit_time"] + 1
+    slow.refit_time_ += 1
+    assert leaks.fitted_digest(slow) == leaks.fitted_digest(quick)
 
 
 def test_the_hash_of_fitted_state_sees_every_kind_of_learning(windows):
@@ -192,12 +325,47 @@ def test_changed_parameters_or_windows_are_computed_anew(windows, tmp_path):
     assert len(first.folds) == len(again.folds)
 
 
+def same_epochs(folder, **context):
+    """Windows of the same epochs, whatever they hold of BOLD: the EEG of three epochs covers it."""
+    runs = [made_recording(folder, f"{number:02d}", "task-sleep_run-1", stages(20, number)) for number in (1, 2)]
+    windows = cut(runs, eeg_epochs=3, **context)
+    return windows[(windows.table["onset"] > 100) & (windows.table["onset"] < 450)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"lag": 0.0, "bold_volumes": 14}, {"lag": 5.0, "bold_volumes": 14}),
+        ({"lag": 5.0, "bold_volumes": 14}, {"lag": 10.0, "bold_volumes": 14}),
+        ({"lag": 5.0, "bold_volumes": 14}, {"lag": 5.0, "bold_volumes": 20}),
+    ],
+)
+def test_windows_that_hold_other_volumes_are_computed_anew(tmp_path, one, other, monkeypatch):
+    write = cache.save_array
+    monkeypatch.setattr(cache, "save_array", lambda path, array: path if path.exists() else write(path, array))
+    first, second = (same_epochs(tmp_path, **context) for context in (one, other))
+    assert first.table.equals(second.table)
+    assert first.digest != second.digest
+    methods = {"majority": estimators.trivial_predictors()["majority"]}
+    for windows in (first, second):
+        assert not evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path / "f").folds["cached"].any()
+
+
+@pytest.mark.parametrize("distribution", ["numpy", "scipy", "scikit-learn", "torch", "skorch"])
+def test_folds_are_computed_anew_under_another_version_of_what_computes_them(
+    windows, tmp_path, monkeypatch, distribution
+):
+    methods = {"majority": estimators.trivial_predictors()["majority"]}
+    evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path)
+    installed = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.0" if name == distribution else installed(name))
+    assert not evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path).folds["cached"].any()
+
+
 def test_the_key_of_a_fold_follows_the_code_of_its_method():
-    assert "eegfmri.estimators" in evaluation_module.modules_of(estimators.ridge("bold_mean"))
-    assert "eegfmri.evaluation.splits" in evaluation_module.modules_of(estimators.ridge("bold_mean")), (
-        "its inner validation"
-    )
-    assert "eegfmri.estimators" in evaluation_module.modules_of(estimators.clock_reader())
+    assert "eegfmri.estimators" in folds.modules_of(estimators.ridge("bold_mean"))
+    assert "eegfmri.evaluation.splits" in folds.modules_of(estimators.ridge("bold_mean")), "its inner validation"
+    assert "eegfmri.estimators" in folds.modules_of(estimators.nearest_in_time())
 
 
 def test_training_windows_of_one_class_fall_back_and_say_so(tmp_path):
@@ -233,21 +401,21 @@ from pathlib import Path
 from sklearn.base import BaseEstimator, ClassifierMixin
 from windows_made import cut, informative
 from eegfmri import cache, estimators
-from eegfmri.evaluation import evaluate as evaluation_module, splits
+from eegfmri.evaluation import evaluate, folds, splits
 
 folder = Path(sys.argv[1])
 write = cache.save_array  # the runs are written once: a prepared run keeps its file, and so its time stamp
 cache.save_array = lambda path, array: path if Path(path).exists() else write(path, array)
 windows = estimators.with_classical_features(cut(informative(folder / "runs"), bold_volumes=14))
 if "--slow" in sys.argv:
-    fit = evaluation_module._run_fold
+    run = folds._run
     def slowly(*task):
-        fit(*task)
+        run(*task)
         time.sleep(0.5)
-    evaluation_module._run_fold = slowly
+    folds._run = slowly
 methods = estimators.classical_methods()
 print("start", flush=True)
-evaluation = evaluation_module.evaluate(methods, windows, splits.LeaveOneSubjectOut(), folder=folder / "folds")
+evaluation = evaluate.evaluate(methods, windows, splits.LeaveOneSubjectOut(), folder=folder / "folds")
 print(int(evaluation.folds["cached"].sum()))
 (folder / "scores.csv").write_text(evaluation.summary().to_csv())
 """
@@ -263,12 +431,12 @@ def test_an_evaluation_killed_midway_finishes_what_was_unfinished(tmp_path):
 
     killed = start(tmp_path / "killed", "--slow")
     assert killed.stdout.readline().strip() == "start"
-    while len(list((tmp_path / "killed").glob("folds/*/sub-*.json"))) < 3:
+    while len(list((tmp_path / "killed").glob("folds/*/sub-*/fold.json"))) < 3:
         assert killed.poll() is None, "the evaluation ended before it could be killed"
         time.sleep(0.05)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    finished = {p: p.stat().st_mtime_ns for p in (tmp_path / "killed").glob("folds/*/sub-*.json")}
+    finished = {p: p.stat().st_mtime_ns for p in (tmp_path / "killed").glob("folds/*/sub-*/fold.json")}
     assert 3 <= len(finished) < 24
     out, _ = start(tmp_path / "killed").communicate()
     assert int(out.split()[-1]) == len(finished)
@@ -330,7 +498,7 @@ class Contrary(ClassifierMixin, BaseEstimator):
 
 def test_what_a_method_says_beside_its_classes_can_stand_as_a_method(windows, tmp_path):
     evaluation = evaluate({"contrary": Contrary()}, windows, LeaveOneSubjectOut(), folder=tmp_path)
-    both = evaluation.with_said("second", "contrary", "second")
+    both = evaluation.add_method_from_extra("second", "contrary", "second")
     assert both.methods == ("contrary", "second")
     assert both.interval("second").value == 1
     assert both.interval("contrary").value == evaluation.interval("contrary").value == pytest.approx(1 / 3)

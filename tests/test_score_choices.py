@@ -44,7 +44,7 @@ def test_standardised_volumes_have_mean_0_and_deviation_1_subject_by_subject(win
 def test_a_prediction_carried_to_another_scaling_is_the_same_volume(windows, fold, of, to):
     first, second = (VolumeScaling(kind).fit(windows[fold.train]).targets(windows[fold.test]) for kind in (of, to))
     subject = windows.groups[fold.test[3]]
-    found = score_choices.carried(first[3][0], first.subjects[subject], second.subjects[subject])
+    found = score_choices.rescale(first[3][0], first.subjects[subject], second.subjects[subject])
     np.testing.assert_allclose(found, second[3][0], atol=2e-3)
 
 
@@ -52,7 +52,7 @@ def test_scores_in_all_scalings_are_those_of_the_metrics(windows, fold):
     base = VolumeScaling("standardised")
     table = score_choices.under_scalings(
         {"mean": score_choices.subject_mean}, windows, [fold], base, ["zscore"], every=8,
-        native={"truth": score_choices.truth_itself, "training": score_choices.training_mean},
+        native={"truth": score_choices.oracle, "training": score_choices.training_mean},
     )  # fmt: skip
     own = table[table["predictor"] == "mean"]
     assert len(own) == len(range(0, len(fold.test), 8))
@@ -73,19 +73,19 @@ def test_scores_in_all_scalings_are_those_of_the_metrics(windows, fold):
 
 def test_flattened_and_shuffled_volumes_are_what_they_say(windows, fold):
     truth = VolumeScaling("raw").fit(windows[fold.train]).targets(windows[fold.test])
-    true = score_choices.truth_itself(fold, None, truth)
-    half, none = (score_choices.shrunk(share)(fold, None, truth) for share in (0.5, 0.0))
-    np.testing.assert_allclose(score_choices.shrunk(1.0)(fold, None, truth), true, atol=1e-5)
+    true = score_choices.oracle(fold, None, truth)
+    half, none = (score_choices.attenuate(share)(fold, None, truth) for share in (0.5, 0.0))
+    np.testing.assert_allclose(score_choices.attenuate(1.0)(fold, None, truth), true, atol=1e-5)
     np.testing.assert_allclose(half.std(axis=0), 0.5 * true.std(axis=0), rtol=1e-3)
     assert none.std(axis=0).max() < 1e-6
     np.testing.assert_allclose(none[0], true.mean(axis=0), rtol=1e-5)
-    mixed = score_choices.shuffled(score_choices.truth_itself, 0)(fold, None, truth)
+    mixed = score_choices.shuffled(score_choices.oracle, 0)(fold, None, truth)
     assert not np.allclose(mixed, true)
     np.testing.assert_allclose(np.sort(mixed, axis=0), np.sort(true, axis=0))
 
 
 def test_scores_fall_as_fluctuations_do_only_where_anatomy_is_gone(windows, fold):
-    shares = {str(share): score_choices.shrunk(share) for share in (0.5, 0.0)}
+    shares = {str(share): score_choices.attenuate(share) for share in (0.5, 0.0)}
     table = score_choices.under_scalings(
         shares, windows, [fold], VolumeScaling("raw"), ["standardised", "zscore"], every=8
     )

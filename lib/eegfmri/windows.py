@@ -170,13 +170,16 @@ class Windows:
 
     @property
     def digest(self) -> str:
-        """Identify table, labels, features and the signals' files."""
-        stamps = [[file_stamp(s.path)[1:] for s in array.streams] for array in (self.eeg, self.bold)]
+        """Identify table, labels, features, the signals' files, and what each window takes of them."""
+        taken = [
+            ([file_stamp(s.path)[1:] for s in array.streams], array.run, array.first, array.length)
+            for array in (self.eeg, self.bold)
+        ]
         return digest(
             self.table.to_csv(index=False),
             self.y,
             self.classes,
-            stamps,
+            taken,
             {k: np.asarray(v) for k, v in self.features.items()},
         )
 

@@ -185,7 +185,6 @@ class _FirstFolds(LeaveOneSubjectOut):
     """The first so many folds of leaving one subject out."""
 
     name: str = "loso"
-    leaks: bool = False
     n_folds: int = 1
 
     def split(self, windows: Windows) -> Iterator[Fold]:

@@ -199,7 +199,7 @@ def trivial_predictors(seed: int = 0) -> dict[str, BaseEstimator]:
     }
 
 
-def clock_reader() -> Pipeline:
+def nearest_in_time() -> Pipeline:
     """Repeat the stage of the training window that lies nearest in the session: a probe for leaks.
 
     It looks at no signal. Where it scores above the predictors of `trivial_predictors`, the split itself gives the
@@ -213,8 +213,8 @@ def clock_reader() -> Pipeline:
     return make_pipeline(OrderInSession(), KNeighborsClassifier(1))
 
 
-def memoriser(feature: str) -> Pipeline:
-    """Repeat the stage of the training window that looks most alike: a method that can only memorise.
+def one_nearest_neighbour(feature: str) -> Pipeline:
+    """Repeat the stage of the training window with the most similar feature: a method that generalises by nothing but memory.
 
     Parameters
     ----------

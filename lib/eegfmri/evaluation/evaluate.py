@@ -1,10 +1,8 @@
-"""The evaluation of classifiers over the folds of a protocol: fold by fold, in parallel, resumable.
+"""The evaluation of classifiers over the folds of a protocol (`eegfmri.evaluation.folds`).
 
 Everything that is fitted is fitted inside a fold, on its training windows only.
 """
 
-import json
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,10 +11,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from eegfmri import cache, metrics, project
-from eegfmri.errors import EegFmriError, RequestError
-from eegfmri.evaluation.leaks import fitted_digest
-from eegfmri.evaluation.splits import Fold, Protocol
+from eegfmri import metrics
+from eegfmri.errors import RequestError
+from eegfmri.evaluation.folds import Task, run_folds
+from eegfmri.evaluation.splits import NoInnerSplit, Protocol, folds_of, shares_signal
 from eegfmri.windows import Windows
 
 #: How a score is taken over subjects: all windows together, or the mean of the subjects' scores.
@@ -32,18 +30,19 @@ class Evaluation:
     protocol : str
         Name of the protocol.
     leaks : bool
-        Whether the protocol leaks.
+        Whether training and test windows of a fold share signal (`eegfmri.evaluation.splits.shares_signal`).
     classes : tuple of str
         Class names.
     predictions : pandas.DataFrame
         One row per method and test window: ``method``, ``fold``, ``subject``, ``window``, ``true``, ``predicted``.
     folds : pandas.DataFrame
         One row per method and fold: ``state`` (hash of everything fitted), ``seconds``, ``n_train``, ``n_test``, ``cached``
-        and ``fallback`` (the training windows held a single class, so it was predicted).
+        and ``fallback`` (the most frequent class was predicted, since the training windows held a single one or allowed no
+        inner validation that keeps its gap).
     extras : mapping of (str, str) to mapping
-        By method and fold: what the estimator's ``extras`` said of the test windows.
+        By method and fold: what the estimator's ``extras`` returned for the test windows.
     facts : mapping of (str, str) to mapping
-        By method and fold: what the estimator's ``learned`` said of what it had learned.
+        By method and fold: what the estimator's ``learned`` returned of its fitted state.
     """
 
     protocol: str
@@ -55,19 +54,19 @@ class Evaluation:
     facts: Mapping[tuple[str, str], Mapping[str, list]] = field(default_factory=dict)
 
     def extra(self, method: str, name: str) -> np.ndarray:
-        """Return something that a method said beside its classes, one row per test window, in the order of `predictions`.
+        """Return an extra output of a method, one row per test window, in the order of `predictions`.
 
         Parameters
         ----------
         method : str
             A method whose estimator has ``extras``.
         name : str
-            What it said (``probabilities``, ``gate``).
+            Name of the output (``probabilities``, ``gate``).
 
         Returns
         -------
         numpy.ndarray
-            NaN for folds that did not say it (their training windows held one class).
+            NaN for folds without it, which fell back to the most frequent class.
         """
         folds = self.predictions[self.predictions["method"] == method].groupby("fold", sort=False).size()
         rows = [np.asarray(self.extras[method, fold].get(name, ()), dtype=float) for fold in folds.index]
@@ -77,19 +76,19 @@ class Evaluation:
         )
 
     def learned(self, method: str, name: str) -> np.ndarray:
-        """Return something that a method had learned in each fold, shape (n_folds, …).
+        """Return a part of a method's fitted state in each fold, shape (n_folds, …).
 
         Parameters
         ----------
         method : str
             A method whose estimator has ``learned``.
         name : str
-            What it said (``scalp_adjacency``, ``edge_use``).
+            Name of the part (``scalp_adjacency``, ``edge_use``).
 
         Returns
         -------
         numpy.ndarray
-            In the order of folds; those whose training windows held one class are left out.
+            In the order of folds; those that fell back to the most frequent class are left out.
         """
         of_method = [facts for (owner, _), facts in self.facts.items() if owner == method]
         return np.array([facts[name] for facts in of_method if name in facts])
@@ -122,15 +121,15 @@ class Evaluation:
             facts={**self.facts, **other.facts},
         )
 
-    def with_said(self, name: str, method: str, extra: str) -> "Evaluation":
-        """Return the evaluation with one more method, whose classes another method said as an extra.
+    def add_method_from_extra(self, name: str, method: str, extra: str) -> "Evaluation":
+        """Return the evaluation with one more method, whose classes are an extra output of another.
 
         Parameters
         ----------
         name : str
             Of the new method.
         method, extra : str
-            Who said what (``fusion``, ``without_eeg``). Where a fold did not say it, its prediction stands.
+            The other method and its output (``fusion``, ``without_eeg``). A fold without it keeps its prediction.
 
         Returns
         -------
@@ -138,10 +137,11 @@ class Evaluation:
             Folds and extras are as before.
         """
         own = self.predictions[self.predictions["method"] == method]
-        said = self.extra(method, extra)
-        said = np.where(np.isnan(said), own["predicted"], said).astype(int)
+        predicted = self.extra(method, extra)
+        predicted = np.where(np.isnan(predicted), own["predicted"], predicted).astype(int)
         return replace(
-            self, predictions=pd.concat([self.predictions, own.assign(method=name, predicted=said)], ignore_index=True)
+            self,
+            predictions=pd.concat([self.predictions, own.assign(method=name, predicted=predicted)], ignore_index=True),
         )
 
     def interval(
@@ -271,7 +271,7 @@ def evaluate(
         scikit-learn estimators that take `Windows`; each is cloned for each fold.
     windows : Windows
         All windows, training and test.
-    protocol : LeaveOneSubjectOut, BlockedWithinSubject or ShuffledWithinSubject
+    protocol : Protocol
         The splits.
     n_jobs : int, default=1
         Folds run in this many processes.
@@ -284,37 +284,19 @@ def evaluate(
     Evaluation
         Predictions and fitted-state hashes of all folds.
     """
-    import joblib
-
-    folds = list(protocol.split(windows))
-    if not folds:
-        raise RequestError(
-            f"The protocol {protocol.name!r} leaves no fold with training and test windows: use fewer blocks or a smaller gap."
-        )
-    folder = Path(folder) if folder is not None else project.cache_dir() / "folds"
-    common = cache.digest(
-        windows.digest,
-        asdict(protocol),
-        type(protocol).__name__,
-        cache.versions("numpy", "scipy", "scikit-learn"),
-    )
-    tasks = []
-    for method, estimator in methods.items():
-        key = cache.digest(
-            common, method, parameter_text(estimator), cache.code_digest(__name__, *modules_of(estimator))
-        )
-        tasks += [
-            (method, estimator, fold, folder / f"{protocol.name}-{method}-{key}" / f"{fold.name}.json")
-            for fold in folds
-        ]
-    unfinished = [task for task in tasks if not task[3].is_file()]
-    done = {task[3] for task in tasks} - {task[3] for task in unfinished}
-    joblib.Parallel(n_jobs=min(n_jobs, max(1, len(unfinished))), backend="loky")(
-        joblib.delayed(_run_fold)(estimator, windows, fold, path) for _, estimator, fold, path in unfinished
+    folds = folds_of(protocol, windows)
+    done = run_folds(
+        methods,
+        [(windows, fold) for fold in folds],
+        _measure,
+        name=protocol.name,
+        code=__name__,
+        n_jobs=n_jobs,
+        folder=folder,
     )
     predictions, summaries, extras, learned = [], [], {}, {}
-    for method, _, fold, path in tasks:
-        written = cache.read_json(path)
+    for task, cached in done:
+        method, fold, written = task.method, task.fold, task.read()
         predictions.append(
             pd.DataFrame(
                 {
@@ -329,10 +311,10 @@ def evaluate(
         )
         facts = {name: written[name] for name in ("state", "seconds", "n_train", "n_test", "fallback")}
         extras[method, fold.name], learned[method, fold.name] = written["extras"], written["learned"]
-        summaries.append({"method": method, "fold": fold.name, **facts, "cached": path in done})
+        summaries.append({"method": method, "fold": fold.name, **facts, "cached": cached})
     return Evaluation(
         protocol.name,
-        protocol.leaks,
+        any(shares_signal(windows, fold) for fold in folds),
         windows.classes,
         pd.concat(predictions, ignore_index=True),
         pd.DataFrame(summaries),
@@ -341,63 +323,20 @@ def evaluate(
     )
 
 
-def _run_fold(estimator, windows: Windows, fold: Fold, path: Path) -> None:
-    """Fit on the training windows, predict the test windows, write the fold whole."""
-    from sklearn.base import clone
+def _measure(task: Task, estimator, train: Windows, test: Windows) -> tuple[object, dict]:
+    """Predict the test windows; by the most frequent class where the training windows do not allow to learn more."""
     from sklearn.dummy import DummyClassifier
-    from threadpoolctl import threadpool_limits
 
-    started = time.perf_counter()
-    train, test = windows[fold.train], windows[fold.test]
-    # One thread: sums come out in the same order whatever the number of workers, so results repeat to the last bit.
-    with threadpool_limits(1):
-        fallback = len(np.unique(train.y)) < 2
-        fitted = DummyClassifier(strategy="most_frequent") if fallback else clone(estimator)
-        try:
-            fitted.fit(train, train.y)
-            predicted = fitted.predict(test)
-            extras = fitted.extras(test) if hasattr(fitted, "extras") else {}
-            learned = fitted.learned(test) if hasattr(fitted, "learned") else {}
-        except Exception as error:
-            raise EegFmriError(
-                f"Fold {fold.name} of {path.parent.name} failed: {type(error).__name__}: {error}"
-            ) from error
-    cache.write_json(
-        path,
-        {
-            "predicted": np.asarray(predicted).astype(int).tolist(),
-            "state": fitted_digest(fitted),
-            "seconds": time.perf_counter() - started,
-            "n_train": len(train),
-            "n_test": len(test),
-            "fallback": bool(fallback),
-            "extras": extras,
-            "learned": learned,
-        },
-    )
-
-
-def parameter_text(estimator) -> str:
-    """Write an estimator's class and all its parameters, nested ones included, as text for a cache key."""
-    parameters = {
-        name: value if isinstance(value, (int, float, str, bool, type(None), list, tuple)) else _described(value)
-        for name, value in sorted(estimator.get_params(deep=True).items())
+    fallback = len(np.unique(train.y)) < 2
+    try:
+        fitted = estimator if fallback else estimator.fit(train, train.y)
+    except NoInnerSplit:
+        fallback = True
+    if fallback:
+        fitted = DummyClassifier(strategy="most_frequent").fit(train, train.y)
+    return fitted, {
+        "predicted": np.asarray(fitted.predict(test)).astype(int).tolist(),
+        "fallback": bool(fallback),
+        "extras": fitted.extras(test) if hasattr(fitted, "extras") else {},
+        "learned": fitted.learned(test) if hasattr(fitted, "learned") else {},
     }
-    return f"{type(estimator).__qualname__}:{json.dumps(parameters, sort_keys=True, default=_described)}"
-
-
-def modules_of(estimator) -> set[str]:
-    """Return the modules that define an estimator and whatever its parameters hold."""
-    return {
-        getattr(value, "__module__", type(value).__module__) for value in (estimator, *estimator.get_params().values())
-    }
-
-
-def _described(value: object) -> str:
-    if isinstance(value, np.ndarray):
-        return cache.digest(value)
-    if callable(value) and hasattr(value, "__qualname__"):
-        return f"{value.__module__}.{value.__qualname__}"
-    if hasattr(value, "get_params"):
-        return type(value).__qualname__
-    return str(value)

@@ -11,6 +11,9 @@ from eegfmri.cache import save_array
 from eegfmri.errors import RequestError
 from eegfmri.windows import LazyArray, Windows
 
+#: What scikit-learn's searches note of how long fitting took: no part of what was learned.
+DURATIONS = frozenset({"mean_fit_time", "std_fit_time", "mean_score_time", "std_score_time", "refit_time_"})
+
 
 def fitted_digest(estimator) -> str:
     """Hash everything an estimator has learned.
@@ -18,7 +21,7 @@ def fitted_digest(estimator) -> str:
     Parameters
     ----------
     estimator : estimator
-        Fitted. Attributes that end in an underscore count, at any depth, as do the weights of torch modules; times do not.
+        Fitted. Attributes that end in an underscore count, at any depth, as do the weights of torch modules; `DURATIONS` do not.
 
     Returns
     -------
@@ -40,7 +43,7 @@ def _digest_value(value, state, seen: set[int]) -> None:
         state.update(repr(value).encode())
     elif isinstance(value, Mapping):
         for key in sorted(value, key=str):
-            if "time" not in str(key):  # how long fitting took is no part of what was learned
+            if key not in DURATIONS:
                 state.update(str(key).encode())
                 _digest_value(value[key], state, seen)
     elif isinstance(value, (list, tuple, np.ndarray)):
@@ -87,22 +90,22 @@ def poisoned(windows: Windows, subject: str, folder: str | Path, seed: int = 0) 
     Windows
         Those of other subjects are as they were.
     """
-    theirs = windows.groups == subject
-    if not theirs.any():
+    own = windows.groups == subject
+    if not own.any():
         raise RequestError(f"There is no window of subject {subject!r}: choose one of {', '.join(windows.subjects)}.")
     rng = np.random.default_rng(seed)
     spoilt = {}
     for kind in ("eeg", "bold"):
         array = getattr(windows, kind)
         streams = list(array.streams)
-        for run in np.unique(array.run[theirs]):
+        for run in np.unique(array.run[own]):
             values = streams[run].load()
             noise = rng.normal(0, 100 * (float(values.std()) or 1.0), values.shape).astype(values.dtype)
             streams[run] = replace(streams[run], path=save_array(Path(folder) / f"{kind}-{run}.npy", noise))
         spoilt[kind] = LazyArray(streams, array.run, array.first, array.length)
-    features = {
-        name: np.where(theirs.reshape(-1, *[1] * (values.ndim - 1)), rng.normal(0, 100, values.shape), values)
-        for name, values in windows.features.items()
-    }
-    y = np.where(theirs, rng.integers(0, len(windows.classes) or windows.y.max() + 1, len(windows)), windows.y)
+    features = {}
+    for name, values in windows.features.items():
+        noise = rng.normal(0, 100, values.shape).astype(values.dtype)
+        features[name] = np.where(own.reshape(-1, *[1] * (values.ndim - 1)), noise, values)
+    y = np.where(own, rng.integers(0, len(windows.classes) or windows.y.max() + 1, len(windows)), windows.y)
     return replace(windows, y=y, features=features, **spoilt)

@@ -1,7 +1,7 @@
 """What a score of volumes depends on besides the prediction: the scaling, the voxels counted, the settings of SSIM, and whether it
 notices that something is lost.
 
-A prediction in one scaling is carried into another through the scanner's intensities, so that one and the same prediction is scored
+A prediction in one scaling is rescaled to another through the scanner's intensities, so that one and the same prediction is scored
 under all of them. Predictions that are surely bad in one known way (peaks flattened, order of time shuffled) show what a score is
 blind to.
 """
@@ -67,7 +67,9 @@ def under_scalings(
         fitted = VolumeScaling(base.kind, base.calibration_minutes).fit(train)
         of_train, truth = fitted.targets(train), fitted.targets(test)
         chosen = np.arange(0, len(test), every)
-        said = {name: np.asarray(predict(fold, of_train, truth))[chosen] for name, predict in predictors.items()}
+        predicted_by = {
+            name: np.asarray(predict(fold, of_train, truth))[chosen] for name, predict in predictors.items()
+        }
         for kind in kinds:
             other = VolumeScaling(kind, base.calibration_minutes).fit(train)
             training, targets = other.targets(train), other.targets(test)
@@ -78,8 +80,8 @@ def under_scalings(
                 measured = targets.measured(subject)
                 true = targets[row][0]
                 of_all = {
-                    name: carried(values[place], truth.subjects[subject], targets.subjects[subject])
-                    for name, values in said.items()
+                    name: rescale(values[place], truth.subjects[subject], targets.subjects[subject])
+                    for name, values in predicted_by.items()
                 } | {name: values[row] for name, values in own.items()}
                 for name, predicted in of_all.items():
                     squares = np.where(measured, (true - predicted) ** 2, 0.0)
@@ -109,8 +111,8 @@ def under_scalings(
     return pd.DataFrame(rows, columns=["predictor", "scaling", "fold", "subject", *SCORES, "range"])
 
 
-def carried(values: np.ndarray, of: tuple, to: tuple) -> np.ndarray:
-    """Carry voxels from one scaling to another through intensities.
+def rescale(values: np.ndarray, of: tuple, to: tuple) -> np.ndarray:
+    """Rescale voxels from one scaling to another through intensities.
 
     Parameters
     ----------
@@ -134,11 +136,11 @@ def training_mean(fold: Fold, training: Targets, truth: Targets) -> np.ndarray:
 
 def subject_mean(fold: Fold, training: Targets, truth: Targets) -> np.ndarray:
     """Oracle: the mean of each test subject's own volumes, shape (n_test, n_voxels)."""
-    return shrunk(0.0)(fold, training, truth)
+    return attenuate(0.0)(fold, training, truth)
 
 
-def shrunk(amplitude: float) -> Predict:
-    """Oracle: the true volumes with every fluctuation about the subject's mean made smaller by one factor.
+def attenuate(amplitude: float) -> Predict:
+    """Oracle: the true volumes with every fluctuation about the subject's mean attenuated by one factor.
 
     Parameters
     ----------
@@ -180,17 +182,17 @@ def shuffled(predict: Predict, seed: int = 0) -> Predict:
     """
 
     def other(fold: Fold, training: Targets, truth: Targets) -> np.ndarray:
-        said = np.array(predict(fold, training, truth))
+        predicted = np.array(predict(fold, training, truth))
         rng, runs = np.random.default_rng(seed), truth.windows.bold.run
         for run in np.unique(runs):
             own = np.flatnonzero(runs == run)
-            said[own] = said[rng.permutation(own)]
-        return said
+            predicted[own] = predicted[rng.permutation(own)]
+        return predicted
 
     return other
 
 
-def truth_itself(fold: Fold, training: Targets, truth: Targets) -> np.ndarray:
+def oracle(fold: Fold, training: Targets, truth: Targets) -> np.ndarray:
     """Oracle: the true volumes, shape (n_test, n_voxels)."""
     return truth[np.arange(len(truth))]
 

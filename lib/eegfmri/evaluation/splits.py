@@ -1,7 +1,7 @@
 """Who is tested on what: splits that do not leak, and some that do because published results used them.
 
-Hyper-parameters are chosen by `InnerValidation` inside the training windows: the test subject is scored once, by a model that was
-settled before.
+Whether a split leaks is not declared by a protocol but found on the windows that were split, by `shares_signal`. Hyper-parameters are
+chosen by `InnerValidation` inside the training windows: the test subject is scored once, by a model that was settled before.
 """
 
 from collections.abc import Iterator
@@ -38,20 +38,18 @@ class LeaveOneSubjectOut:
     ----------
     name : str
         Of the protocol in result keys.
-    leaks : bool
-        Whether training and test windows share signal.
     """
 
     name: str = "loso"
-    leaks: bool = False
 
     def split(self, windows: Windows) -> Iterator[Fold]:
         """Yield one fold per subject."""
+        from sklearn.model_selection import LeaveOneGroupOut
+
         if len(windows.subjects) < 2:
             raise RequestError(f"Leaving one subject out needs at least two subjects, not {len(windows.subjects)}.")
-        for subject in windows.subjects:
-            held_out = windows.groups == subject
-            yield Fold(f"sub-{subject}", np.flatnonzero(~held_out), np.flatnonzero(held_out))
+        for train, test in LeaveOneGroupOut().split(np.zeros(len(windows)), groups=windows.groups):
+            yield Fold(f"sub-{windows.groups[test[0]]}", train, test)
 
 
 @dataclass(frozen=True)
@@ -65,14 +63,13 @@ class BlockedWithinSubject:
     gap : float
         Seconds that must lie between the stretches of signal that a training and a test window touch, contexts on both
         modalities included: at least the haemodynamic response's length, so that no volume remembers the other side.
-    name, leaks
+    name
         As for `LeaveOneSubjectOut`.
     """
 
     n_blocks: int = 5
     gap: float = 20.0
     name: str = "blocked"
-    leaks: bool = False
 
     def split(self, windows: Windows) -> Iterator[Fold]:
         """Yield ``n_blocks`` folds per subject; train and test are the same subject's."""
@@ -87,7 +84,7 @@ class BlockedWithinSubject:
 
 @dataclass(frozen=True)
 class ShuffledWithinSubject:
-    """Within each subject, windows are dealt out at random: neighbours end up on both sides, so it leaks.
+    """Within each subject, windows are assigned at random: neighbours end up on both sides, so it leaks.
 
     It is here because published results used it, to measure what it would claim.
 
@@ -97,14 +94,13 @@ class ShuffledWithinSubject:
         Folds per subject.
     seed : int
         Of the shuffling.
-    name, leaks
+    name
         As for `LeaveOneSubjectOut`.
     """
 
     n_splits: int = 5
     seed: int = 0
     name: str = "shuffled"
-    leaks: bool = True
 
     def split(self, windows: Windows) -> Iterator[Fold]:
         """Yield ``n_splits`` folds per subject."""
@@ -129,17 +125,16 @@ class BlockedTogether:
     Attributes
     ----------
     n_blocks : int
-        Blocks each subject's session is cut into; the first of everyone are tested together, then the second, and so on.
+        Blocks each subject's session is cut into; the first of all subjects are tested together, then the second, and so on.
     gap : float
         As for `BlockedWithinSubject`.
-    name, leaks
+    name
         As for `LeaveOneSubjectOut`.
     """
 
     n_blocks: int = 5
     gap: float = 20.0
     name: str = "blocked"
-    leaks: bool = False
 
     def split(self, windows: Windows) -> Iterator[Fold]:
         """Yield ``n_blocks`` folds."""
@@ -147,10 +142,11 @@ class BlockedTogether:
         blocks = [_blocks(windows, own, self.n_blocks) for own in owns]
         for number in range(self.n_blocks):
             train = []
-            for own, theirs in zip(owns, blocks, strict=True):
-                rest = np.setdiff1d(own, theirs[number])
-                train.append(rest[_separated(windows, rest, theirs[number], self.gap)])
-            train, test = np.concatenate(train), np.concatenate([theirs[number] for theirs in blocks])
+            tested = [of_subject[number] for of_subject in blocks]
+            for own, block in zip(owns, tested, strict=True):
+                rest = np.setdiff1d(own, block)
+                train.append(rest[_separated(windows, rest, block, self.gap)])
+            train, test = np.concatenate(train), np.concatenate(tested)
             if len(test) and len(train):
                 yield Fold(f"block-{number + 1}", train, np.sort(test))
 
@@ -167,7 +163,7 @@ class ShuffledTogether:
         How many such splits, each drawn anew.
     seed : int
         Of the shuffling.
-    name, leaks
+    name
         As for `LeaveOneSubjectOut`.
     """
 
@@ -175,7 +171,6 @@ class ShuffledTogether:
     n_folds: int = 1
     seed: int = 0
     name: str = "shuffled"
-    leaks: bool = True
 
     def split(self, windows: Windows) -> Iterator[Fold]:
         """Yield ``n_folds`` folds."""
@@ -188,7 +183,7 @@ class ShuffledTogether:
 
 @dataclass(frozen=True)
 class SubjectFolds:
-    """Subjects dealt into parts of equal size; each part is tested by a model of the others.
+    """Subjects assigned at random to parts of equal size; each part is tested by a model of the others.
 
     Attributes
     ----------
@@ -198,8 +193,8 @@ class SubjectFolds:
     n_folds : int or None
         Test only so many of the parts; all if None.
     seed : int
-        Of the dealing.
-    name, leaks
+        Of the assignment.
+    name
         As for `LeaveOneSubjectOut`.
     """
 
@@ -207,13 +202,12 @@ class SubjectFolds:
     n_folds: int | None = None
     seed: int = 0
     name: str = "by_subject"
-    leaks: bool = False
 
     def split(self, windows: Windows) -> Iterator[Fold]:
         """Yield up to ``n_parts`` folds."""
         subjects = np.array(windows.subjects)
         if len(subjects) < self.n_parts:
-            raise RequestError(f"{len(subjects)} subjects cannot be dealt into {self.n_parts} parts: ask for fewer.")
+            raise RequestError(f"{len(subjects)} subjects cannot be parted into {self.n_parts} parts: ask for fewer.")
         parts = np.array_split(np.random.default_rng(self.seed).permutation(subjects), self.n_parts)
         for number, part in enumerate(parts[: self.n_folds]):
             tested = np.isin(windows.groups, part)
@@ -226,12 +220,11 @@ class HalvesOfSubjects:
 
     Attributes
     ----------
-    name, leaks
+    name
         As for `LeaveOneSubjectOut`.
     """
 
     name: str = "halves"
-    leaks: bool = False
 
     def split(self, windows: Windows) -> Iterator[Fold]:
         """Yield two folds."""
@@ -258,8 +251,8 @@ class NearestInTime:
         Tested windows per run in a fold, evenly spread.
     n_folds : int
         So many folds, their tested windows lying between each other's.
-    name, leaks
-        As for `LeaveOneSubjectOut`; it leaks for gaps below the windows' length.
+    name
+        As for `LeaveOneSubjectOut`.
     """
 
     gap: float = 2.0
@@ -267,7 +260,6 @@ class NearestInTime:
     n_test: int = 2
     n_folds: int = 1
     name: str = "apart"
-    leaks: bool = True
 
     def split(self, windows: Windows) -> Iterator[Fold]:
         """Yield ``n_folds`` folds, all subjects together."""
@@ -303,41 +295,117 @@ Protocol = (
 )
 
 
+class NoInnerSplit(RequestError):
+    """One subject's training windows cannot be parted into training and validation that keep the gap."""
+
+
 @dataclass(frozen=True)
 class InnerValidation:
     """Splits of the training windows for choosing hyper-parameters, as scikit-learn's ``cv``.
 
-    With several training subjects whole subjects are held out; with one, blocks of its time with a gap.
+    With several training subjects whole subjects are held out. With one, blocks of its time are, and training keeps the gap around each;
+    a block beside which no training window is left, or windows of one class only, is passed over. Where that leaves no block, blocks
+    half as long are tried, down to single windows.
 
     Attributes
     ----------
     n_splits : int
-        At most this many folds.
+        Maximum number of folds.
     gap : float
-        Seconds between training and validation windows of one subject.
+        Seconds between the signals of training and validation windows of one subject, contexts on both modalities included.
     """
 
     n_splits: int = 3
     gap: float = 20.0
 
     def split(self, X: Windows, y=None, groups=None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield training and validation indices into ``X``."""
+        """Yield training and validation indices into ``X``; refuse with `NoInnerSplit` if no block at all keeps the gap."""
         from sklearn.model_selection import GroupKFold
 
         if len(X.subjects) > 1:
             n_splits = min(self.n_splits, len(X.subjects))
             yield from GroupKFold(n_splits).split(np.zeros(len(X)), groups=X.groups)
-            return
-        everything = np.arange(len(X))
-        for test in _blocks(X, everything, self.n_splits):
-            rest = np.setdiff1d(everything, test)
-            train = rest[_separated(X, rest, test, self.gap)]
-            # A side block without neighbours far enough away still needs something to be trained on.
-            yield (train if len(np.unique(X.y[train])) > 1 else rest), test
+        else:
+            yield from self._within_one_subject(X)
 
     def get_n_splits(self, X: Windows | None = None, y=None, groups=None) -> int:
         """Return how many splits `split` yields."""
-        return min(self.n_splits, len(X.subjects)) if X is not None and len(X.subjects) > 1 else self.n_splits
+        return self.n_splits if X is None else sum(1 for _ in self.split(X))
+
+    def _within_one_subject(self, X: Windows) -> list[tuple[np.ndarray, np.ndarray]]:
+        everything, n_classes = np.arange(len(X)), min(2, len(np.unique(X.y)))
+        n_blocks = self.n_splits
+        while True:
+            splits = []
+            for validation in _blocks(X, everything, n_blocks):
+                rest = np.setdiff1d(everything, validation)
+                train = rest[_separated(X, rest, validation, self.gap)]
+                if len(validation) and len(train) and len(np.unique(X.y[train])) >= n_classes:
+                    splits.append((train, validation))
+            if splits:
+                return splits[: self.n_splits]
+            if n_blocks >= len(X):
+                # What may be trained on beside a block may be trained on beside each of its windows: no other cut exists.
+                raise NoInnerSplit(
+                    f"{len(X)} training windows of subject {', '.join(X.subjects)} cannot be parted into training and validation windows "
+                    f"{self.gap:g} s apart: use a smaller gap, shorter windows or more of them."
+                )
+            n_blocks = min(2 * n_blocks, len(X))
+
+
+def folds_of(protocol: Protocol, windows: Windows) -> list[Fold]:
+    """Return the folds of a protocol, at least one.
+
+    Parameters
+    ----------
+    protocol : Protocol
+        The splits.
+    windows : Windows
+        To be split.
+
+    Returns
+    -------
+    list of Fold
+        In the protocol's order.
+
+    Raises
+    ------
+    RequestError
+        If none has training and test windows.
+    """
+    folds = list(protocol.split(windows))
+    if not folds:
+        raise RequestError(
+            f"The protocol {protocol.name!r} leaves no fold with training and test windows: use fewer blocks or a smaller gap."
+        )
+    return folds
+
+
+def shares_signal(windows: Windows, fold: Fold) -> bool:
+    """Tell whether a training and a test window of a fold overlap: whether the split leaks.
+
+    Parameters
+    ----------
+    windows : Windows
+        That were split.
+    fold : Fold
+        One of the splits.
+
+    Returns
+    -------
+    bool
+        Whether any sample of EEG or volume of BOLD lies between ``start`` and ``stop`` of both.
+    """
+    start, stop = (windows.table[name].to_numpy() for name in ("start", "stop"))
+    tested = np.isin(np.arange(len(windows)), fold.test)
+    trained = np.isin(np.arange(len(windows)), fold.train)
+    for rows in windows.table.groupby(["subject", "run"], sort=False).indices.values():
+        train, test = rows[trained[rows]], rows[tested[rows]]
+        # a microsecond: windows that only touch share nothing, whatever rounding says
+        shared = np.minimum(stop[train, None], stop[test]) - np.maximum(start[train, None], start[test]) > 1e-6
+        if shared.any():
+            return True
+    return False
 
 
 def _blocks(windows: Windows, own: np.ndarray, n_blocks: int) -> list[np.ndarray]:

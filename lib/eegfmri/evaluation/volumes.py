@@ -4,19 +4,18 @@ What is kept of a fold is small: scores per volume, regional time series, one ma
 the folds that are named. Scaling is fitted on the fold's training windows (`eegfmri.preprocessing.volumes.VolumeScaling`).
 """
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from eegfmri import cache, metrics, project
+from eegfmri import cache, metrics
 from eegfmri.errors import EegFmriError, RequestError
-from eegfmri.evaluation.evaluate import modules_of, parameter_text
-from eegfmri.evaluation.leaks import fitted_digest
-from eegfmri.evaluation.splits import Fold, Protocol
+from eegfmri.evaluation.folds import Task, run_folds
+from eegfmri.evaluation.splits import Protocol, folds_of, shares_signal
 from eegfmri.metrics import volumes as volume_metrics
 from eegfmri.preprocessing.volumes import Space, Targets, VolumeScaling, chunks
 from eegfmri.windows import Windows
@@ -40,7 +39,7 @@ class VolumeEvaluation:
     protocol : str
         Name of the protocol.
     leaks : bool
-        Whether the protocol leaks.
+        Whether training and test windows of a fold share signal (`eegfmri.evaluation.splits.shares_signal`).
     space : Space
         Where the voxels lie.
     regions : tuple of str
@@ -53,7 +52,7 @@ class VolumeEvaluation:
     files : mapping of (str, str) to pathlib.Path
         By method and fold: folder of what was kept.
     extras : mapping of (str, str) to mapping
-        By method and fold: what the estimator's ``extras`` said of the test windows.
+        By method and fold: what the estimator's ``extras`` returned for the test windows.
     """
 
     protocol: str
@@ -245,8 +244,8 @@ def evaluate_volumes(
     ----------
     methods : mapping of str to estimator
         With ``fit(X, targets)`` and ``predict(X)`` (shape (n_windows, n_voxels), in scaled units); each is cloned for each fold. One
-        with ``sees_targets = True`` is an oracle: it is called as ``predict(X, targets)``. One with ``extras(X, targets)`` may say
-        more.
+        with ``sees_targets = True`` is an oracle: it is called as ``predict(X, targets)``. One with ``extras(X, targets)`` may
+        return further outputs.
     windows : Windows
         From `eegfmri.windows.volume_windows`.
     protocol : Protocol
@@ -274,67 +273,44 @@ def evaluate_volumes(
     VolumeEvaluation
         Of all folds.
     """
-    import joblib
-
     scaling = scaling or VolumeScaling()
     if unknown := set(other_time) - set(methods):
         raise RequestError(f"EEG from another time was asked for {', '.join(sorted(unknown))}, which is not evaluated.")
-    folds = list(protocol.split(windows))
-    if not folds:
-        raise RequestError(
-            f"The protocol {protocol.name!r} leaves no fold with training and test windows: use fewer blocks or a smaller gap."
-        )
-    space = windows.bold.streams[0].space
-    weights = None if atlas is None else space.region_weights(atlas)
-    folder = Path(folder) if folder is not None else project.cache_dir() / "volume-folds"
-    common = cache.digest(
-        windows.digest,
-        asdict(protocol),
-        type(protocol).__name__,
-        [scaling.kind, scaling.calibration_minutes],
-        weights,
-        structural_every,
-        cache.versions("numpy", "scipy", "scikit-learn", "scikit-image", "torch"),
-    )
-    tasks = []
-    for method, estimator in methods.items():
-        key = cache.digest(
-            common,
-            method,
-            method in other_time,
-            parameter_text(estimator),
-            cache.code_digest(__name__, *modules_of(estimator)),
-        )
-        tasks += [(method, estimator, fold, folder / f"{protocol.name}-{method}-{key}" / fold.name) for fold in folds]
-    kept = {
-        (method, fold.name)
-        for method in methods
-        for fold in folds
-        if fold.name in keep and (kept_methods is None or method in kept_methods)
-    }
-    unfinished = [task for task in tasks if not _finished(task[3], (task[0], task[2].name) in kept)]
-    joblib.Parallel(n_jobs=min(n_jobs, max(1, len(unfinished))), backend="loky")(
-        joblib.delayed(_run_fold)(
-            estimator,
-            windows,
-            fold,
-            path,
-            scaling,
+    folds = folds_of(protocol, windows)
+    weights = None if atlas is None else windows.bold.streams[0].space.region_weights(atlas)
+    kept = {(method, name) for method in (methods if kept_methods is None else kept_methods) for name in keep}
+    done = run_folds(
+        methods,
+        [(windows, fold) for fold in folds],
+        partial(
+            _measure,
+            scaling=scaling,
+            weights=weights,
+            other_time=frozenset(other_time),
+            structural_every=structural_every,
+            kept=kept,
+        ),
+        name=protocol.name,
+        settings=lambda method: [
+            scaling.kind,
+            scaling.calibration_minutes,
             weights,
-            method in other_time,
             structural_every,
-            (method, fold.name) in kept,
-        )
-        for method, estimator, fold, path in unfinished
+            method in other_time,
+        ],
+        code=__name__,
+        finished=lambda task: (
+            task.finished and ((task.method, task.fold.name) not in kept or (task.folder / "predicted.npy").is_file())
+        ),
+        n_jobs=n_jobs,
+        folder=folder,
     )
-    redone = {path for *_, path in unfinished}
     scores, summaries, files, extras = [], [], {}, {}
-    for method, _, fold, path in tasks:
-        for name, place in ((method, path), (method + OTHER_TIME, path / "other_time")):
-            if not (place / "fold.json").is_file() or (name != method and method not in other_time):
-                continue
-            written = cache.read_json(place / "fold.json")
-            table = windows.table.iloc[fold.test]
+    for task, cached in done:
+        fold, written = task.fold, task.read()
+        facts = {key: written[key] for key in ("state", "seconds", "n_train", "n_test")}
+        table = windows.table.iloc[fold.test]
+        for name, variant in written["variants"].items():
             scores.append(
                 pd.DataFrame(
                     {
@@ -344,17 +320,16 @@ def evaluate_volumes(
                         "run": table["run"].to_numpy(),
                         "volume": table["volume"].to_numpy(),
                         "window": fold.test,
-                        **{score: np.array(written["scores"][score], dtype=float) for score in SCORES},
+                        **{score: np.array(variant["scores"][score], dtype=float) for score in SCORES},
                     }
                 )
             )
-            files[name, fold.name], extras[name, fold.name] = place, written["extras"]
-            facts = {key: written[key] for key in ("state", "seconds", "n_train", "n_test")}
-            summaries.append({"method": name, "fold": fold.name, **facts, "cached": path not in redone})
+            files[name, fold.name], extras[name, fold.name] = task.folder / variant["folder"], variant["extras"]
+            summaries.append({"method": name, "fold": fold.name, **facts, "cached": cached})
     return VolumeEvaluation(
         protocol.name,
-        protocol.leaks,
-        space,
+        any(shares_signal(windows, fold) for fold in folds),
+        windows.bold.streams[0].space,
         () if atlas is None else atlas.regions,
         pd.concat(scores, ignore_index=True),
         pd.DataFrame(summaries),
@@ -363,67 +338,42 @@ def evaluate_volumes(
     )
 
 
-def _finished(path: Path, keep: bool) -> bool:
-    return (path / "fold.json").is_file() and (not keep or (path / "predicted.npy").is_file())
-
-
-def _run_fold(
+def _measure(
+    task: Task,
     estimator,
-    windows: Windows,
-    fold: Fold,
-    path: Path,
+    train: Windows,
+    test: Windows,
+    *,
     scaling: VolumeScaling,
     weights: np.ndarray | None,
-    other_time: bool,
+    other_time: frozenset[str],
     structural_every: int,
-    keep: bool,
-) -> None:
-    """Fit on the training windows, predict the test windows, write what is kept; ``fold.json`` comes last."""
-    from sklearn.base import clone
-    from threadpoolctl import threadpool_limits
-
-    started = time.perf_counter()
-    train, test = windows[fold.train], windows[fold.test]
+    kept: set[tuple[str, str]],
+) -> tuple[object, dict]:
+    """Score predicted volumes; arrays are kept in the task's folder."""
     scaling = VolumeScaling(scaling.kind, scaling.calibration_minutes).fit(train)
     targets, truth = scaling.targets(train), scaling.targets(test)
-    predictions, extras = {}, {}
-    with threadpool_limits(1):
-        fitted = clone(estimator)
-        try:
-            fitted.fit(train, targets)
-            given = (truth,) if getattr(fitted, "sees_targets", False) else ()
-            predictions[path] = fitted.predict(test, *given)
-            if hasattr(fitted, "extras"):
-                extras = fitted.extras(test, truth)
-            if other_time:
-                predictions[path / "other_time"] = fitted.predict(eeg_of_another_time(test), *given)
-        except Exception as error:
+    fitted = estimator.fit(train, targets)
+    given = (truth,) if getattr(fitted, "sees_targets", False) else ()
+    predictions = {task.method: fitted.predict(test, *given)}
+    extras = {task.method: fitted.extras(test, truth) if hasattr(fitted, "extras") else {}}
+    if task.method in other_time:
+        predictions[task.method + OTHER_TIME] = fitted.predict(eeg_of_another_time(test), *given)
+    data_range, variants = range_of(targets) if structural_every else float("nan"), {}
+    for name, predicted in predictions.items():
+        predicted = np.asarray(predicted, dtype=np.float32)
+        if predicted.shape != truth.shape:
             raise EegFmriError(
-                f"Fold {fold.name} of {path.parent.name} failed: {type(error).__name__}: {error}"
-            ) from error
-        data_range = range_of(targets) if structural_every else float("nan")
-        facts = {
-            "state": fitted_digest(fitted),
-            "seconds": time.perf_counter() - started,
-            "n_train": len(train),
-            "n_test": len(test),
-            "data_range": data_range,
-        }
-        # the method's own folder last: its fold.json says that everything is there
-        for place, predicted in reversed(predictions.items()):
-            predicted = np.asarray(predicted, dtype=np.float32)
-            if predicted.shape != truth.shape:
-                raise EegFmriError(
-                    f"{type(fitted).__name__} predicted volumes of shape {predicted.shape}, not {truth.shape}."
-                )
-            scores, arrays = _score(predicted, truth, weights, structural_every, data_range)
-            if keep:
-                arrays |= {"predicted": predicted, "true": truth[:]}
-            for name, values in arrays.items():
-                cache.save_array(place / f"{name}.npy", values)
-            cache.write_json(
-                place / "fold.json", {**facts, "scores": scores, "extras": extras if place == path else {}}
+                f"{type(fitted).__name__} predicted volumes of shape {predicted.shape}, not {truth.shape}."
             )
+        scores, arrays = _score(predicted, truth, weights, structural_every, data_range)
+        if (task.method, task.fold.name) in kept:
+            arrays |= {"predicted": predicted, "true": truth[:]}
+        folder = "" if name == task.method else "other_time"
+        for array, values in arrays.items():
+            cache.save_array(task.folder / folder / f"{array}.npy", values)
+        variants[name] = {"folder": folder, "scores": scores, "extras": extras.get(name, {})}
+    return fitted, {"data_range": data_range, "variants": variants}
 
 
 def range_of(targets: Targets, most: int = 200) -> float:

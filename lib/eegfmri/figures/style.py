@@ -78,7 +78,7 @@ METHODS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "stratified_random": ("random, as frequent", "nothing"),
         "time_in_run": ("time in run", "nothing"),
         "nearest_in_time": ("nearest in time", "nothing"),
-        "one_nearest_neighbour": ("most alike (BOLD)", "BOLD"),
+        "one_nearest_neighbour": ("one nearest neighbour (BOLD)", "BOLD"),
         "lda": ("LDA", "nothing"),
         "linear_svm": ("linear SVM", "nothing"),
         "rbf_svm": ("RBF SVM", "nothing"),

@@ -98,14 +98,14 @@ def bootstrap(statistic: Callable, n_subjects: int, seed: int = 0) -> Interval:
     """
     from scipy import stats
 
-    everyone = np.arange(n_subjects)
+    subjects = np.arange(n_subjects)
     if n_subjects == 0:
         return Interval(float("nan"), float("nan"), float("nan"), 0)
-    value = float(statistic(everyone))
+    value = float(statistic(subjects))
     if n_subjects == 1:
         return Interval(value, float("nan"), float("nan"), 1)
     limits = stats.bootstrap(
-        (everyone,),
+        (subjects,),
         lambda drawn, axis: statistic(drawn),
         n_resamples=N_RESAMPLES,
         method="percentile",

@@ -224,9 +224,9 @@ def peak_ratio(true: np.ndarray, predicted: np.ndarray, share: float = 0.05) -> 
     true, predicted = _centred(true), _centred(predicted)
     n_highest = max(1, round(share * len(true)))
     at = np.argsort(-true, axis=0, kind="stable")[:n_highest]
-    height, said = (np.take_along_axis(series, at, axis=0).mean(axis=0) for series in (true, predicted))
+    height, reached = (np.take_along_axis(series, at, axis=0).mean(axis=0) for series in (true, predicted))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(height > 0, said / height, np.nan)
+        return np.where(height > 0, reached / height, np.nan)
 
 
 def amplitude_ratio(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 After Bruno et al. 2025: an auto-encoder of 3-D convolutions is trained on volumes alone; its encoder makes one token of a volume,
 its decoder a volume of a token. Between them works a transformer :cite:p:`vaswani2017`: its encoder reads the spectrogram of the EEG,
 its decoder the tokens of past volumes (causal self-attention) and the encoder's output (cross-attention), and says the token of the
-next volume. In training the past is the true one (teacher forcing), in test what the model itself has said (autoregression). The
+next volume. In training the past is the true one (teacher forcing), in test the model's own output (autoregression). The
 U-Net :cite:p:`ronneberger2015` is the comparison that the paper announces. The paper states no sizes; whatever it leaves open is a
 field of the configurations below.
 
@@ -271,7 +271,7 @@ class LayerCache:
 
 
 class TransformerCnn(nn.Module):
-    """Say a run's volumes one after the other, from the EEG of each and what was said before.
+    """Generate a run's volumes autoregressively, from the EEG of each and the tokens generated before.
 
     Tokens are used in units of the training tokens' mean and deviation, which `standardise_tokens` learns: what the untrained model
     says is close to the mean token.
@@ -322,9 +322,9 @@ class TransformerCnn(nn.Module):
         self.encoder_norm = nn.LayerNorm(width)
         self.decoder = nn.ModuleList([DecoderLayer(config) for _ in range(config.n_decoder_layers)])
         self.decoder_norm = nn.LayerNorm(width)
-        self.say = nn.Linear(width, embedding)
-        nn.init.normal_(self.say.weight, std=0.02)
-        nn.init.zeros_(self.say.bias)
+        self.to_token = nn.Linear(width, embedding)
+        nn.init.normal_(self.to_token.weight, std=0.02)
+        nn.init.zeros_(self.to_token.bias)
         self.register_buffer("token_mean", torch.zeros(embedding))
         self.register_buffer("token_scale", torch.ones(embedding))
 
@@ -387,55 +387,57 @@ class TransformerCnn(nn.Module):
         """
         if volumes is not None:
             tokens = self.tokens_of(volumes.flatten(0, 1)).unflatten(0, position.shape)
-        said = self.generate(eeg, position) if tokens is None else self.force(eeg, position, tokens)
-        said = said.flatten(0, 1)
-        return self.render(said if rendered is None else said[rendered])
+        predicted = self.generate(eeg, position) if tokens is None else self.force(eeg, position, tokens)
+        predicted = predicted.flatten(0, 1)
+        return self.render(predicted if rendered is None else predicted[rendered])
 
     def force(self, eeg: torch.Tensor, position: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        """Say each token from the true ones before it, all at once, (B, T, E); with scheduled sampling, from a mixture."""
+        """Predict each token from the true ones before it, all at once, (B, T, E); with scheduled sampling, from a mixture."""
         memory = self.read_eeg(eeg)
-        said = self.decode(memory, position, tokens)
+        predicted = self.decode(memory, position, tokens)
         if self.training and self.scheduled_sampling > 0:
-            # The mixture is drawn in parallel: what the model says of a true past stands for what it would say of its own.
-            chance = torch.rand(tokens.shape[:2], device=tokens.device) < self.scheduled_sampling
-            said = self.decode(memory, position, torch.where(chance[..., None], said.detach(), tokens))
-        return said
+            # The mixture is drawn in parallel: the model's output for a true past stands for its output for its own past.
+            own = torch.rand(tokens.shape[:2], device=tokens.device) < self.scheduled_sampling
+            predicted = self.decode(memory, position, torch.where(own[..., None], predicted.detach(), tokens))
+        return predicted
 
     def decode(self, memory: torch.Tensor, position: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        """Say token t from the tokens before t and the EEG of t: memory (B, T, S, D), tokens (B, T, E) to (B, T, E)."""
+        """Predict token t from the tokens before t and the EEG of t: memory (B, T, S, D), tokens (B, T, E) to (B, T, E)."""
         b, t, _ = tokens.shape
         past = torch.cat([self.start.expand(b, 1, -1), self.embed_volume(tokens[:, :-1])], dim=1)  # (B, T, D)
         x = past + sinusoids(position, self.config.width)
         mask = causal_mask(t, self.config.n_past, x.device)
         for layer in self.decoder:
             x = layer(x, memory, mask)
-        return self.say(self.decoder_norm(x))  # (B, T, E)
+        return self.to_token(self.decoder_norm(x))  # (B, T, E)
 
     def generate(self, eeg: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-        """Say tokens one after the other, keys and values of what was said kept: (B, T, C, F, K) to (B, T, E)."""
+        """Generate tokens autoregressively, keys and values of the past kept: (B, T, C, F, K) to (B, T, E)."""
         memory = self.read_eeg(eeg)
         b, t = position.shape
         waves = sinusoids(position, self.config.width)  # (B, T, D)
         caches = [self._cache(layer, memory) for layer in self.decoder]
-        past, said = self.start.expand(b, 1, -1), []
+        past, predicted = self.start.expand(b, 1, -1), []
         for number in range(t):
             x = past + waves[:, number : number + 1]  # (B, 1, D)
             for layer, cache in zip(self.decoder, caches, strict=True):
                 x = layer.step(x, cache, number, self.config.n_past)
-            said.append(self.say(self.decoder_norm(x)))  # (B, 1, E)
-            past = self.embed_volume(said[-1])
-        return torch.cat(said, dim=1)
+            predicted.append(self.to_token(self.decoder_norm(x)))  # (B, 1, E)
+            past = self.embed_volume(predicted[-1])
+        return torch.cat(predicted, dim=1)
 
     def generate_naively(self, eeg: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-        """Say the same as `generate`, by computing the whole past anew for every token."""
+        """Generate the same as `generate`, by computing the whole past anew for every token."""
         memory = self.read_eeg(eeg)
         b, t = position.shape
-        said = memory.new_zeros(b, 0, self.say.out_features)
-        nothing = memory.new_zeros(b, 1, self.say.out_features)
+        predicted = memory.new_zeros(b, 0, self.to_token.out_features)
+        nothing = memory.new_zeros(b, 1, self.to_token.out_features)
         for number in range(1, t + 1):
-            tokens = torch.cat([said, nothing], dim=1)  # what stands last is not looked at
-            said = torch.cat([said, self.decode(memory[:, :number], position[:, :number], tokens)[:, -1:]], dim=1)
-        return said
+            tokens = torch.cat([predicted, nothing], dim=1)  # what stands last is not looked at
+            predicted = torch.cat(
+                [predicted, self.decode(memory[:, :number], position[:, :number], tokens)[:, -1:]], dim=1
+            )
+        return predicted
 
     def _cache(self, layer: DecoderLayer, memory: torch.Tensor) -> LayerCache:
         b, t, _, width = memory.shape
