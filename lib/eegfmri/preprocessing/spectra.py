@@ -222,7 +222,7 @@ def prepare_spectrograms(recording: Recording, settings: SpectrogramSettings | N
     if not path.is_file():
         cache.save_array(path, band_table(stream.load(), stream.sfreq, recording.t_r, recording.n_volumes, settings))
     names = tuple(f"{channel} {band}" for channel in stream.names for band, _ in settings.bands)
-    return Stream(path, 1 / recording.t_r, names, start=first * recording.t_r)
+    return Stream(path, 1 / recording.t_r, names, start=first * recording.t_r, notes=stream.notes)
 
 
 def band_table(eeg: np.ndarray, sfreq: float, t_r: float, n_volumes: int, settings: SpectrogramSettings) -> np.ndarray:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from eegfmri import cache
 from eegfmri.errors import DataError, RequestError
+from eegfmri.machine import cores
 from eegfmri.simulation.parameters import (
     ACQUISITIONS,
     DEFAULT_QUIRKS,
@@ -102,9 +103,7 @@ def simulate(
     try:
         temporary.chmod(0o755)
         digest = _digest(dataset, scale, preset, seed, labels_dir, quirks)
-        _write(
-            dataset, temporary, scale, preset, seed, digest, stages_from, quirks, n_jobs or min(4, os.cpu_count() or 1)
-        )
+        _write(dataset, temporary, scale, preset, seed, digest, stages_from, quirks, n_jobs or min(4, cores()))
         if dest.exists():
             dest.rmdir()
         os.replace(temporary, dest)
