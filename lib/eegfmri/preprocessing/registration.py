@@ -125,7 +125,7 @@ class Motion:
 
     @property
     def parameters(self) -> np.ndarray:
-        """Translations along x, y, z in mm, then rotations about x, y, z in radians; shape (n_volumes, 6).
+        """``trans_x``, ``trans_y``, ``trans_z`` in mm, then ``rot_x``, ``rot_y``, ``rot_z`` in radians; shape (n_volumes, 6).
 
         A point goes to R (x − centre) + centre + t with R = Rz Ry Rx.
         """
@@ -560,7 +560,7 @@ def in_contrast_of(moved, resolution: int):
     Returns
     -------
     nibabel.Nifti1Image
-        Mixture of white matter, grey matter and fluid (the rest of the brain mask) by their shares; 0 outside the brain. A
+        Mixture of white matter, grey matter and cerebrospinal fluid (the rest of the brain mask) by their shares; 0 outside the brain. A
         tissue's brightness is its mean in voxels that are mostly it and lie deep inside, where no signal is lost to air.
     """
     import nibabel

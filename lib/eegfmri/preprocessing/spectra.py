@@ -131,7 +131,7 @@ def spectrogram(
     length = round(frame * sfreq)
     if not 2 <= length <= pieces.shape[-1] or not 0 <= overlap < 1:
         raise RequestError(
-            f"Frames of {frame:g} s that overlap by {overlap:g} cannot be laid into {pieces.shape[-1] / sfreq:g} s: make them shorter, "
+            f"Frames of {frame:g} s that overlap by {overlap:g} do not fit into {pieces.shape[-1] / sfreq:g} s: make them shorter, "
             "and the overlap at least 0 and below 1."
         )
     step = max(1, length - round(overlap * length))

@@ -73,7 +73,7 @@ def simulate(
     labels_dir : str or pathlib.Path or None
         Folder of real label tables: their stages are used, subject by subject, instead of drawn ones (sleep).
     quirks : iterable of str or None
-        Which quirks of the real files to plant; those of the dataset in `simulate_parameters.DEFAULT_QUIRKS` if None.
+        Which quirks of the real files to plant; those of the dataset in `eegfmri.simulation.parameters.DEFAULT_QUIRKS` if None.
     n_jobs : int or None
         Threads; as many as cores, at most 4, if None.
 
