@@ -31,9 +31,9 @@ def test_both_ways_of_autoregression_say_the_same():
 def test_the_protocol_is_projected_from_steps():
     rows = bench.steps(batch=1, repeats=1, places=["one core"])
     values = {row["measure"]: row["value"] for row in rows}
-    hours = values["auto-encoder, 100 passes"]
+    hours = values["auto-encoder, 100 training epochs"]
     assert hours == pytest.approx(100 * 8 * 295 * values["auto-encoder, 1 volumes"] / 3600)
-    assert values["transformer, 100 passes with validation"] > 0
+    assert values["transformer, 100 training epochs with validation"] > 0
     assert all(np.isfinite(row["value"]) for row in rows)
 
 

@@ -69,18 +69,27 @@ def some_motion(n_volumes=50, seed=0):
     return Motion(registration.matrices_of(moved, np.zeros(3)), np.zeros(3))
 
 
+#: Behind a motion parameter: itself, its change, and the squares of both.
+SUFFIXES = ("", "_derivative1", "_power2", "_derivative1_power2")
+
+
 def test_confounds_are_the_means_and_parameters_that_they_are_called():
     rng = np.random.default_rng(1)
     data = rng.standard_normal((4, 4, 4, 50)).astype(np.float32)
     image = nibabel.Nifti1Image(data, np.eye(4))
-    shares = {name: np.zeros((4, 4, 4)) for name in ("white", "fluid", "brain")}
-    shares["white"][0], shares["fluid"][1], shares["brain"][:] = 1, 1, 1
+    shares = {name: np.zeros((4, 4, 4)) for name in ("white_matter", "csf", "brain")}
+    shares["white_matter"][0], shares["csf"][1], shares["brain"][:] = 1, 1, 1
     motion = some_motion()
     table = bold.confounds(image, shares, motion, global_signal=True, motion_regressors=24)
     assert table.shape == (50, 3 + 24)
-    np.testing.assert_allclose(table["white"], data[0].mean(axis=(0, 1)), atol=1e-6)
-    np.testing.assert_allclose(table["brain"], data.mean(axis=(0, 1, 2)), atol=1e-6)
-    np.testing.assert_allclose(table["turn z change squared"].iloc[1:], np.diff(motion.parameters[:, 5]) ** 2)
+    np.testing.assert_allclose(table["white_matter"], data[0].mean(axis=(0, 1)), atol=1e-6)
+    np.testing.assert_allclose(table["global_signal"], data.mean(axis=(0, 1, 2)), atol=1e-6)
+    np.testing.assert_allclose(table["rot_z_derivative1_power2"].iloc[1:], np.diff(motion.parameters[:, 5]) ** 2)
+    np.testing.assert_allclose(table["trans_y"], motion.parameters[:, 1])
+    assert set(table.columns) == {
+        *("white_matter", "csf", "global_signal"),
+        *(f"{kind}_{axis}{suffix}" for kind in ("trans", "rot") for axis in "xyz" for suffix in SUFFIXES),
+    }, "the names of fMRIPrep's confounds"
     assert bold.confounds(image, shares, motion, tissues=False, motion_regressors=6).shape == (50, 6)
     assert bold.confounds(image, shares, tissues=False).shape == (50, 0)
     with pytest.raises(RequestError, match="motion"):
@@ -245,7 +254,7 @@ def test_still_volumes_are_kept():
     moved = np.zeros((10, 6))
     moved[5:, 0] = 0.7
     motion = Motion(registration.matrices_of(moved, np.zeros(3)), np.zeros(3))
-    assert np.flatnonzero(~bold.keep_still(motion, 0.5)).tolist() == [5]
+    assert np.flatnonzero(~bold.low_motion_mask(motion, 0.5)).tolist() == [5]
 
 
 def test_an_atlas_that_cannot_be_fetched_is_refused_or_replaced_by_name(tmp_path, monkeypatch):
@@ -329,12 +338,12 @@ def test_a_real_run_lies_where_the_template_does(real_run):
     inside = bold.template_mask(grid)
     # nothing is matched where the run lost its signal, above the sinuses: there the outlines differ, as they should
     assert 2 * (covered & inside).sum() / (covered.sum() + inside.sum()) > 0.9
-    # the outline is not enough: fluid is bright in BOLD, and must be so where the template has its ventricles
+    # the outline is not enough: cerebrospinal fluid is bright in BOLD, and must be so where the template has its ventricles
     x = grid.points()
     core = (np.abs(x[:, 0]) < 24) & (np.abs(x[:, 1] + 10) < 35) & (np.abs(x[:, 2] - 14) < 14)
     shares = {name: s.ravel() for name, s in bold.tissue_shares(registration.Transform(), _image(grid)).items()}
-    fluid, white = (moved.ravel()[core & (shares[name] > 0.6)].mean() for name in ("fluid", "white"))
-    assert fluid > 1.1 * white
+    csf, white = (moved.ravel()[core & (shares[name] > 0.6)].mean() for name in ("csf", "white_matter"))
+    assert csf > 1.1 * white
 
 
 def _image(grid):

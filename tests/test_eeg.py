@@ -1,6 +1,10 @@
 """Each step of EEG preprocessing against something independent of it; artefacts are planted here, by hand."""
 
+import os
+import threading
+import time
 import warnings
+from dataclasses import dataclass
 
 import mne
 import numpy as np
@@ -10,6 +14,7 @@ from scipy import signal
 from eegfmri.datasets.single_files import open_eeg
 from eegfmri.errors import RequestError
 from eegfmri.preprocessing import eeg
+from eegfmri.recordings import Recording
 
 RATE, T_R, N_VOLUMES, N_SLICES = 500.0, 2.0, 40, 20
 
@@ -118,6 +123,44 @@ def test_without_a_heart_nothing_happens():
     assert eeg.remove_pulse_artefact(raw) is raw
 
 
+@dataclass(frozen=True, eq=False)
+class FromScanner(Recording):
+    """A run at a scanner-side rate, with or without a usable ECG."""
+
+    signals: object = None
+
+    @property
+    def scalp_channels(self):
+        return ("Fz", "Pz", "Oz")
+
+    def raw(self):
+        return self.signals.copy()
+
+
+@pytest.mark.parametrize("ecg", ["beats", "silent", "absent"])
+def test_a_run_says_where_its_pulse_artefact_could_not_be_removed(ecg):
+    raw, *_ = with_pulse()
+    raw.rename_channels(dict(zip(raw.ch_names, ("Fz", "Pz", "Oz", "ECG"), strict=True)))
+    if ecg == "absent":
+        raw.drop_channels("ECG")
+    elif ecg == "silent":
+        raw.apply_function(lambda x: 0 * x, picks="ECG")
+    t_r = 2.0
+    n_volumes = int(raw.times[-1] // t_r)
+    recording = FromScanner(
+        "rest", ecg, "run-1", sfreq=raw.info["sfreq"], t_r=t_r, n_volumes=n_volumes, first_sample=0, signals=raw
+    )
+    settings = eeg.EegSettings(remove_artefacts=True)
+    notes = eeg.prepare(recording, settings).notes
+    if ecg == "beats":
+        assert notes == ()
+    else:
+        [note] = notes
+        assert recording.name in note
+        assert {"silent": "no heart beats", "absent": "no ECG channel"}[ecg] in note
+    assert eeg.prepare(recording, settings).notes == notes, "what is found prepared says the same"
+
+
 @pytest.mark.parametrize("rates", [(5000.0, 1000.0), (250.0, 100.0), (128.0, 100.0), (100.0, 1000.0)])
 def test_resampling_agrees_with_mne_away_from_the_ends(rates):
     old, new = rates
@@ -152,6 +195,37 @@ def test_resampling_a_raw_keeps_names_types_and_bad_spans():
     slow = eeg.resample_raw(raw, 250.0)
     assert (slow.ch_names, slow.get_channel_types(), slow.n_times) == (raw.ch_names, ["eeg", "ecg"], 2500)
     assert eeg.bad_spans(slow) == [(1.0, 0.5)]
+
+
+def test_resampling_a_raw_keeps_positions_bad_channels_and_what_annotations_are_called():
+    raw = mne.io.RawArray(
+        noise((3, 5000)), mne.create_info(["Fz", "Pz", "ECG"], RATE, ["eeg", "eeg", "ecg"]), 500, verbose="error"
+    )
+    raw.set_montage("standard_1020", verbose="error")
+    raw.info["bads"] = ["Pz"]
+    raw.set_meas_date(0)
+    raw.set_annotations(mne.Annotations([3.0, 4.0], [0.5, 0.0], ["BAD_move", "R128"], orig_time=0))
+    slow = eeg.resample_raw(raw, RATE / 4)
+    assert slow.info["bads"] == ["Pz"]
+    for old, new in zip(raw.info["chs"], slow.info["chs"], strict=True):
+        np.testing.assert_array_equal(old["loc"][:3], new["loc"][:3])
+    assert list(slow.annotations.description) == ["BAD_move", "R128"]
+    np.testing.assert_allclose(slow.annotations.onset, np.array([3.0, 4.0]) - raw.first_time)
+
+
+def test_threads_are_as_many_as_cores_that_the_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)
+    seen, original = set(), signal.resample_poly
+
+    def noted(*args, **kwargs):
+        seen.add(threading.get_ident())
+        time.sleep(0.01)  # long enough that a second thread, if there were one, would take the next row
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(signal, "resample_poly", noted)
+    eeg.resample(noise((6, 1000)), 500.0, 200.0)
+    assert len(seen) == 1
 
 
 def test_the_band_pass_passes_the_band_and_stops_the_rest():

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from eegfmri.datasets import oddball, sleep
+from eegfmri.metrics.intervals import bootstrap_mean
 from eegfmri.recovery import simulator as recovery
 from eegfmri.simulation import simulate as simulator
 from eegfmri.simulation.parameters import BANDS, GROUPS, PRESETS, REALISTIC, SCALES, STRONG
@@ -79,11 +80,13 @@ def test_a_peak_and_a_slope_of_one_s_own_making_are_found():
 
 def test_the_planted_alpha_peak_is_found_in_the_files(night):
     for recording, subject, facts in runs_of(night, sleep):
-        eeg, names = scalp(recording)
+        eeg, _ = scalp(recording)
         n_times = round(30 * recording.sfreq)
         awake = np.concatenate(
             [eeg[:, i * n_times : (i + 1) * n_times] for i, stage in enumerate(facts["stages"]) if stage == "W"], axis=1
         )
+        names, same = recovery.wakeful_eeg([recording])
+        np.testing.assert_allclose(same, awake - awake.mean(axis=0), atol=1e-12)
         back = [i for i, name in enumerate(names) if name.startswith("O")]
         found = recovery.fit_spectrum(awake, recording.sfreq, back).alpha_frequency
         # the peak is 0.9 Hz wide to each side, and dividing by a falling line moves it up by a tenth or two
@@ -127,9 +130,13 @@ def test_the_planted_latency_is_found_without_noise(night):
         lag = recovery.response_lag(drive, recovery.group_means(facts["bold"]), recording.t_r)
         # the undershoot pulls the maximum forward, by less than a second
         assert -1.0 < lag.peak - subject["latency"] < 0.1
-        seen = recovery.place_series(recording.image(), subject["mni_to_scanner"])
+        measured = recovery.measure_run(recording, subject)
         # slices are taken up to a second before and after the middle of a volume
-        assert abs(recovery.fit_latency(drive, seen, recording.t_r) - subject["latency"]) < 0.5
+        assert abs(recovery.fit_latency(drive, measured.series, recording.t_r) - subject["latency"]) < 0.5
+        delays, curve = recovery.run_delays(recording, measured, coupling)
+        by_way = dict(zip(recovery.DELAY_WAYS, delays, strict=True))
+        assert (by_way["truth"], by_way["peak"]) == (exact, lag.peak)
+        assert by_way["files"] == curve.peak
 
 
 # 3. Couplings
@@ -171,6 +178,26 @@ def test_somebody_else_s_power_explains_less(night):
     assert explained(own["power"]) > 2 * explained(other["power"])
 
 
+def test_signs_are_judged_by_their_intervals():
+    #        right wrong missed absent invented
+    planted = np.array([1.0, -1.0, 1.0, 0.0, 0.0])
+    mean = np.array([0.5, 0.5, 0.5, 0.5, 0.5])
+    low, high = np.array([0.1, 0.1, -0.1, -0.1, 0.1]), np.full(5, 1.0)
+    judged = recovery.judge_signs(planted, mean, low, high)
+    found = {name: np.flatnonzero(which).tolist() for name, which in judged.items()}
+    assert found == {
+        "planted": [0, 1, 2], "right": [0], "wrong": [1], "missed": [2], "absent": [3, 4], "invented": [4],
+    }  # fmt: skip
+
+
+def test_limits_are_those_of_each_column():
+    values = np.random.default_rng(0).standard_normal((9, 2, 3))
+    mean, low, high = recovery.bootstrap_limits(values, seed=4)
+    one = bootstrap_mean(values[:, 1, 2], 4)
+    assert (mean[1, 2], low[1, 2], high[1, 2]) == (one.value, one.low, one.high)
+    np.testing.assert_allclose(mean, values.mean(axis=0))
+
+
 # 4. Regions
 
 
@@ -188,8 +215,12 @@ def test_regions_that_answer_to_targets_are_found(task):
         targets = events["onset"][events["trial_type"].fillna("").str.endswith("target")].to_numpy()
         design = recovery.event_regressors({"all": events["onset"].to_numpy(), "target": targets}, 120, recording.t_r)
         exact.append(recovery.regress(recovery.group_means(facts["bold"]), design, recording.t_r)[:, 1])
-        series = recovery.place_series(recording.image(), subject["mni_to_scanner"])
-        seen.append(recovery.regress(series, design, recording.t_r)[:, 1])
+        series, way = recovery.measure_run(recording, subject).series, subject["mni_to_scanner"]
+        of_groups, of_regions = recovery.event_responses(recording, series, way)
+        np.testing.assert_allclose(of_groups, recovery.regress(series, design, recording.t_r))
+        in_groups = recovery.group_means(of_regions)
+        assert np.corrcoef(in_groups, of_groups[:, 1])[0, 1] > 0.9, "a group's response is about its regions' mean"
+        seen.append(of_groups[:, 1])
     exact, seen = np.mean(exact, axis=0), np.mean(seen, axis=0)
     # reaction times add up to 0.12 % per standard deviation, and a shifted response costs some of the peak
     np.testing.assert_allclose(exact, target, atol=0.1)

@@ -222,12 +222,15 @@ class Stream:
         Names of the rows: channels or regions.
     start : float
         Time of the first sample in s from the first volume.
+    notes : tuple of str
+        One sentence each: steps of the preparation that were asked for and could not be done.
     """
 
     path: Path
     sfreq: float
     names: tuple[str, ...]
     start: float = 0.0
+    notes: tuple[str, ...] = ()
 
     def load(self):
         """Return the array, memory-mapped read-only, shape (n_rows, n_samples)."""

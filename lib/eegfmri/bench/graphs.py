@@ -41,7 +41,7 @@ def graphs(
     n_windows, n_nodes : int
         Size of a batch and of the graph.
     n_repeats : int
-        Passes; the median counts.
+        Repetitions; the median counts.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def compare(adjacency: torch.Tensor, order: int, n_windows: int, n_repeats: int)
     order : int
         K.
     n_windows, n_repeats : int
-        Windows in a batch; passes.
+        Windows in a batch; repetitions.
 
     Returns
     -------

@@ -18,8 +18,8 @@ from eegfmri.bench.measure import timed
 from eegfmri.errors import EegFmriError
 from eegfmri.estimators.training import one_thread
 
-#: The published protocol: subjects for training and validation, pairs of each, passes.
-N_TRAINING, N_VALIDATION, N_TEST, N_PAIRS, N_EPOCHS = 8, 4, 4, 295, 100
+#: The published protocol: subjects for training and validation, pairs of each, training epochs.
+N_TRAINING, N_VALIDATION, N_TEST, N_PAIRS, N_TRAINING_EPOCHS = 8, 4, 4, 295, 100
 N_CHANNELS, N_BANDS, N_SEGMENTS = 63, 4, 6
 
 #: Where is measured: on one core, as the estimators train and predict so that sums repeat to the last bit; on all.
@@ -43,8 +43,8 @@ def transformer_cnn() -> list[dict]:
     Returns
     -------
     list of dict
-        Seconds, and GiB of private memory at its highest above what was there before the stage; hours for 100 passes of the published
-        protocol on this machine.
+        Seconds, and GiB of private memory at its highest above what was there before the stage; hours for 100 training
+        epochs of the published protocol on this machine.
     """
     from eegfmri.simulation import simulate
 
@@ -187,7 +187,7 @@ def autoregression(n_volumes: int = N_PAIRS, repeats: int = 5, places: Sequence[
     Returns
     -------
     list of dict
-        Seconds of both, their ratio, seconds for four runs side by side, and the largest difference in what they say.
+        Seconds of both, their ratio, seconds for four runs side by side, and the largest difference between their predictions.
     """
     import torch
 
@@ -234,8 +234,8 @@ def steps(batch: int = 16, repeats: int = 3, places: Sequence[str] | None = None
     Returns
     -------
     list of dict
-        Seconds per step and milliseconds per volume of each network; hours of 100 passes over the published training subjects, the
-        validation subjects predicted after each.
+        Seconds per step and milliseconds per volume of each network; hours of 100 training epochs on the published training
+        subjects, the validation subjects predicted after each.
     """
     import torch
 
@@ -280,14 +280,15 @@ def _steps(place: str, batch: int, repeats: int) -> list[dict]:
         run = _seconds(lambda: model.generate(eeg, position))
     training, validation = N_TRAINING * N_PAIRS, N_VALIDATION * (run + N_PAIRS * rendered)
     hours = {
-        "auto-encoder, 100 passes": training * per_volume["auto-encoder"],
-        "transformer, 100 passes with validation": training * per_volume["transformer"] + validation,
+        "auto-encoder, 100 training epochs": training * per_volume["auto-encoder"],
+        "transformer, 100 training epochs with validation": training * per_volume["transformer"] + validation,
         # a step is a third forward, two thirds backward, or about so
-        "U-Net, 100 passes with validation": (training + N_VALIDATION * N_PAIRS / 3) * per_volume["U-Net"],
+        "U-Net, 100 training epochs with validation": (training + N_VALIDATION * N_PAIRS / 3) * per_volume["U-Net"],
     }
     case = f"published protocol, one split, {place}"
     return rows + [
-        {"case": case, "measure": name, "value": N_EPOCHS * value / 3600, "unit": "h"} for name, value in hours.items()
+        {"case": case, "measure": name, "value": N_TRAINING_EPOCHS * value / 3600, "unit": "h"}
+        for name, value in hours.items()
     ]
 
 

@@ -40,7 +40,7 @@ __all__ = [
     "confounds",
     "correct_slice_times",
     "in_template",
-    "keep_still",
+    "low_motion_mask",
     "mean_volume",
     "prepare",
     "read_slice_times",
@@ -229,7 +229,7 @@ def regional_series(
         high_pass=settings.high_pass,
         drift=settings.drift,
         standardise=settings.standardise,
-        keep=None if settings.censor_above is None else keep_still(motion, settings.censor_above),
+        keep=None if settings.censor_above is None else low_motion_mask(motion, settings.censor_above),
         calibration_minutes=settings.calibration_minutes,
     )
     whole = np.zeros((len(atlas.regions), means.shape[1]))
@@ -437,7 +437,8 @@ def tissue_shares(to_template: Transform, reference) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to numpy.ndarray
-        ``white``, ``fluid``, ``brain``: shares on the run's grid. Fluid is what of the brain mask is neither grey nor white.
+        ``white_matter``, ``csf``, ``brain``: shares on the run's grid. Cerebrospinal fluid is what of the brain mask is neither grey
+        nor white matter.
     """
     from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_template, load_mni152_wm_template
     from nilearn.image import math_img
@@ -446,8 +447,8 @@ def tissue_shares(to_template: Transform, reference) -> dict[str, np.ndarray]:
     white = load_mni152_wm_template(resolution=4)
     grey = load_mni152_gm_template(resolution=4)
     masks = {
-        "white": math_img("(w > 0.9).astype('float32')", w=white),
-        "fluid": math_img("((b > 0) & (g < 0.1) & (w < 0.1)).astype('float32')", b=brain, g=grey, w=white),
+        "white_matter": math_img("(w > 0.9).astype('float32')", w=white),
+        "csf": math_img("((b > 0) & (g < 0.1) & (w < 0.1)).astype('float32')", b=brain, g=grey, w=white),
         "brain": math_img("(b > 0).astype('float32')", b=brain),
     }
     grid = Grid.of(reference)
@@ -466,7 +467,7 @@ def confounds(
     global_signal: bool = False,
     motion_regressors: Literal[0, 6, 24] = 0,
 ) -> pd.DataFrame:
-    """Series that are not the brain's doing, to be regressed out.
+    """Series that are not the brain's doing, to be regressed out, under the names that fMRIPrep gives them.
 
     Parameters
     ----------
@@ -477,27 +478,29 @@ def confounds(
     motion : Motion or None
         Needed for motion regressors.
     tissues, global_signal : bool
-        Which means to take: white matter and fluid; the brain.
+        Which means to take: those of white matter and cerebrospinal fluid; that of the brain.
     motion_regressors : {0, 6, 24}
         Parameters; or parameters, their changes, and the squares of both :cite:p:`friston1996`.
 
     Returns
     -------
     pandas.DataFrame
-        One row per volume; possibly without columns.
+        One row per volume; possibly without columns. ``white_matter``, ``csf``, ``global_signal``; ``trans_x`` … ``rot_z`` in mm and
+        radians, with ``_derivative1``, ``_power2`` and ``_derivative1_power2`` behind them for their changes and the squares.
 
     Raises
     ------
     RequestError
         If motion regressors are asked for and there is no motion, or another number of them.
     """
-    wanted = [*(("white", "fluid") if tissues else ()), *(("brain",) if global_signal else ())]
+    of_tissue = {"white_matter": "white_matter", "csf": "csf"} if tissues else {}
+    wanted = of_tissue | ({"global_signal": "brain"} if global_signal else {})
     columns = {}
     data = np.asarray(image.dataobj, dtype=np.float32) if wanted else None
     # motion takes the outer voxels out of the field of view in some volumes, which are 0 there
     covered = (data != 0).all(axis=-1) if wanted else None
-    for name in wanted:
-        inside = (shares[name] > TISSUE_SHARE) & covered
+    for name, tissue in wanted.items():
+        inside = (shares[tissue] > TISSUE_SHARE) & covered
         if inside.sum() >= 5:
             columns[name] = data[inside].mean(axis=0)
     if motion_regressors not in (0, 6, 24) or (motion_regressors and motion is None):
@@ -510,8 +513,8 @@ def confounds(
         sets = {"": moved}
         if motion_regressors == 24:
             change = np.diff(moved, axis=0, prepend=moved[:1])
-            sets |= {" change": change, " squared": moved**2, " change squared": change**2}
-        axes = ("shift x", "shift y", "shift z", "turn x", "turn y", "turn z")
+            sets |= {"_derivative1": change, "_power2": moved**2, "_derivative1_power2": change**2}
+        axes = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
         for suffix, values in sets.items():
             columns |= {axis + suffix: values[:, number] for number, axis in enumerate(axes)}
     return pd.DataFrame(columns, index=range(image.shape[3]))
@@ -520,8 +523,8 @@ def confounds(
 def with_signal(labels, image, share: float = MEASURABLE):
     """Take voxels that lack signal in any volume out of a labelled image: air, dropout, slices that the head moved out of.
 
-    A percent of next to nothing is a large number, and where the head left the field of view a volume is 0: a region that holds
-    such voxels would be noise a hundred times larger than the others'.
+    Percent signal change is unstable where the baseline signal is near zero, and where the head left the field of view a volume is 0:
+    a region that holds such voxels would be noise a hundred times larger than the others'.
 
     Parameters
     ----------
@@ -652,8 +655,8 @@ def clean(
     return whole
 
 
-def keep_still(motion: Motion, threshold: float, radius: float = 50.0) -> np.ndarray:
-    """Volumes in which the head was still: framewise displacement of at most ``threshold`` mm :cite:p:`power2012`.
+def low_motion_mask(motion: Motion, threshold: float, radius: float = 50.0) -> np.ndarray:
+    """Volumes with little head motion: framewise displacement of at most ``threshold`` mm :cite:p:`power2012`.
 
     Parameters
     ----------

@@ -5,7 +5,6 @@ result on disk. Everything here looks at one run alone; where a step uses a stat
 calls it transductive and names the variant that uses the first minutes only.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ import numpy as np
 
 from eegfmri import cache, project
 from eegfmri.errors import RequestError
+from eegfmri.machine import cores
 from eegfmri.recordings import Recording, Stream
 
 #: Frequency bands in Hz, lower edge inclusive.
@@ -21,6 +21,9 @@ BANDS = {"delta": (1.0, 4.0), "theta": (4.0, 8.0), "alpha": (8.0, 13.0), "beta":
 
 #: Rate in Hz at which the pulse artefact is removed: it ends below 30 Hz, and at 5 kHz the same fit costs twenty times more.
 PULSE_RATE = 250.0
+
+#: Fewer beats than this have no artefact in common that could be taken away.
+_FEWEST_BEATS = 2
 
 #: Pairs of electrodes that stand for the mastoids, in the order in which they are looked for.
 MASTOIDS = (("TP9", "TP10"), ("M1", "M2"), ("A1", "A2"), ("LM", "RM"))
@@ -68,7 +71,7 @@ def prepare(recording: Recording, settings: EegSettings | None = None) -> Stream
     Returns
     -------
     Stream
-        Volts, float32, shape (n_channels, n_times).
+        Volts, float32, shape (n_channels, n_times). Its notes say where the pulse artefact could not be removed.
 
     Raises
     ------
@@ -88,20 +91,27 @@ def prepare(recording: Recording, settings: EegSettings | None = None) -> Stream
         cache.versions("mne", "scipy"),
     )
     path = project.cache_dir() / "eeg" / f"{recording.name}-{key}.npy"
+    sidecar = path.with_suffix(".json")
     names = recording.scalp_channels
-    if not path.is_file():
-        raw = recording.raw().load_data(verbose="error")
+    if not (path.is_file() and sidecar.is_file()):
+        raw, notes = recording.raw().load_data(verbose="error"), []
         scanner = recording.has_gradient_artefact if settings.remove_artefacts is None else settings.remove_artefacts
         if scanner:
             raw = remove_gradient_artefact(raw, recording.t_r, recording.n_volumes)
             raw = resample_raw(raw, min(raw.info["sfreq"], max(PULSE_RATE, settings.sfreq)))
-            raw = remove_pulse_artefact(raw)
+            beats = heart_beats(raw)
+            if len(beats) < _FEWEST_BEATS:
+                found = "its ECG shows no heart beats" if "ecg" in raw.get_channel_types() else "it has no ECG channel"
+                notes.append(f"{recording.name}: the pulse artefact is still in the EEG, because {found}.")
+            raw = remove_pulse_artefact(raw, beats=beats)
         raw = with_channels(raw, names)
         data = resample(raw.get_data(), raw.info["sfreq"], settings.sfreq)
         data = band_pass(data, settings.sfreq, settings.l_freq, settings.h_freq)
         data, _ = rereference(data, names, settings.reference, settings.recover)
+        cache.write_json(sidecar, {"notes": notes})
         cache.save_array(path, data.astype(np.float32))
-    return Stream(path, settings.sfreq, with_recovered(names, settings.recover))
+    notes = tuple(cache.read_json(sidecar)["notes"])
+    return Stream(path, settings.sfreq, with_recovered(names, settings.recover), notes=notes)
 
 
 def remove_gradient_artefact(raw, t_r: float, n_volumes: int, window: int = 8):
@@ -168,7 +178,7 @@ def remove_pulse_artefact(raw, n_components: int = 4, beats: np.ndarray | None =
     Parameters
     ----------
     raw : mne.io.BaseRaw
-        Loaded; without an ECG channel and without ``beats`` it is returned as it is.
+        Loaded.
     n_components : int, default=4
         Number of principal components of the artefact to subtract.
     beats : numpy.ndarray or None
@@ -177,12 +187,12 @@ def remove_pulse_artefact(raw, n_components: int = 4, beats: np.ndarray | None =
     Returns
     -------
     mne.io.BaseRaw
-        A copy without the artefact, or ``raw``.
+        A copy without the artefact; ``raw`` itself where there are fewer than two beats, which `prepare` notes.
     """
     from mne.preprocessing import apply_pca_obs
 
     beats = heart_beats(raw) if beats is None else np.asarray(beats, dtype=float)
-    if len(beats) < 2:
+    if len(beats) < _FEWEST_BEATS:
         return raw
     return apply_pca_obs(
         raw, picks=raw.copy().pick("eeg").ch_names, qrs_times=beats, n_components=n_components, verbose="error"
@@ -274,22 +284,41 @@ def resample(data: np.ndarray, sfreq: float, new_sfreq: float) -> np.ndarray:
         out[number] = resample_poly(rows[number], ratio.numerator, ratio.denominator, padtype="line")
 
     # row by row stays in the processor's cache, and scipy filters without holding the interpreter
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         list(pool.map(fill, range(len(rows))))
     return out.reshape(*data.shape[:-1], n_new)
 
 
 def resample_raw(raw, new_sfreq: float):
-    """Resample all channels of MNE's Raw by `resample`; a copy, from the same first moment, bad spans kept."""
+    """Resample all channels of MNE's Raw by `resample`.
+
+    MNE's own polyphase resampling takes the new number of samples over the old one as its ratio. Where that is not exactly the ratio
+    of the rates it stretches time to fit, and its filter becomes as long as the run.
+
+    Parameters
+    ----------
+    raw : mne.io.BaseRaw
+        Loaded.
+    new_sfreq : float
+        Rate wanted, in Hz.
+
+    Returns
+    -------
+    mne.io.BaseRaw
+        A copy that starts with the same sample; channels, their types and positions, bad channels and annotations are kept. ``raw``
+        itself if it has this rate already.
+    """
     import mne
 
     if new_sfreq == raw.info["sfreq"]:
         return raw
     info = mne.create_info(raw.ch_names, new_sfreq, raw.get_channel_types())
     new = mne.io.RawArray(resample(raw.get_data(), raw.info["sfreq"], new_sfreq), info, verbose="error")
+    new.set_montage(raw.get_montage(), on_missing="ignore", verbose="error")
     new.info["bads"] = list(raw.info["bads"])
-    spans = bad_spans(raw)
-    return new.set_annotations(mne.Annotations([s for s, _ in spans], [d for _, d in spans], "bad"))
+    kept = raw.annotations
+    onset = kept.onset - _first_time(raw)
+    return new.set_annotations(mne.Annotations(onset, kept.duration, kept.description, ch_names=kept.ch_names))
 
 
 def band_pass(data: np.ndarray, sfreq: float, l_freq: float | None, h_freq: float | None) -> np.ndarray:
@@ -456,12 +485,17 @@ def euclidean_alignment(
 
 def bad_spans(raw) -> list[tuple[float, float]]:
     """Spans that annotations call bad, as (onset, duration) in s from the first sample: descriptions that begin with "bad"."""
-    first = raw.first_time if raw.annotations.orig_time is not None else 0.0
+    first = _first_time(raw)
     return [
         (float(a["onset"] - first), float(a["duration"]))
         for a in raw.annotations
         if a["description"].lower().startswith("bad")
     ]
+
+
+def _first_time(raw) -> float:
+    """Time of the first sample in s, on the clock of the onsets of annotations."""
+    return raw.first_time if raw.annotations.orig_time is not None else 0.0
 
 
 def with_gaps(data: np.ndarray, sfreq: float, spans: Iterable[tuple[float, float]]) -> np.ndarray:

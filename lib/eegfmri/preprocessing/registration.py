@@ -8,7 +8,6 @@ Rigid motion is found with SimpleITK, affine and symmetric normalisation :cite:p
 """
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from typing import Literal
 import numpy as np
 
 from eegfmri.errors import RequestError
+from eegfmri.machine import cores
 
 #: Size in mm of the voxels to which a T1 image is averaged before it is registered: the template has 4.
 T1_VOXEL = 3.0
@@ -125,7 +125,7 @@ class Motion:
 
     @property
     def parameters(self) -> np.ndarray:
-        """Translations along x, y, z in mm, then rotations about x, y, z in radians; shape (n_volumes, 6).
+        """``trans_x``, ``trans_y``, ``trans_z`` in mm, then ``rot_x``, ``rot_y``, ``rot_z`` in radians; shape (n_volumes, 6).
 
         A point goes to R (x − centre) + centre + t with R = Rz Ry Rx.
         """
@@ -237,7 +237,7 @@ def estimate_motion(image, reference: int | None = None, sampling: float | None 
         return _rigid(fixed, _itk_image(data[..., number], zooms), sampling)
 
     # each registration on one thread gives the same result however many run beside it
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         physical = np.stack(list(pool.map(find, range(n_volumes))))
     # SimpleITK was given voxels times their size in mm; from there to the scanner's axes
     to_world = image.affine @ np.diag([*(1 / zooms), 1.0])
@@ -447,7 +447,7 @@ def resample(
         else:
             out[mask, number] = values
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # scipy interpolates without holding the interpreter
+    with ThreadPoolExecutor(cores()) as pool:  # scipy interpolates without holding the interpreter
         list(pool.map(fill, range(volumes.shape[-1])))
     out = out[..., 0] if data.ndim == 3 else out
     made = nibabel.Nifti1Image(out, grid.affine)
@@ -560,7 +560,7 @@ def in_contrast_of(moved, resolution: int):
     Returns
     -------
     nibabel.Nifti1Image
-        Mixture of white matter, grey matter and fluid (the rest of the brain mask) by their shares; 0 outside the brain. A
+        Mixture of white matter, grey matter and cerebrospinal fluid (the rest of the brain mask) by their shares; 0 outside the brain. A
         tissue's brightness is its mean in voxels that are mostly it and lie deep inside, where no signal is lost to air.
     """
     import nibabel

@@ -131,7 +131,7 @@ def spectrogram(
     length = round(frame * sfreq)
     if not 2 <= length <= pieces.shape[-1] or not 0 <= overlap < 1:
         raise RequestError(
-            f"Frames of {frame:g} s that overlap by {overlap:g} cannot be laid into {pieces.shape[-1] / sfreq:g} s: make them shorter, "
+            f"Frames of {frame:g} s that overlap by {overlap:g} do not fit into {pieces.shape[-1] / sfreq:g} s: make them shorter, "
             "and the overlap at least 0 and below 1."
         )
     step = max(1, length - round(overlap * length))
@@ -222,7 +222,7 @@ def prepare_spectrograms(recording: Recording, settings: SpectrogramSettings | N
     if not path.is_file():
         cache.save_array(path, band_table(stream.load(), stream.sfreq, recording.t_r, recording.n_volumes, settings))
     names = tuple(f"{channel} {band}" for channel in stream.names for band, _ in settings.bands)
-    return Stream(path, 1 / recording.t_r, names, start=first * recording.t_r)
+    return Stream(path, 1 / recording.t_r, names, start=first * recording.t_r, notes=stream.notes)
 
 
 def band_table(eeg: np.ndarray, sfreq: float, t_r: float, n_volumes: int, settings: SpectrogramSettings) -> np.ndarray:

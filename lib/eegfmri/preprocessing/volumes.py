@@ -222,8 +222,8 @@ def prepare_volumes(
     settings : VolumeSettings or None
         Grid, mask and steps.
     first : Recording or None
-        A run of the same subject that is registered to the template in this one's stead; this one is laid on it by a rigid map of
-        the mean volumes. Runs that are registered one by one end up a fraction of a millimetre apart, and a volume relative to
+        A run of the same subject that is registered to the template in this one's stead; this one is co-registered to it by a rigid map
+        of the mean volumes. Runs that are registered one by one end up a fraction of a millimetre apart, and a volume relative to
         its subject's median then shows edges, many times brighter than any activity.
 
     Returns
@@ -271,7 +271,7 @@ def prepare_volumes(
 def prepare_together(
     recordings: Iterable[Recording], settings: VolumeSettings | None = None
 ) -> Callable[[Recording], VolumeStream]:
-    """Return a function that prepares a recording's volumes, all runs of a subject laid on its first usable one.
+    """Return a function that prepares a recording's volumes, all co-registered to the subject's first usable run.
 
     Parameters
     ----------

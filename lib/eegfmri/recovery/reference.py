@@ -102,7 +102,7 @@ def eeg_statistics(eeg: np.ndarray, sfreq: float, names: list[str]) -> dict[str,
     -------
     dict of str to float
         After subtracting the mean over channels: ``spread_uv`` (median over channels of the standard deviation above 1 Hz),
-        ``exponent``, ``alpha_frequency`` and ``alpha_height_db`` (see `simulate_recovery.fit_spectrum`), and the share of
+        ``exponent``, ``alpha_frequency`` and ``alpha_height_db`` (see `eegfmri.recovery.simulator.fit_spectrum`), and the share of
         each band in the power from 1 to 45 Hz.
     """
     from scipy.signal import welch

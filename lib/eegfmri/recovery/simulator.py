@@ -11,6 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from eegfmri.metrics.intervals import bootstrap_mean
+from eegfmri.preprocessing.eeg import BANDS as EEG_BANDS
+from eegfmri.preprocessing.eeg import volume_band_power
+from eegfmri.recordings import EPOCH_SECONDS, Recording
 from eegfmri.simulation.activity import CANONICAL_PEAK
 from eegfmri.simulation.parameters import BANDS, GROUPS
 from eegfmri.simulation.simulate import read_truth
@@ -80,6 +84,35 @@ def fit_spectrum(eeg: np.ndarray, sfreq: float, posterior: Sequence[int] | None 
     alpha = (f >= ALPHA_RANGE[0]) & (f <= ALPHA_RANGE[1])
     height = 10 / np.log(10) * above[alpha].max()
     return SpectralFit(f, density, aperiodic, float(exponent), _refined(f[alpha], -above[alpha]), float(height))
+
+
+def wakeful_eeg(recordings: Sequence[Recording]) -> tuple[list[str], np.ndarray]:
+    """Join the scalp EEG of a subject's runs while awake.
+
+    Parameters
+    ----------
+    recordings : sequence of Recording
+        Runs of one subject with the same channels.
+
+    Returns
+    -------
+    ch_names : list of str
+        Scalp channels, of the first run.
+    eeg : numpy.ndarray
+        Shape (n_channels, n_times), V, each run against the mean of its channels: of scored runs the epochs of wakefulness that are
+        used, of others everything; empty without a run.
+    """
+    names, pieces = [], []
+    for recording in recordings:
+        own = [name for name in recording.ch_names if name in recording.scalp_channels]
+        signal = recording.raw().get_data(picks=own)
+        if len(recording.epochs):
+            n_times = round(EPOCH_SECONDS * recording.sfreq)
+            onsets = (recording.epochs.query("used and stage == 'W'")["onset"] * recording.sfreq).round().astype(int)
+            signal = np.concatenate([signal[:, :0], *(signal[:, onset : onset + n_times] for onset in onsets)], axis=1)
+        names = names or own
+        pieces.append(signal - signal.mean(axis=0))
+    return names, np.concatenate(pieces, axis=1) if pieces else np.empty((0, 0))
 
 
 def _refined(grid: np.ndarray, errors: Sequence[float]) -> float:
@@ -181,6 +214,84 @@ def fit_latency(drive: np.ndarray, response: np.ndarray, t_r: float) -> float:
     return CANONICAL_PEAK + _refined(shifts, -np.array(correlations))
 
 
+@dataclass(frozen=True, eq=False)
+class MeasuredRun:
+    """A simulated run's BOLD as its image shows it, and what was planted.
+
+    Attributes
+    ----------
+    series : numpy.ndarray
+        Shape (n_groups, n_volumes): percent, from the image.
+    power : numpy.ndarray
+        Shape (n_regions, n_bands, n_volumes): planted, relative to wakefulness.
+    bold : numpy.ndarray
+        Shape (n_groups, n_volumes): planted, percent, before noise.
+    """
+
+    series: np.ndarray
+    power: np.ndarray
+    bold: np.ndarray
+
+
+def measure_run(recording: Recording, subject: Mapping) -> MeasuredRun:
+    """Average a run's image over the groups, and read what was planted in it.
+
+    Parameters
+    ----------
+    recording : Recording
+        A run of a simulated dataset.
+    subject : mapping
+        What `eegfmri.simulation.simulate.read_truth` says of its subject.
+
+    Returns
+    -------
+    MeasuredRun
+        All volumes of either.
+    """
+    planted = subject["runs"][recording.run]
+    series = place_series(recording.image(), subject["mni_to_scanner"])
+    return MeasuredRun(series, np.asarray(planted["power"]), group_means(planted["bold"]))
+
+
+#: Ways to find the delay of BOLD: a response fitted to noise-free BOLD; its cross-correlation with planted power; a response fitted to
+#: the image; the cross-correlation of the files' own alpha power, sign reversed, with occipital BOLD.
+DELAY_WAYS = ("truth", "peak", "images", "files")
+
+
+def run_delays(
+    recording: Recording, measured: MeasuredRun, coupling: np.ndarray
+) -> tuple[tuple[float, ...], ResponseLag]:
+    """Find in four ways how long BOLD comes after power in one run.
+
+    Parameters
+    ----------
+    recording : Recording
+        Gives the EEG.
+    measured : MeasuredRun
+        From `measure_run`.
+    coupling : numpy.ndarray
+        Planted, shape (n_groups, n_bands): percent per unit of power.
+
+    Returns
+    -------
+    delays : tuple of float
+        s, in the order of `DELAY_WAYS`.
+    curve : ResponseLag
+        Of the last way: nothing in it is planted.
+    """
+    t_r, n_volumes = recording.t_r, min(measured.series.shape[1], measured.power.shape[2])
+    drive = np.einsum("gb,gbv->gv", coupling, group_means(measured.power) - 1)[:, :n_volumes]
+    series, bold = measured.series[:, :n_volumes], measured.bold[:, :n_volumes]
+    channels = [
+        name for name in recording.ch_names if name in recording.scalp_channels and name.upper().startswith("O")
+    ]
+    power = volume_band_power(recording.raw().get_data(picks=channels), recording.sfreq, t_r, n_volumes)
+    alpha = np.log(power[:, list(EEG_BANDS).index("alpha")].mean(axis=0))
+    curve = response_lag(-alpha[None], series[[GROUPS.index("occipital")]], t_r)
+    fitted, seen = fit_latency(drive, bold, t_r), fit_latency(drive, series, t_r)
+    return (fitted, response_lag(drive, bold, t_r).peak, seen, curve.peak), curve
+
+
 def place_series(image, mni_to_scanner, by: str = "group") -> np.ndarray:
     """Mean BOLD of the voxels that places in MNI space fall into.
 
@@ -245,6 +356,53 @@ def coupling_of_groups(power: np.ndarray, series: np.ndarray, t_r: float) -> np.
     n_volumes = min(power.shape[2], series.shape[1])
     own = convolved(group_means(power[:, :, :n_volumes]), t_r)
     return np.stack([regress(y[None], x, t_r)[0] for x, y in zip(own, series[:, :n_volumes], strict=True)])
+
+
+def bootstrap_limits(values: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over subjects of each entry of an array, and the ends of its 95 % bootstrap interval.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Shape (n_subjects, …).
+    seed : int, default=0
+        Of the resampling.
+
+    Returns
+    -------
+    mean, low, high : numpy.ndarray
+        Shape (…).
+    """
+    values = np.asarray(values)
+    rows = [bootstrap_mean(column, seed) for column in values.reshape(len(values), -1).T]
+    found = np.array([(row.value, row.low, row.high) for row in rows]).T
+    return tuple(one.reshape(values.shape[1:]) for one in found)
+
+
+def judge_signs(planted: np.ndarray, mean: np.ndarray, low: np.ndarray, high: np.ndarray) -> dict[str, np.ndarray]:
+    """Tell which planted effects were found with their sign.
+
+    Parameters
+    ----------
+    planted, mean, low, high : numpy.ndarray
+        Effects, 0 where none was planted; estimates, and the ends of their intervals. One shape.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray of bool
+        Where an effect was ``planted``; of these, whose intervals exclude zero with the ``right`` sign or the ``wrong`` one, and which were
+        ``missed``; where it was ``absent``; of these, whose intervals exclude zero (``invented``).
+    """
+    sure, there = (low > 0) | (high < 0), planted != 0
+    right = sure & there & (np.sign(mean) == np.sign(planted))
+    return {
+        "planted": there,
+        "right": right,
+        "wrong": sure & there & ~right,
+        "missed": there & ~sure,
+        "absent": ~there,
+        "invented": ~there & sure,
+    }
 
 
 def convolved(signal: np.ndarray, t_r: float) -> np.ndarray:
@@ -342,8 +500,8 @@ def planted_share(
         return float(((x * y).sum(axis=1) ** 2 / np.maximum((x**2).sum(axis=1), 1e-30)).sum()) / total
 
     shifts = np.linspace(0.2, 0.8, 7) * planted.shape[1]
-    chance = np.mean([explained(np.roll(planted, round(shift), axis=1)) for shift in shifts])
-    return explained(planted) - float(chance)
+    expected = np.mean([explained(np.roll(planted, round(shift), axis=1)) for shift in shifts])
+    return explained(planted) - float(expected)
 
 
 def event_regressors(onsets: Mapping[str, np.ndarray], n_volumes: int, t_r: float) -> np.ndarray:
@@ -375,6 +533,38 @@ def event_regressors(onsets: Mapping[str, np.ndarray], n_volumes: int, t_r: floa
         course = np.convolve(impulses, kernel / kernel.max())[:n_fine]
         rows.append(np.interp(t_r * (np.arange(n_volumes) + 0.5), step * np.arange(n_fine), course))
     return np.array(rows)
+
+
+def event_responses(
+    recording: Recording, series: np.ndarray, mni_to_scanner: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a run's responses to its stimuli: one regressor for every stimulus, one for targets in addition.
+
+    Parameters
+    ----------
+    recording : Recording
+        A run of the oddball task.
+    series : numpy.ndarray
+        Shape (n_groups, n_volumes), percent.
+    mni_to_scanner : array-like
+        Shape (4, 4), see `place_series`.
+
+    Returns
+    -------
+    of_groups : numpy.ndarray
+        Shape (n_groups, 2): peak of the response to every stimulus, and to targets in addition, percent.
+    to_targets : numpy.ndarray
+        Shape (n_regions,): the latter in each region.
+    """
+    events = recording.events
+    targets = events["onset"][events["trial_type"].fillna("").str.endswith("target")].to_numpy()
+    onsets = {"stimulus": events["onset"].to_numpy(), "target": targets}
+    design = event_regressors(onsets, recording.n_volumes, recording.t_r)
+    of_regions = place_series(recording.image(), mni_to_scanner, "region")
+    of_groups, of_regions = (
+        regress(own[:, : recording.n_volumes], design, recording.t_r) for own in (series, of_regions)
+    )
+    return of_groups, of_regions[:, 1]
 
 
 def stage_power(

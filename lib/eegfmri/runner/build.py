@@ -7,6 +7,7 @@ from pathlib import Path
 
 from eegfmri import cache, project, results
 from eegfmri.errors import EegFmriError, RequestError
+from eegfmri.machine import cores
 from eegfmri.runner.chapters import Chapter, discover, find, resolve_parameters
 from eegfmri.runner.execution import (
     DataPlan,
@@ -14,7 +15,6 @@ from eegfmri.runner.execution import (
     Outcome,
     Request,
     build_dir,
-    cores,
     default_jobs,
     ensure_data,
     execute_all,

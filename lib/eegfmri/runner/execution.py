@@ -24,6 +24,7 @@ from pathlib import Path
 
 from eegfmri import cache, project, results
 from eegfmri.errors import EegFmriError, RequestError
+from eegfmri.machine import cores
 from eegfmri.runner.chapters import RESERVED, Chapter
 
 #: Executed notebooks kept per chapter beside those that runs and sweeps still refer to; those used longest ago go first.
@@ -252,11 +253,6 @@ Listener = Callable[..., None]
 
 def silent(event: str, **about: object) -> None:
     """Listen to nothing."""
-
-
-def cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_jobs(chapters: Iterable[Chapter]) -> int:

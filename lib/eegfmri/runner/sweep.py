@@ -13,13 +13,13 @@ from pathlib import Path
 
 from eegfmri import cache, project
 from eegfmri.errors import RequestError
+from eegfmri.machine import cores
 from eegfmri.runner.chapters import Chapter, discover, find, resolve_parameters
 from eegfmri.runner.execution import (
     DataPlan,
     Listener,
     Outcome,
     Request,
-    cores,
     default_jobs,
     ensure_data,
     execute_all,

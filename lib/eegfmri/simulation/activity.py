@@ -134,7 +134,7 @@ def plant(
     start, stop : float
         First and last time in s from the first volume.
     rng : numpy.random.Generator
-        Source of chance.
+        Random number generator.
     state_gain : dict of str to float or None
         Factor on the power of a band in this run (alpha, where eyes are open).
 

@@ -108,7 +108,7 @@ def make_gradient(
     first : int
         Sample at which the first volume starts.
     rng : numpy.random.Generator
-        Source of chance.
+        Random number generator.
 
     Returns
     -------
@@ -160,7 +160,7 @@ def pulse_artefact(
     times : numpy.ndarray
         Shape (n_times,): times in s at `MODEL_RATE`.
     rng : numpy.random.Generator
-        Source of chance.
+        Random number generator.
 
     Returns
     -------
@@ -211,7 +211,7 @@ def motion_voltage(preset: Preset, head: Head, body: Body, times: np.ndarray, rn
     times : numpy.ndarray
         Shape (n_times,): times in s at `MODEL_RATE`.
     rng : numpy.random.Generator
-        Source of chance.
+        Random number generator.
 
     Returns
     -------

@@ -62,7 +62,7 @@ def make_body(preset: Preset, traits: Traits, activity: Activity, t_r: float, rn
     t_r : float
         Repetition time in s.
     rng : numpy.random.Generator
-        Source of chance.
+        Random number generator.
 
     Returns
     -------

@@ -127,7 +127,7 @@ def make_volumes(
     n_volumes : int
         Volumes to acquire.
     rng : numpy.random.Generator
-        Source of chance.
+        Random number generator.
     stimulated : numpy.ndarray or None
         As in `regional_bold`.
 
@@ -165,8 +165,8 @@ def make_volumes(
             breath += (
                 preset.breath_depth_bold * (np.interp(at, body.times, body.depth) - 1) / preset.breath_depth_spread
             )
-            fluid, brain = anatomy.fluid[:, :, z].reshape(-1, 1), anatomy.brain[:, :, z].reshape(-1, 1)
-            percent += ((0.2 * brain + 2 * fluid) * pulse + brain * breath).astype(np.float32)
+            csf, brain = anatomy.csf[:, :, z].reshape(-1, 1), anatomy.brain[:, :, z].reshape(-1, 1)
+            percent += ((0.2 * brain + 2 * csf) * pulse + brain * breath).astype(np.float32)
             percent += (drift_map[:, :, z].reshape(-1, 1) * drift[now]).astype(np.float32)
             signal = moved[:, :, z].reshape(percent.shape) * (1 + percent / 100)
             if noise:

@@ -75,7 +75,7 @@ def make_eeg(
     start : float
         First time of the EEG in s from the first volume (negative: the lead-in).
     rng : numpy.random.Generator
-        Source of chance.
+        Random number generator.
     evoked : numpy.ndarray or None
         Shape (n_regions, n_times) at `MODEL_RATE` from ``start`` on: dipole moments of evoked responses, nAm.
 
@@ -263,7 +263,7 @@ def pieces(
     sfreq : float
         Rate of the file in Hz, a multiple of `MODEL_RATE`.
     rng : numpy.random.Generator
-        Source of chance.
+        Random number generator.
     gradient : Gradient or None
         Gradient artefact at the file's rate, for as many channels.
     spare : int, default=0

@@ -70,7 +70,7 @@ def make_subjects(preset: Preset, scale: Scale, generator: Generator, stages_fro
     preset, scale : Preset, Scale
         Model and size.
     generator : callable
-        As in `simulate_subjects.make_subject`.
+        As in `eegfmri.simulation.subjects.make_subject`.
     stages_from : dict
         Not used.
 
@@ -88,7 +88,7 @@ def make_subjects(preset: Preset, scale: Scale, generator: Generator, stages_fro
 
 
 def plan_quirks(subjects: list[Subject], quirks: Iterable[str], scale: Scale) -> list[dict]:
-    """Decide where each quirk goes, see `simulate_subjects.place_quirks`."""
+    """Decide where each quirk goes, see `eegfmri.simulation.subjects.place_quirks`."""
     places = {
         "nested_folder": (1, "+", "The subject's folder lies in the folder of its tarball: ds116_sub002/sub002."),
         "bad_run": (0, "task002", "Four targets are left, 102 stimuli were shown, two of them 11 ms apart."),
@@ -142,7 +142,7 @@ def write_subject(
     subject : Subject
         Who.
     generator : callable
-        As in `simulate_subjects.make_subject`.
+        As in `eegfmri.simulation.subjects.make_subject`.
     quirks : dict
         The subject's quirks and the run they fall into.
 
@@ -178,7 +178,7 @@ def write_run(
     subject, run : Subject, Run
         Whose run, and which.
     generator : callable
-        As in `simulate_subjects.make_subject`.
+        As in `eegfmri.simulation.subjects.make_subject`.
     quirks : set of str
         Quirks of this run, of the subject and of the dataset.
 

@@ -390,7 +390,9 @@ class Preset:
     tsnr: float = _given(
         110.0, "Signal over thermal noise of a grey-matter voxel: large voxels at 3 T.", "triantafyllou2005"
     )
-    cardiac_bold: float = _given(0.5, "Cardiac pulsation in fluid and near vessels, percent.", "glover2000")
+    cardiac_bold: float = _given(
+        0.5, "Cardiac pulsation in cerebrospinal fluid and near vessels, percent.", "glover2000"
+    )
     respiratory_bold: float = _given(0.4, "Respiration, over the whole brain, percent.", "glover2000", "birn2006")
     breaths_per_minute: tuple[float, float] = _given(
         (15.0, 2.0), "Mean and spread between subjects of the breathing rate.", "birn2006"

@@ -79,7 +79,7 @@ def make_subjects(preset: Preset, scale: Scale, generator: Generator, stages_fro
     preset, scale : Preset, Scale
         Model and size.
     generator : callable
-        As in `simulate_subjects.make_subject`.
+        As in `eegfmri.simulation.subjects.make_subject`.
     stages_from : dict
         Not used.
 
@@ -96,7 +96,7 @@ def make_subjects(preset: Preset, scale: Scale, generator: Generator, stages_fro
 
 
 def plan_quirks(subjects: list[Subject], quirks: Iterable[str], scale: Scale) -> list[dict]:
-    """Decide where each quirk goes, see `simulate_subjects.place_quirks`."""
+    """Decide where each quirk goes, see `eegfmri.simulation.subjects.place_quirks`."""
     places = {
         "scan_start": (2, "+", "One marker 'Scan Start' tells where the scan begins, no marker per volume."),
         "toggle_marker": (3, "+", "Volumes are marked 'T  1'."),
@@ -138,7 +138,7 @@ def write_subject(
     subject : Subject
         Who.
     generator : callable
-        As in `simulate_subjects.make_subject`.
+        As in `eegfmri.simulation.subjects.make_subject`.
     quirks : dict
         The subject's quirks and the run they fall into.
 
@@ -174,7 +174,7 @@ def write_run(
     subject, run : Subject, Run
         Whose run, and which.
     generator : callable
-        As in `simulate_subjects.make_subject`.
+        As in `eegfmri.simulation.subjects.make_subject`.
     quirks : set of str
         Quirks of this run, of the subject and of the dataset.
 

@@ -30,7 +30,7 @@ def gradient_artefact(
     n_slices, n_volumes : int
         Slices of a volume, evenly spaced in time; volumes.
     rng : numpy.random.Generator
-        Source of chance.
+        Random number generator.
     amplitude : float, default=2e-3
         Typical peak in V.
     drift : float, default=0.01
@@ -81,7 +81,7 @@ def pulse_artefact(
     n_times : int
         Samples.
     rng : numpy.random.Generator
-        Source of chance.
+        Random number generator.
     amplitude : float, default=60e-6
         Typical peak in V, about 0.2 s after the R peak.
     variation : float, default=0.15

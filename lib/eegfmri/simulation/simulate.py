@@ -19,6 +19,7 @@ from pathlib import Path
 
 from eegfmri import cache
 from eegfmri.errors import DataError, RequestError
+from eegfmri.machine import cores
 from eegfmri.simulation.parameters import (
     ACQUISITIONS,
     DEFAULT_QUIRKS,
@@ -72,7 +73,7 @@ def simulate(
     labels_dir : str or pathlib.Path or None
         Folder of real label tables: their stages are used, subject by subject, instead of drawn ones (sleep).
     quirks : iterable of str or None
-        Which quirks of the real files to plant; those of the dataset in `simulate_parameters.DEFAULT_QUIRKS` if None.
+        Which quirks of the real files to plant; those of the dataset in `eegfmri.simulation.parameters.DEFAULT_QUIRKS` if None.
     n_jobs : int or None
         Threads; as many as cores, at most 4, if None.
 
@@ -102,9 +103,7 @@ def simulate(
     try:
         temporary.chmod(0o755)
         digest = _digest(dataset, scale, preset, seed, labels_dir, quirks)
-        _write(
-            dataset, temporary, scale, preset, seed, digest, stages_from, quirks, n_jobs or min(4, os.cpu_count() or 1)
-        )
+        _write(dataset, temporary, scale, preset, seed, digest, stages_from, quirks, n_jobs or min(4, cores()))
         if dest.exists():
             dest.rmdir()
         os.replace(temporary, dest)

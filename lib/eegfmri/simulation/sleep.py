@@ -48,7 +48,7 @@ def make_subjects(preset: Preset, scale: Scale, generator: Generator, stages_fro
     preset, scale : Preset, Scale
         Model and size.
     generator : callable
-        As in `simulate_subjects.make_subject`.
+        As in `eegfmri.simulation.subjects.make_subject`.
     stages_from : dict
         ``{"statistics": ..., "seed": ...}`` to draw stages, or ``{"tables": [(subject, runs), ...]}`` to take real ones.
 
@@ -95,7 +95,7 @@ def stages_behind(labels: Iterable[str]) -> list[str]:
 
 
 def plan_quirks(subjects: list[Subject], quirks: Iterable[str], scale: Scale) -> list[dict]:
-    """Decide where each quirk goes, see `simulate_subjects.place_quirks`."""
+    """Decide where each quirk goes, see `eegfmri.simulation.subjects.place_quirks`."""
     broken = 30 * (scale.sleep_epochs - 3)
     places = {
         "subject_column": (0, "+", "The label table of sub-01 has a leading column 'subject'."),
@@ -142,7 +142,7 @@ def write_subject(
     subject : Subject
         Who.
     generator : callable
-        As in `simulate_subjects.make_subject`.
+        As in `eegfmri.simulation.subjects.make_subject`.
     quirks : dict
         The subject's quirks and the run they fall into.
 
@@ -184,7 +184,7 @@ def write_run(
     subject, run : Subject, Run
         Whose run, and which.
     generator : callable
-        As in `simulate_subjects.make_subject`.
+        As in `eegfmri.simulation.subjects.make_subject`.
     quirks : set of str
         Quirks of this run.
 

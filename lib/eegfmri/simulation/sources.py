@@ -77,7 +77,7 @@ def cortical_regions() -> Regions:
     """Cut the grey matter of the MNI152 template that nilearn ships into 100 mirrored regions.
 
     The thalamus is a region of its own. Cerebellum and brain stem are left out by a plane under the tentorium. The
-    clustering starts from farthest points and is free of chance.
+    clustering starts from farthest points and uses no random numbers.
 
     Returns
     -------
@@ -170,7 +170,7 @@ def make_head(preset: Preset, regions: Regions, acquisition: Acquisition, rng: n
     acquisition : Acquisition
         Electrodes and reference.
     rng : numpy.random.Generator
-        Source of chance.
+        Random number generator.
 
     Returns
     -------
@@ -230,7 +230,7 @@ class Anatomy:
         Shape (x, y, z): signal without change, in image units.
     membership : scipy.sparse.csr_array
         Shape (x · y · z, n_regions), float32: share of a voxel's signal that is grey matter of a region.
-    fluid : numpy.ndarray
+    csf : numpy.ndarray
         Shape (x, y, z): share of cerebrospinal fluid.
     brain : numpy.ndarray
         Shape (x, y, z): share of brain tissue.
@@ -244,7 +244,7 @@ class Anatomy:
     to_scanner: np.ndarray
     baseline: np.ndarray
     membership: "csr_array"
-    fluid: np.ndarray
+    csf: np.ndarray
     brain: np.ndarray
     warp: "Warp"
     sensitivity: np.ndarray
@@ -270,7 +270,7 @@ class Warp:
 
 @lru_cache(maxsize=1)
 def _tissue_maps() -> tuple[np.ndarray, np.ndarray]:
-    """Grey, white, fluid and scalp maps of the MNI152 template at 2 mm, shape (4, x, y, z), and their affine."""
+    """Maps of grey matter, white matter, cerebrospinal fluid and scalp of MNI152 at 2 mm, shape (4, x, y, z), and their affine."""
     from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_template, load_mni152_wm_template
     from scipy.ndimage import distance_transform_edt
 
@@ -278,13 +278,13 @@ def _tissue_maps() -> tuple[np.ndarray, np.ndarray]:
     white = np.asarray(load_mni152_wm_template(resolution=2).dataobj, dtype=np.float32)
     mask = np.asarray(load_mni152_brain_mask(resolution=2).dataobj) > 0
     grey_map = np.asarray(grey.dataobj, dtype=np.float32)
-    fluid = np.where(mask, np.clip(1 - grey_map - white, 0, 1), 0).astype(np.float32)
+    csf = np.where(mask, np.clip(1 - grey_map - white, 0, 1), 0).astype(np.float32)
     outside = distance_transform_edt(~mask) * 2.0
     scalp = ((outside > 5) & (outside < 11)).astype(np.float32)
-    return np.stack([grey_map, white, fluid, scalp]), grey.affine
+    return np.stack([grey_map, white, csf, scalp]), grey.affine
 
 
-#: Signal of grey matter, white matter, fluid and scalp in an echo-planar image at 3 T, image units.
+#: Signal of grey matter, white matter, cerebrospinal fluid and scalp in an echo-planar image at 3 T, image units.
 TISSUE_SIGNAL = np.array([1000.0, 820.0, 1250.0, 160.0])
 
 
@@ -308,7 +308,7 @@ def make_anatomy(
     matrix : tuple of int
         Voxels per axis.
     rng : numpy.random.Generator
-        Source of chance.
+        Random number generator.
 
     Returns
     -------
@@ -391,7 +391,7 @@ def _smooth_field(world: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return (field - field[near].mean()) / field[near].std()
 
 
-#: Signal of grey matter, white matter, fluid and scalp in a T1-weighted image, image units.
+#: Signal of grey matter, white matter, cerebrospinal fluid and scalp in a T1-weighted image, image units.
 T1_SIGNAL = np.array([620.0, 900.0, 220.0, 750.0])
 
 #: Extent of the anatomical image (x, y, z) in mm.
@@ -410,7 +410,7 @@ def make_t1(preset: Preset, anatomy: Anatomy, matrix: tuple[int, int, int], rng:
     matrix : tuple of int
         Voxels per axis.
     rng : numpy.random.Generator
-        Source of noise.
+        Random number generator.
 
     Returns
     -------

@@ -216,7 +216,7 @@ def draw_stages(statistics: dict, n_epochs: int, rng: np.random.Generator) -> li
     n_epochs : int
         Epochs to draw.
     rng : numpy.random.Generator
-        Source of chance.
+        Random number generator.
 
     Returns
     -------

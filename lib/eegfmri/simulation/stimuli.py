@@ -74,7 +74,7 @@ def draw_stimuli(preset: Preset, sense: str, seconds: float, trait: float, rng: 
     trait : float
         How slow the subject is, in standard deviations between subjects.
     rng : numpy.random.Generator
-        Source of chance.
+        Random number generator.
 
     Returns
     -------

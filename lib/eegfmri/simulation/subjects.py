@@ -1,6 +1,6 @@
 """Simulated subjects: who they are, what is planted in a run, and where the quirks of real files go.
 
-What the three layouts share. A layout module (`simulate_sleep`, `simulate_oddball`, `simulate_rest`) lists its subjects,
+What the three layouts share. A layout module (`sleep`, `oddball`, `rest`) lists its subjects,
 writes each run with `plant_run` and `scan`, and has its own quirks.
 """
 
@@ -78,7 +78,7 @@ def make_subject(
     dataset : str
         Says which electrodes and which field of view.
     subject : str
-        As the reader calls it; all chance depends on it.
+        As the reader calls it; every random stream depends on it.
     runs : list of Run
         What the subject does.
     preset : Preset
