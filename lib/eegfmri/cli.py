@@ -295,7 +295,9 @@ def data_get(
         table = Table(box=None, pad_edge=False)
         for column in ("enough for", "files", "size", "command"):
             table.add_column(column, justify="right" if column in ("files", "size") else "left", overflow="fold")
-        for part in download.subsets(dataset):
+        from eegfmri.ledger import claims
+
+        for part in download.subsets(dataset, claims.subjects_needed(dataset)):
             known = "" if part.n_bytes is None else download.size_text(part.n_bytes)
             table.add_row(part.purpose, str(part.n_files), known, part.command)
         console.print(table)
