@@ -77,7 +77,7 @@ def slim(notebook):
     Returns
     -------
     nbformat.NotebookNode
-        Code cells with the first line of their source; of their outputs the kinds, the names of recorded results, and the beginning of
+        Code cells with the first line of their code; of their outputs the kinds, the names of recorded results, and the beginning of
         the words.
     """
     cells, names = [], []
@@ -93,7 +93,9 @@ def slim(notebook):
             else:
                 kinds = ", ".join(sorted(output.get("data", {})))
                 outputs.append(new_output("display_data", {"text/plain": f"{kinds}: {_words(output)}"}))
-        first = next((line for line in cell.source.split("\n") if line.strip()), "")
+        # Comments execute nothing, so an executed notebook may hold older ones than the chapter.
+        lines = (line.partition("  #")[0] for line in cell.source.split("\n"))
+        first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
         cells.append(new_code_cell(first, id=f"cell-{len(cells)}", outputs=outputs))
         names.append(recorded)
     notebook = regex_replace_nb(new_notebook(cells=cells), SCRUBBED)

@@ -20,6 +20,7 @@ import pytest
 from eegfmri.datasets import download, sleep
 from eegfmri.datasets.transfer import MAX_IDLE_ATTEMPTS, RemoteFile, Stopped, Transfer, fetch_file
 from eegfmri.errors import DataError, EegFmriError, RequestError
+from eegfmri.ledger import claims
 from fault_server import serving
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -260,7 +261,6 @@ def test_parts_of_the_dataset_are_chosen_by_subject_run_and_kind(small):
 
 
 def test_a_full_disk_is_said_before_anything_is_fetched(small, server, monkeypatch):
-    monkeypatch.setattr(download, "SLEEP_23", ("01",))
     monkeypatch.setattr(download.shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000))
     with pytest.raises(
         EegFmriError, match=r"GB are free; the smallest useful part is `eegfmri data get sleep --labels`"
@@ -734,4 +734,6 @@ def test_the_manifest_agrees_with_the_datasets_own_keys_and_texts(real_data, mon
 
 @pytest.mark.real_data
 def test_the_23_subjects_are_those_of_the_default_rule(real_data):
-    assert sleep.select_subjects(sleep.read(real_data / "ds003768_text")) == download.SLEEP_23
+    assert sleep.select_subjects(sleep.read(real_data / "ds003768_text")) == tuple(
+        claims.papers(REPOSITORY / "data" / "claims.yml")["graph_fusion"].subjects
+    )

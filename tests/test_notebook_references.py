@@ -84,6 +84,7 @@ def test_a_reference_is_slim(notebook):
 def test_numbers_addresses_and_prose_make_no_difference(notebook):
     other = copy.deepcopy(notebook)
     other.cells[0].source = "Other prose."
+    other.cells[2].source = "# What it is for.\nfirst()  # and why\nsecond()"
     other.cells[2].outputs[0].text = "12 subjects, −0.00215 V\n"
     other.cells[2].outputs[1].data["text/html"] = "<table><tr><td>lag</td> <td>10.5</td></tr></table>"
     assert references.difference(references.slim(notebook), references.slim(other)) == ""

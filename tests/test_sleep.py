@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eegfmri.datasets import download, roots, sleep
+from eegfmri.datasets import roots, sleep
 from eegfmri.errors import DataError, RequestError
+from eegfmri.ledger import claims
 from eegfmri.simulation import stage_sequences
 from sleep_layout import T_R, epochs, write_labels, write_markers, write_run
 
@@ -338,7 +339,7 @@ def test_every_rule_leaves_23_subjects_of_the_statistics_that_are_shipped():
     assert table["runs"].sum() == 255
     assert table[["W", "N1", "N2", "N3"]].sum().to_dict() == {"W": 3344, "N1": 2148, "N2": 1325, "N3": 42}
     assert {len(sleep.subjects_by_rule(table, rule)) for rule in sleep.SELECTIONS} == {23}
-    assert sleep.subjects_by_rule(table, "six_of_each") == download.SLEEP_23
+    assert sleep.subjects_by_rule(table, "six_of_each") == tuple(claims.papers()["graph_fusion"].subjects)
 
 
 def test_an_unknown_selection_names_the_known_ones(root):

@@ -206,7 +206,12 @@ def code_digest(*modules: str) -> str:
     """Hash the import closure of ``modules`` as `syntax` sees it: it changes when any of that code does, not with comments."""
     known = _modules()
     closure = sorted(import_closure(modules))
-    return digest([(name, syntax(known[name].read_text(encoding="utf-8"))) for name in closure])
+    return digest([(name, _digest_of_syntax(known[name].read_text(encoding="utf-8"))) for name in closure])
+
+
+@lru_cache(maxsize=1024)
+def _digest_of_syntax(source: str) -> str:
+    return digest(syntax(source))
 
 
 def versions(*distributions: str) -> dict[str, str]:

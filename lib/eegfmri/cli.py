@@ -295,7 +295,9 @@ def data_get(
         table = Table(box=None, pad_edge=False)
         for column in ("enough for", "files", "size", "command"):
             table.add_column(column, justify="right" if column in ("files", "size") else "left", overflow="fold")
-        for part in download.subsets(dataset):
+        from eegfmri.ledger import claims
+
+        for part in download.subsets(dataset, claims.subjects_needed(dataset)):
             known = "" if part.n_bytes is None else download.size_text(part.n_bytes)
             table.add_row(part.purpose, str(part.n_files), known, part.command)
         console.print(table)
@@ -543,8 +545,67 @@ def sweep_command(
     return 1 if failed else 0
 
 
-#: Results of a sweep shown on the terminal.
+#: Results of a sweep or a comparison shown on the terminal.
 SHOWN_RESULTS = 25
+
+
+@app.command("compare")
+def compare_command(
+    first: Annotated[str, typer.Argument(metavar="A", help="A run: its folder or results.json, `book` or `recorded`.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    json_file: JsonOption = None,
+) -> None:
+    """Compare two runs: parameters, environment and results that differ."""
+    from eegfmri.runner.compare import compare
+
+    document = compare(first, second)
+    for entry in document["chapters"]:
+        _print_comparison(entry)
+    for side in ("first", "second"):
+        if document[f"only_{side}"]:
+            typer.echo(f"only in {document[side]}: {', '.join(document[f'only_{side}'])}")
+    if document["identical"]:
+        typer.echo("identical")
+    _write(json_file, document)
+
+
+def _print_comparison(entry: dict) -> None:
+    """Print how two runs of a chapter differ: a table of settings, one of results, those farthest beyond their intervals first."""
+    import pandas as pd
+
+    results = entry["results"]
+    beyond = sum(result["beyond"] is True for result in results)
+    counted = (
+        f"{len(results)} results differ, {beyond} of them beyond their intervals" if results else "the same results"
+    )
+    typer.echo(f"{entry['chapter']}: {'identical' if entry['identical'] else counted}")
+    settings = [
+        {"what": kind, "name": row["name"], "A": row["first"], "B": row["second"]}
+        for kind in ("parameters", "data", "environment")
+        for row in entry[kind]
+    ]
+    if settings:
+        _print_frame(pd.DataFrame(settings, dtype=object))
+    if results:
+        said = {True: "beyond the intervals", False: "within", None: ""}
+        shown = sorted(results, key=lambda result: result["beyond"] is not True)[:SHOWN_RESULTS]
+        rows = [
+            {
+                "key": result["key"],
+                "A": result["first"]["value"],
+                "B": result["second"]["value"],
+                "difference": result["difference"],
+                "unit": result["unit"],
+                "": said[result["beyond"]],
+            }
+            for result in shown
+        ]
+        _print_frame(pd.DataFrame(rows, dtype=object))
+        if len(results) > len(shown):
+            typer.echo(f"and {len(results) - len(shown)} more; --json FILE writes all.")
+    for side, name in (("first", "A"), ("second", "B")):
+        if entry[f"only_{side}"]:
+            typer.echo(f"only in {name}: {', '.join(entry[f'only_{side}'])}")
 
 
 @app.command("build")

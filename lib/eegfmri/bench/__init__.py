@@ -1,24 +1,24 @@
 """Benchmarks: what the library costs, measured on this machine and written down as JSON.
 
-Each benchmark is a function that returns rows; nothing here asserts a time.
+Each benchmark is a module with a function of its name that returns rows; nothing here asserts a time.
 """
 
 import os
 import platform
 from importlib import import_module
+from pathlib import Path
 
 from eegfmri import cache
 from eegfmri.errors import RequestError
 
-#: Benchmarks by name, and where they lie: importing them all would load every library.
-BENCHMARKS = {
-    "windows": "eegfmri.bench.windows:windows",
-    "preprocessing": "eegfmri.bench.preprocessing:preprocessing",
-    "graph_fusion": "eegfmri.bench.graph_fusion:graph_fusion",
-    "synthesis": "eegfmri.bench.synthesis:synthesis",
-    "transformer_cnn": "eegfmri.bench.transformer_cnn:transformer_cnn",
-    "graphs": "eegfmri.bench.graphs:graphs",
-}
+
+def names() -> list[str]:
+    """Return the names of the benchmarks: each is a module of this package with a function called as the module is."""
+    # Read, not imported: importing them all would load every library.
+    folder = Path(__file__).parent
+    return [
+        path.stem for path in sorted(folder.glob("*.py")) if f"\ndef {path.stem}(" in path.read_text(encoding="utf-8")
+    ]
 
 
 def run(name: str | None = None) -> list[dict]:
@@ -27,7 +27,7 @@ def run(name: str | None = None) -> list[dict]:
     Parameters
     ----------
     name : str or None
-        A key of `BENCHMARKS`.
+        One of `names`.
 
     Returns
     -------
@@ -39,12 +39,13 @@ def run(name: str | None = None) -> list[dict]:
     RequestError
         If there is no such benchmark.
     """
-    if name is not None and name not in BENCHMARKS:
-        raise RequestError(f"There is no benchmark {name!r}: choose one of {', '.join(BENCHMARKS)}.")
+    known = names()
+    if name is not None and name not in known:
+        raise RequestError(f"There is no benchmark {name!r}: choose one of {', '.join(known)}.")
     rows = []
-    for chosen in [name] if name else BENCHMARKS:
-        module, _, function = BENCHMARKS[chosen].partition(":")
-        rows += [{"benchmark": chosen, **row} for row in getattr(import_module(module), function)()]
+    for chosen in [name] if name else known:
+        benchmark = getattr(import_module(f"{__name__}.{chosen}"), chosen)
+        rows += [{"benchmark": chosen, **row} for row in benchmark()]
     return rows
 
 

@@ -12,7 +12,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -41,10 +41,6 @@ ODDBALL_SUBJECTS = tuple(f"{number:03d}" for number in range(1, 18))
 
 #: The archives of `rest`.
 REST_ARCHIVES = ("EEG1.zip", "EEG2.zip", "fMRI.zip")
-
-#: The 23 subjects whom `sleep.select_subjects` chooses by default on the published label tables.
-_CHOSEN = "01 04 06 07 09 10 12 13 14 15 17 19 22 23 24 25 27 28 29 30 31 32 33"
-SLEEP_23 = tuple(_CHOSEN.split())
 
 #: Archives whose absence is said and does not count as a failure: no reader needs them.
 OPTIONAL = ("ds116_metadata.tgz",)
@@ -183,66 +179,64 @@ def sleep_files(
     return tuple(chosen)
 
 
-def subsets(dataset: str) -> tuple[Subset, ...]:
+def subsets(dataset: str, papers: Mapping[str, Collection[str] | None] | None = None) -> tuple[Subset, ...]:
     """List useful parts of a dataset, the smallest first, each with what it is enough for.
 
     Parameters
     ----------
     dataset : str
         ``sleep``, ``oddball`` or ``rest``.
+    papers : mapping of str to collection of str or None
+        Papers that used the dataset, and the subjects whom their published results need; None for all.
 
     Returns
     -------
     tuple of Subset
         With sizes for `sleep`, whose manifest has them; the other servers have to be asked.
     """
-    get = f"eegfmri data get {dataset}"
+    papers = papers or {}
+    parts: list[tuple[str, dict]] = []
     if dataset == "sleep":
-        parts = [
-            (
-                "stage counts, hypnograms and the choice of the 23 subjects (The three datasets)",
-                "--labels",
-                {"labels": True},
-            ),
+        parts += [
+            ("stage counts, hypnograms and the choice of the 23 subjects (The three datasets)", {"labels": True}),
             (
                 "one run through every step, with its real traces (A simultaneous recording, preprocessing)",
-                "--subjects 01 --runs task-rest_run-1",
                 {"subjects": ("01",), "runs": ("task-rest_run-1",)},
             ),
-            ("one subject's whole night", "--subjects 01", {"subjects": ("01",)}),
-            (
-                "every published score and figure of graph_fusion: 23 subjects, each held out once",
-                f"--subjects {','.join(SLEEP_23)}",
-                {"subjects": SLEEP_23},
-            ),
-            ("everyone's EEG, BOLD and T1", "", {}),
-            ("all of it: eye tracking, field maps and processed images too", "--extras", {"extras": True}),
+            ("one subject's whole night", {"subjects": ("01",)}),
         ]
-        result = []
-        for purpose, options, choice in parts:
-            files = sleep_files(**choice)
-            result.append(Subset(purpose, f"{get} {options}".strip(), len(files), sum(file.n_bytes for file in files)))
-        return tuple(result)
+    elif dataset == "oddball":
+        parts += [("one subject's six runs, with the task's events", {"subjects": ("001",)})]
+    for name, chosen in papers.items():
+        if chosen is not None:
+            parts.append(
+                (f"every published score and figure of {name}: {len(chosen)} subjects", {"subjects": tuple(chosen)})
+            )
+    everyone = {
+        "sleep": "everyone's EEG, BOLD and T1",
+        "oddball": "everyone",
+        "rest": "everyone, whom the archives hold",
+    }
+    needing_all = [name for name, chosen in papers.items() if chosen is None]
+    scores = f"; every published score and figure of {' and '.join(needing_all)}" if needing_all else ""
+    parts.append((f"{everyone[dataset]}{scores}", {}))
+    if dataset == "sleep":
+        parts.append(("all of it: eye tracking, field maps and processed images too", {"extras": True}))
+    return tuple(_subset(dataset, purpose, choice) for purpose, choice in parts)
+
+
+def _subset(dataset: str, purpose: str, choice: dict) -> Subset:
+    """Return a part of a dataset with the command that fetches it, its number of files and, where a manifest has it, its size in bytes."""
+    words = [f"eegfmri data get {dataset}"]
+    words += [
+        f"--{name} {','.join(value)}" if isinstance(value, tuple) else f"--{name}" for name, value in choice.items()
+    ]
+    if dataset == "sleep":
+        files = sleep_files(**choice)
+        return Subset(purpose, " ".join(words), len(files), sum(file.n_bytes for file in files))
     if dataset == "oddball":
-        sixteen = [subject for subject in ODDBALL_SUBJECTS if subject != "004"]
-        return (
-            Subset("one subject's six runs, with the task's events", f"{get} --subjects 001", 2, None),
-            Subset(
-                "every published score and figure of synthesis: 16 subjects, without the fourth",
-                f"{get} --subjects {','.join(sixteen)}",
-                len(sixteen) + 1,
-                None,
-            ),
-            Subset("everyone", get, len(ODDBALL_SUBJECTS) + 1, None),
-        )
-    return (
-        Subset(
-            "every published score and figure of transformer_cnn; the archives hold everyone",
-            get,
-            len(REST_ARCHIVES),
-            None,
-        ),
-    )
+        return Subset(purpose, " ".join(words), len(choice.get("subjects", ODDBALL_SUBJECTS)) + 1, None)
+    return Subset(purpose, " ".join(words), len(REST_ARCHIVES), None)
 
 
 def make_plan(

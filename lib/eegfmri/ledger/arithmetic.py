@@ -4,11 +4,6 @@ import ast
 import math
 import operator
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
 
 # --------------------------------------------------------------------------------------------------- arithmetic
 

@@ -1,4 +1,4 @@
-"""The ledger of what the four papers published: ``data/claims.yml``, one entry per statement.
+"""The ledger of what the papers published: ``data/claims.yml``, one entry per statement.
 
 `published` gives its value to a chapter; what our results say about it is in `eegfmri.ledger.verdicts`.
 """
@@ -8,16 +8,13 @@ import operator
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from eegfmri import project
 from eegfmri.errors import DataError, RequestError
 from eegfmri.ledger.arithmetic import evaluate, names_in
-
-if TYPE_CHECKING:
-    pass
 
 Kind = Literal["stated", "empirical", "arithmetic", "flag"]
 Relation = Literal["==", "<", "<=", ">", ">="]
@@ -38,7 +35,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 ClaimId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*/[a-z0-9_]+$")]
 #: ``paper/protocol/method/metric[/variant]``
 ResultKey = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+(/[a-z0-9_]+){3,4}$")]
-Chapter = Annotated[str, StringConstraints(pattern=r"^(recordings|fusion|synthesis|verification)/[a-z0-9_]+$")]
+Chapter = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+/[a-z0-9_]+$")]
 
 _RELATIONS: dict[str, Callable[[float, float], bool]] = {
     "==": operator.eq,
@@ -104,12 +101,28 @@ class Check(_Strict):
 
 
 class Paper(_Strict):
-    """One of the four papers: BibTeX key, title, the dataset it used (None: none), the chapter that rebuilds it."""
+    """One of the papers.
+
+    Attributes
+    ----------
+    cite, title : str
+        BibTeX key and title.
+    dataset : {"sleep", "oddball", "rest"} or None
+        The dataset it used.
+    chapter : str
+        The chapter that rebuilds it.
+    headlines : dict of str to str
+        Names of the numbers that its readers remember, and the slugs of their claims.
+    subjects : list of str or None
+        Subjects of the dataset whom its published results need; None for all.
+    """
 
     cite: str
     title: str
     dataset: Literal["sleep", "oddball", "rest"] | None
     chapter: Chapter
+    headlines: dict[str, str] = {}
+    subjects: list[str] | None = None
 
 
 class Claim(_Strict):
@@ -267,8 +280,15 @@ def load(path: str | Path | None = None) -> list[Claim]:
 
 
 def papers(path: str | Path | None = None) -> dict[str, Paper]:
-    """Return the four papers by the names they go by, in the ledger's order."""
+    """Return the papers by the names they go by, in the ledger's order."""
     return dict(_read(_ledger(path))[0])
+
+
+def subjects_needed(dataset: str) -> dict[str, list[str] | None]:
+    """Return by paper the subjects of a dataset whom its published results need, None for all; nothing without a ledger."""
+    if not (project.data_dir() / "claims.yml").is_file():
+        return {}
+    return {name: paper.subjects for name, paper in papers().items() if paper.dataset == dataset}
 
 
 def published(claim_id: str, path: str | Path | None = None) -> int | float | str:
@@ -354,6 +374,13 @@ def _read_file(path: Path, _mtime: int) -> tuple[dict[str, Paper], dict[str, Cla
             _cross_check(claim, ledger)
         except ValueError as error:
             raise DataError(f"{path.name}: claim {claim.id!r}: {error}.") from None
+    for name, paper in known.items():
+        for slug in paper.headlines.values():
+            claim = ledger.get(f"{name}/{slug}")
+            if claim is None or _value(claim, ledger) is None:
+                raise DataError(
+                    f"{path.name}: paper {name!r}: headlines: no claim {name}/{slug} has a published value."
+                )
     return known, ledger
 
 

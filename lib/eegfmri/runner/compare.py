@@ -1,0 +1,164 @@
+"""What ``eegfmri compare`` does: two runs side by side, and where parameters, environment and results differ.
+
+Whether a run reproduces another is judged on its results, never on when and how fast it ran.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from eegfmri import cache, project
+from eegfmri.errors import RequestError
+from eegfmri.results import SCHEMA
+from eegfmri.runner.execution import build_dir
+
+#: What belongs to one run and says nothing about another.
+PASSING = ("executed",)
+
+
+def compare(first: str | Path, second: str | Path) -> dict:
+    """Compare two runs, or the runs of two books chapter by chapter.
+
+    Parameters
+    ----------
+    first, second : str or pathlib.Path
+        A ``results.json``, the folder of a run, a folder of such documents, or a word: ``book`` for the results of the last build,
+        ``recorded`` for the recorded runs, the newest of each chapter.
+
+    Returns
+    -------
+    dict
+        ``schema``, ``first``, ``second``, ``identical``, ``chapters`` and ``only_first``, ``only_second`` (chapters that one of two books
+        lacks). Each entry of ``chapters`` has ``chapter``, ``identical`` (parameters, data and results are), ``parameters``, ``data`` and
+        ``environment`` (name, first, second; what differs), ``results`` (key, unit, first, second, difference, beyond; what differs) and
+        ``only_first``, ``only_second`` (keys of results). ``beyond`` says whether each value lies outside the other's interval,
+        and is None where no result has an interval.
+
+    Raises
+    ------
+    RequestError
+        If one of the two is no run, or they have no chapter in common.
+    """
+    ours, theirs = documents(first), documents(second)
+    common = [chapter for chapter in ours if chapter in theirs]
+    if not common:
+        raise RequestError(
+            f"{first} holds {', '.join(ours)} and {second} holds {', '.join(theirs)}: name two runs of the same chapter."
+        )
+    # A single run is compared with its own chapter of a book; what else the book holds is no difference.
+    books = len(ours) > 1 and len(theirs) > 1
+    only_first = [chapter for chapter in ours if chapter not in theirs] if books else []
+    only_second = [chapter for chapter in theirs if chapter not in ours] if books else []
+    chapters = [_compare_chapter(chapter, ours[chapter], theirs[chapter]) for chapter in common]
+    return {
+        "schema": SCHEMA,
+        "first": str(first),
+        "second": str(second),
+        "identical": all(entry["identical"] for entry in chapters) and not only_first and not only_second,
+        "chapters": chapters,
+        "only_first": only_first,
+        "only_second": only_second,
+    }
+
+
+def documents(source: str | Path) -> dict[str, dict]:
+    """Read the ``results.json`` documents that a name stands for, by chapter.
+
+    Parameters
+    ----------
+    source : str or pathlib.Path
+        As for `compare`.
+
+    Returns
+    -------
+    dict of str to dict
+        The newest document of each chapter, in the order of their names.
+
+    Raises
+    ------
+    RequestError
+        If there is none, or a file named itself is none.
+    """
+    words = {"book": build_dir() / "results", "recorded": project.data_dir() / "recorded"}
+    path = words.get(str(source)) or Path(source).expanduser()
+    if path.is_file():
+        document = _read(path)
+        if document is None:
+            raise RequestError(f"{path} is not a results.json of schema {SCHEMA}: name that of a run.")
+        return {document["chapter"]: document}
+    if not path.is_dir():
+        hint = {"book": "run `eegfmri build` first", "recorded": "record one with `eegfmri run CHAPTER --record`"}
+        raise RequestError(
+            f"There is no run {path}: {hint.get(str(source), 'name a results.json, the folder of a run, `book` or `recorded`')}."
+        )
+    files = [path / "results.json"] if (path / "results.json").is_file() else sorted(path.rglob("*.json"))
+    found = [document for document in (_read(file) for file in files if not file.name.startswith(".")) if document]
+    if not found:
+        raise RequestError(f"{path} holds no results.json of schema {SCHEMA}: name the folder of a run.")
+    found.sort(key=lambda document: (document["chapter"], document.get("environment", {}).get("executed", "")))
+    return {document["chapter"]: document for document in found}
+
+
+def _read(path: Path) -> dict | None:
+    """Read a file if it is a results document, else return None."""
+    try:
+        document = cache.read_json(path)
+    except ValueError:
+        return None
+    whole = isinstance(document, dict) and document.get("schema") == SCHEMA and {"chapter", "results"} <= set(document)
+    return document if whole else None
+
+
+def _compare_chapter(chapter: str, first: Mapping, second: Mapping) -> dict:
+    ours, theirs = ({result["key"]: result for result in document["results"]} for document in (first, second))
+    entry = {
+        "chapter": chapter,
+        "parameters": _differences(first.get("parameters", {}), second.get("parameters", {})),
+        "data": _differences(first.get("data", {}), second.get("data", {})),
+        "environment": _differences(_flat(first.get("environment", {})), _flat(second.get("environment", {}))),
+        "results": [
+            _compare_result(ours[key], theirs[key]) for key in ours if key in theirs and ours[key] != theirs[key]
+        ],
+        "only_first": [key for key in ours if key not in theirs],
+        "only_second": [key for key in theirs if key not in ours],
+    }
+    same = not any(entry[part] for part in ("parameters", "data", "results", "only_first", "only_second"))
+    return {"chapter": chapter, "identical": same, **entry}
+
+
+def _flat(environment: Mapping) -> dict:
+    """Return an environment with its packages as entries of their own, without what belongs to one run."""
+    flat = {name: value for name, value in environment.items() if name not in PASSING and name != "packages"}
+    return flat | environment.get("packages", {})
+
+
+def _differences(first: Mapping, second: Mapping) -> list[dict]:
+    names = list(dict.fromkeys([*first, *second]))
+    return [
+        {"name": name, "first": first.get(name), "second": second.get(name)}
+        for name in names
+        if first.get(name) != second.get(name) or (name in first) != (name in second)
+    ]
+
+
+def _compare_result(first: Mapping, second: Mapping) -> dict:
+    values = [result["value"] for result in (first, second)]
+    numbers = all(isinstance(value, (int, float)) and math.isfinite(value) for value in values)
+    return {
+        "key": first["key"],
+        "unit": first.get("unit", ""),
+        "first": {name: first.get(name) for name in ("value", "low", "high", "n")},
+        "second": {name: second.get(name) for name in ("value", "low", "high", "n")},
+        "difference": values[1] - values[0] if numbers else None,
+        "beyond": _beyond(first, second) if numbers else None,
+    }
+
+
+def _beyond(first: Mapping, second: Mapping) -> bool | None:
+    """Say whether each value lies outside the other's interval; None where neither has one."""
+    outside = [
+        not one["low"] <= other["value"] <= one["high"]
+        for one, other in ((first, second), (second, first))
+        if one.get("low") is not None and one.get("high") is not None
+    ]
+    return all(outside) if outside else None
