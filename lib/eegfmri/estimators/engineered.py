@@ -28,7 +28,7 @@ from sklearn.svm import SVC
 
 from eegfmri import metrics
 from eegfmri.errors import RequestError
-from eegfmri.estimators import PickFeature, _EqualPriorLda
+from eegfmri.estimators.classical import EqualPriorLda, PickFeature
 from eegfmri.evaluation.evaluate import Averaging, Evaluation
 from eegfmri.evaluation.splits import InnerValidation
 from eegfmri.preprocessing.eeg import BANDS
@@ -87,31 +87,6 @@ def _eeg_of(windows: Windows) -> np.ndarray:
 
 def _bold_of(windows: Windows) -> np.ndarray:
     return bold_features(windows.bold[:]).astype(np.float32)
-
-
-def feature_names(windows: Windows, modality: Modality) -> list[str]:
-    """Name every engineered feature, in the order in which an estimator sees them.
-
-    Parameters
-    ----------
-    windows : Windows
-        Whose channels and regions to name.
-    modality : {"eeg", "bold"}
-        Which features.
-
-    Returns
-    -------
-    list of str
-        ``"Cz log power delta"``; ``"mean X"``, ``"variance X"``, ``"connectivity X, Y"``.
-    """
-    if _checked(modality) == "eeg":
-        return [f"{channel} {feature}" for channel in windows.eeg.names for feature in EEG_FEATURES]
-    names = windows.bold.names
-    return [
-        *(f"mean {name}" for name in names),
-        *(f"variance {name}" for name in names),
-        *(f"connectivity {names[i]}, {names[j]}" for i, j in zip(*np.triu_indices(len(names), 1), strict=True)),
-    ]
 
 
 def eeg_features(eeg: np.ndarray, sfreq: float) -> np.ndarray:
@@ -334,7 +309,7 @@ _METHODS = {
         (5, 1),
     ),
     "gradient_boosting": _Method(_boosting, (10, 20, 40), staged=True),
-    "lda": _Method(lambda setting, seed: _EqualPriorLda(), ("Ledoit–Wolf",)),
+    "lda": _Method(lambda setting, seed: EqualPriorLda(), ("Ledoit–Wolf",)),
 }
 
 #: Names of the six classifiers.
