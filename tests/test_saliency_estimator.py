@@ -73,9 +73,9 @@ def test_each_network_repeats_to_the_bit_and_leaves_torchs_random_state_alone(wi
 def test_each_network_learns_what_is_there_and_nothing_from_shuffled_labels(windows, fold, kind):
     train, test = windows[fold.train], windows[fold.test]
     longer = {"n_training_epochs": 40, "patience": 40, "features": 8, "n_filters": 4, "n_neighbours": 2}
-    fitted = SaliencyGcnnClassifier(**KINDS[kind], **longer, scaling="none").fit(train, train.y)
+    fitted = SaliencyGcnnClassifier(**KINDS[kind], **longer, adaptation="none").fit(train, train.y)
     assert np.mean(fitted.predict(test) == test.y) > 0.6
-    shuffled = SaliencyGcnnClassifier(**KINDS[kind], **longer, scaling="none", shuffled_labels=True)
+    shuffled = SaliencyGcnnClassifier(**KINDS[kind], **longer, adaptation="none", shuffled_labels=True)
     assert np.mean(shuffled.fit(train, train.y).predict(train) == train.y) < 0.6
 
 
@@ -115,18 +115,18 @@ def test_nothing_is_learned_from_the_test_subject(windows, fold, kind, tmp_path)
 def test_a_new_subjects_scale_comes_from_what_is_allowed(windows, fold):
     train, test = windows[fold.train], windows[fold.test]
     louder = replace(test, features={name: 100 * values for name, values in test.features.items()})
-    for scaling, matters in (("transductive", False), ("calibration", False), ("none", True)):
-        fitted = network("electrodes", scaling=scaling).fit(train, train.y)
+    for adaptation, matters in (("transductive", False), ("calibration", False), ("none", True)):
+        fitted = network("electrodes", adaptation=adaptation).fit(train, train.y)
         alike = np.allclose(fitted.predict_proba(test), fitted.predict_proba(louder), atol=1e-4)
-        assert alike != matters, scaling
+        assert alike != matters, adaptation
     changed = {name: values.copy() for name, values in test.features.items()}
     changed["spectrum_electrodes"][15:] *= 100
     later = replace(test, features=changed)
     first = slice(0, 10)
-    for scaling, matters in (("transductive", True), ("calibration", False)):
-        fitted = network("electrodes", scaling=scaling).fit(train, train.y)
+    for adaptation, matters in (("transductive", True), ("calibration", False)):
+        fitted = network("electrodes", adaptation=adaptation).fit(train, train.y)
         alike = np.allclose(fitted.predict_proba(test)[first], fitted.predict_proba(later)[first], atol=1e-4)
-        assert alike != matters, scaling
+        assert alike != matters, adaptation
 
 
 def test_connections_are_the_first_order_effect_of_an_edge(windows, fold):
