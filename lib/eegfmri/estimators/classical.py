@@ -5,6 +5,7 @@ comes after it and is fitted inside the fold.
 """
 
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -27,17 +28,17 @@ from eegfmri.windows import Windows
 RIDGE_PENALTIES = tuple(10.0 ** np.arange(-1, 6))
 
 
+@dataclass(eq=False, repr=False)
 class PickFeature(TransformerMixin, BaseEstimator):
     """Pick one feature of the windows as a table.
 
-    Parameters
+    Attributes
     ----------
     name : str
         Name given to `Windows.with_feature`.
     """
 
-    def __init__(self, name: str):
-        self.name = name
+    name: str
 
     def fit(self, X: Windows, y=None) -> "PickFeature":
         """Check that the feature is there."""

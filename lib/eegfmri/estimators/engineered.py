@@ -316,6 +316,7 @@ _METHODS = {
 METHODS = tuple(_METHODS)
 
 
+@dataclass(eq=False, repr=False)
 class BestOf(ClassifierMixin, BaseEstimator):
     """The best of some classifiers and settings on engineered features, chosen inside the training windows.
 
@@ -323,7 +324,7 @@ class BestOf(ClassifierMixin, BaseEstimator):
     training part; the one with the highest mean balanced accuracy is fitted again on all training windows. Of equals
     the earlier is taken: the order of ``methods``, simpler settings first.
 
-    Parameters
+    Attributes
     ----------
     modality : {"eeg", "bold"}
         Which engineered features; the windows must have them (`with_engineered_features`).
@@ -337,19 +338,11 @@ class BestOf(ClassifierMixin, BaseEstimator):
         Of the random forest and the principal components.
     """
 
-    def __init__(
-        self,
-        modality: Modality,
-        methods: Sequence[str] = METHODS,
-        n_components: int = N_COMPONENTS,
-        validation: InnerValidation | None = None,
-        seed: int = 0,
-    ):
-        self.modality = modality
-        self.methods = methods
-        self.n_components = n_components
-        self.validation = validation
-        self.seed = seed
+    modality: Modality
+    methods: Sequence[str] = METHODS
+    n_components: int = N_COMPONENTS
+    validation: InnerValidation | None = None
+    seed: int = 0
 
     def fit(self, X: Windows, y: np.ndarray) -> "BestOf":
         """Choose and fit.
@@ -432,12 +425,12 @@ class BestOf(ClassifierMixin, BaseEstimator):
         return Pipeline([*steps, ("blocks", blocks)])
 
 
+@dataclass(eq=False, repr=False)
 class _Components(TransformerMixin, BaseEstimator):
     """Principal components, scaled to unit variance; never more than the training windows span."""
 
-    def __init__(self, n_components: int, seed: int):
-        self.n_components = n_components
-        self.seed = seed
+    n_components: int
+    seed: int
 
     def fit(self, X: np.ndarray, y=None) -> "_Components":
         n_components = min(self.n_components, len(X) - 1, X.shape[1])

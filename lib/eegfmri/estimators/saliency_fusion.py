@@ -9,9 +9,10 @@ power of its own unlabelled windows (`eegfmri.estimators.adaptation`).
 
 import base64
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -20,12 +21,13 @@ import torch
 from sklearn.base import ClassifierMixin
 from torch import nn
 
-from eegfmri import saliency
+from eegfmri import cache, saliency
 from eegfmri.errors import RequestError
 from eegfmri.estimators.adaptation import AdaptedEstimator
 from eegfmri.estimators.training import Batch, TrainedEstimator, balancing_weights, one_thread, train
 from eegfmri.evaluation.evaluate import Evaluation
-from eegfmri.evaluation.splits import InnerValidation
+from eegfmri.evaluation.folds import Task, run_folds
+from eegfmri.evaluation.splits import Fold, InnerValidation
 from eegfmri.models import graphs
 from eegfmri.models.saliency_fusion import (
     EndToEnd,
@@ -451,8 +453,8 @@ class Views:
     ----------
     features : numpy.ndarray
         Shape (n_windows, n_views, n_nodes, n_features), float32.
-    groups : numpy.ndarray
-        Subject of each window, shape (n_windows,).
+    windows : Windows
+        Which windows.
     nodes : numpy.ndarray
         Which nodes, shape (n_nodes,): regions.
     edges : numpy.ndarray of bool or None
@@ -460,9 +462,22 @@ class Views:
     """
 
     features: np.ndarray
-    groups: np.ndarray
+    windows: Windows
     nodes: np.ndarray
     edges: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Subject of each window, shape (n_windows,)."""
+        return self.windows.groups
+
+    @property
+    def digest(self) -> str:
+        """Identify windows, nodes, edges and features."""
+        return cache.digest(self.windows.digest, self.features, self.nodes, self.edges)
 
     @property
     def correlations(self) -> np.ndarray:
@@ -470,7 +485,7 @@ class Views:
         return node_correlations(torch.from_numpy(self.features)).numpy()
 
     def __getitem__(self, rows) -> "Views":
-        return replace(self, features=self.features[rows], groups=self.groups[rows])
+        return replace(self, features=self.features[rows], windows=self.windows[rows])
 
     def with_noise(self, view: int, level: float, seed: int = 0) -> "Views":
         """Add noise to one view's features, ``level`` times as large as their spread."""
@@ -496,7 +511,7 @@ def join_views(
     eeg, bold : SaliencyGcnnClassifier
         Fitted on the same fold.
     windows : Windows
-        Training or test windows.
+        Training windows, test windows, or both.
     nodes : numpy.ndarray
         Salient regions, shape (n_nodes,).
     eeg_node_of : numpy.ndarray or None
@@ -522,7 +537,7 @@ def join_views(
     if edges == "graph":
         graph = bold.module_.graph().detach().numpy()
         near = (graph[np.ix_(nodes, nodes)] != 0) | np.eye(len(nodes), dtype=bool)
-    return Views(features.astype(np.float32), windows.groups, np.asarray(nodes), near)
+    return Views(features.astype(np.float32), replace(windows, features={}), np.asarray(nodes), near)
 
 
 @dataclass(eq=False, repr=False)
@@ -555,17 +570,15 @@ class MultiViewReconstructor(TrainedEstimator):
     weight_decay: float = 1e-4
 
     def fit(self, X: Views, y=None) -> "MultiViewReconstructor":
-        """Learn from training windows; a quarter of their subjects (or of the windows, of one subject) is for validation."""
+        """Learn from training windows."""
         correlations = X.correlations
         self.mean_ = correlations.mean(axis=0)
         if self.kind == "mean":
             return self
-        names = list(dict.fromkeys(X.groups.tolist()))
-        held = names[-max(1, len(names) // 4) :] if len(names) > 1 else []
-        inside = np.isin(X.groups, held) if held else np.arange(len(X.groups)) >= 3 * len(X.groups) // 4
+        training, validation = next(iter(InnerValidation(self.validation_splits).split(X.windows)))
         features = torch.from_numpy(X.features)
         # Features of one scale, learned from training windows: otherwise the largest view would set the learning rate.
-        self.scale_ = X.features[~inside].std(axis=(0, 2, 3), keepdims=True) + 1e-6
+        self.scale_ = X.features[training].std(axis=(0, 2, 3), keepdims=True) + 1e-6
         inputs, targets = features / torch.from_numpy(self.scale_), torch.from_numpy(correlations)
 
         def read(batch: list[tuple[int, int]]) -> tuple[Batch, torch.Tensor]:
@@ -578,8 +591,8 @@ class MultiViewReconstructor(TrainedEstimator):
         self._train(
             partial(MultiViewFusion, n_views, n_nodes, n_features, FusionConfig(**config)),
             read,
-            np.flatnonzero(~inside),
-            np.flatnonzero(inside),
+            training,
+            validation,
             criterion=_Reconstruction(),
         )
         return self
@@ -613,40 +626,54 @@ class _Reconstruction(nn.Module):
 
 
 def view_errors(
-    methods: Mapping[str, MultiViewReconstructor], folds: Iterable[tuple[Views, Views]]
-) -> tuple[pd.DataFrame, dict[str, list]]:
+    methods: Mapping[str, MultiViewReconstructor],
+    folds: Sequence[tuple[Views, Fold]],
+    n_jobs: int = 1,
+    folder: str | Path | None = None,
+) -> pd.DataFrame:
     """Train every method on each fold's training windows, and score the reconstruction of its test windows.
 
     Parameters
     ----------
     methods : mapping of str to MultiViewReconstructor
         By name.
-    folds : iterable of (Views, Views)
-        Training and test windows.
+    folds : sequence of (Views, Fold)
+        Views of all windows, made by the networks of the fold, and its split.
+    n_jobs : int, default=1
+        Folds run in this many processes.
+    folder : str, pathlib.Path or None
+        Where finished folds are kept; None: the project's cache.
 
     Returns
     -------
-    errors : pandas.DataFrame
+    pandas.DataFrame
         One row per method, test subject and view: ``method``, ``subject``, ``view``, ``error`` and, for methods that have it,
         ``weight`` (mean over windows).
-    fitted : dict of str to list
-        Fitted methods, one per fold.
     """
-    from sklearn.base import clone
+    done = run_folds(methods, folds, _measure_views, name="views", code=__name__, n_jobs=n_jobs, folder=folder)
+    return pd.concat(
+        [pd.DataFrame(task.read()["views"]).assign(method=task.method) for task, _ in done], ignore_index=True
+    ).astype({"weight": float})[["method", "subject", "view", "error", "weight"]]
 
-    rows, fitted = [], {name: [] for name in methods}
-    for training, test in folds:
-        for name, method in methods.items():
-            model = clone(method).fit(training)
-            fitted[name].append(model)
-            errors = model.errors(test)
-            weights = model.embed(test).get("weights") if model.kind == "fused" else None
-            for subject in dict.fromkeys(test.groups.tolist()):
-                own = test.groups == subject
-                for view in range(errors.shape[1]):
-                    weight = np.nan if weights is None else float(weights[own, view].mean())
-                    rows.append((name, subject, VIEWS[view], float(errors[own, view].mean()), weight))
-    return pd.DataFrame(rows, columns=["method", "subject", "view", "error", "weight"]), fitted
+
+def _measure_views(
+    task: Task, estimator: MultiViewReconstructor, train: Views, test: Views
+) -> tuple[MultiViewReconstructor, dict]:
+    fitted = estimator.fit(train)
+    errors = fitted.errors(test)
+    weights = fitted.embed(test).get("weights") if fitted.kind == "fused" else None
+    rows = [
+        {
+            "subject": subject,
+            "view": VIEWS[view],
+            "error": float(errors[own, view].mean()),
+            "weight": None if weights is None else float(weights[own, view].mean()),
+        }
+        for subject in test.windows.subjects
+        for own in [test.groups == subject]
+        for view in range(errors.shape[1])
+    ]
+    return fitted, {"views": rows}
 
 
 def salient_regions(

@@ -18,18 +18,18 @@ from eegfmri.preprocessing.volumes import Targets
 from eegfmri.windows import Windows
 
 
+@dataclass(eq=False, repr=False)
 class TrainingMean(BaseEstimator):
     """The mean of all training volumes, whatever the EEG.
 
-    Parameters
+    Attributes
     ----------
     by_subject : bool, default=False
         A training subject's own mean where the test window is of a training subject (its training volumes only, so no oracle); the
         mean over all for new subjects.
     """
 
-    def __init__(self, by_subject: bool = False):
-        self.by_subject = by_subject
+    by_subject: bool = False
 
     def fit(self, X: Windows, targets: Targets) -> "TrainingMean":
         """Average the training targets."""
