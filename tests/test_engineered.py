@@ -15,7 +15,8 @@ from sklearn.preprocessing import StandardScaler
 
 from eegfmri import metrics
 from eegfmri.errors import RequestError
-from eegfmri.estimators import PickFeature, engineered
+from eegfmri.estimators import engineered
+from eegfmri.estimators.classical import PickFeature
 from eegfmri.estimators.engineered import (
     EEG_FEATURES,
     METHODS,
@@ -24,7 +25,6 @@ from eegfmri.estimators.engineered import (
     bold_features,
     eeg_features,
     engineered_methods,
-    feature_names,
     strongest,
     with_engineered_features,
 )
@@ -219,22 +219,22 @@ def test_a_window_without_context_is_described_whole(tmp_path):
     np.testing.assert_allclose(windows.features["eeg_engineered"], expected, rtol=1e-5)
 
 
-def test_names_belong_to_their_columns(tmp_path):
+def test_features_lie_in_the_columns_of_their_channel_and_region(tmp_path):
     alpha = 1e-5 * np.sin(2 * np.pi * 10 * np.arange(18000) / 100)
     eeg_array = np.stack([0 * alpha, alpha, 0 * alpha])  # Oz alone
     bold = np.random.default_rng(6).normal(size=(4, 80))
     bold[3] = bold[1]
     runs = [made_recording(tmp_path, "01", "task-rest_run-1", stages(6, 0), eeg_array, bold)]
     windows = with_engineered_features(cut(runs, bold_volumes=10))
-    row = dict(zip(feature_names(windows, "eeg"), windows.features["eeg_engineered"][0].ravel(), strict=True))
-    assert row["Oz relative power alpha"] == pytest.approx(1, abs=0.01)
-    assert row["Cz relative power alpha"] == row["Oz relative power theta"].round(2) == 0
-    row = dict(zip(feature_names(windows, "bold"), windows.features["bold_engineered"][0], strict=True))
-    assert row["connectivity b, d"] == max(value for name, value in row.items() if name.startswith("connectivity"))
-    assert row["mean b"] == row["mean d"] == pytest.approx(windows.bold[0][1].mean(), rel=1e-5)
-    assert row["variance b"] == pytest.approx(windows.bold[0][1].var(), rel=1e-5)
-    with pytest.raises(RequestError, match="'eeg' or of 'bold'"):
-        feature_names(windows, "ecg")
+    of_channel = windows.features["eeg_engineered"][0]  # a row per channel: Cz, Oz, Fz
+    assert of_channel[1, EEG_FEATURES.index("relative power alpha")] == pytest.approx(1, abs=0.01)
+    assert of_channel[0, EEG_FEATURES.index("relative power alpha")] == 0
+    assert of_channel[1, EEG_FEATURES.index("relative power theta")].round(2) == 0
+    mean, variance, connectivity = np.split(windows.features["bold_engineered"][0], [4, 8])
+    pairs = list(zip(*np.triu_indices(4, 1), strict=True))
+    assert pairs[connectivity.argmax()] == (1, 3)
+    assert mean[1] == mean[3] == pytest.approx(windows.bold[0][1].mean(), rel=1e-5)
+    assert variance[1] == pytest.approx(windows.bold[0][1].var(), rel=1e-5)
 
 
 EVERY = engineered_methods("eeg") | engineered_methods("bold")

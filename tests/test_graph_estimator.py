@@ -39,7 +39,7 @@ def test_each_modality_learns_and_repeats_to_the_bit(windows, fold, modality):
 def test_each_modality_learns_what_is_there(windows, fold, modality):
     train, test = windows[fold.train], windows[fold.test]
     longer = SMALL | {"n_training_epochs": 40, "patience": 40, "learning_rate": 1e-2}
-    fitted = GraphFusionClassifier(modality, "none", **longer).fit(train, train.y)
+    fitted = GraphFusionClassifier(modality, adaptation="none", **longer).fit(train, train.y)
     # Stages differ by one standard deviation a step on both modalities: far above a third is within easy reach.
     assert np.mean(fitted.predict(test) == test.y) > 0.6
 
@@ -68,8 +68,8 @@ def test_alignment_of_a_new_subject_uses_what_it_is_declared_to_use(windows, fol
     train, test = windows[fold.train], windows[fold.test]
     half = test[: len(test) // 2]
 
-    def matrices(alignment, of, **options):
-        fitted = GraphFusionClassifier("eeg", alignment, **SMALL, **options).fit(train, train.y)
+    def matrices(adaptation, of, **options):
+        fitted = GraphFusionClassifier("eeg", adaptation=adaptation, **SMALL, **options).fit(train, train.y)
         return fitted._whitening_for(of)[test.subjects[0]]
 
     assert not np.allclose(matrices("transductive", test), matrices("transductive", half))
@@ -108,8 +108,8 @@ def test_wrong_choices_are_refused_with_the_right_ones(windows, fold, tmp_path):
     train = windows[fold.train]
     with pytest.raises(RequestError, match="'both', 'eeg' or 'bold'"):
         GraphFusionClassifier("ecg").fit(train, train.y)
-    with pytest.raises(RequestError, match="alignment is"):
-        GraphFusionClassifier("eeg", "procrustes", **SMALL).fit(train, train.y)
+    with pytest.raises(RequestError, match="adaptation is"):
+        GraphFusionClassifier("eeg", adaptation="procrustes", **SMALL).fit(train, train.y)
 
 
 def test_edges_that_are_used_are_those_whose_loss_changes_the_score(windows, fold):
@@ -149,7 +149,7 @@ def test_what_folds_learned_is_kept(windows, tmp_path):
 def test_training_subjects_are_aligned_alike_whatever_a_new_one_may_use(windows, fold):
     train, test = windows[fold.train], windows[fold.test]
     fitted = {
-        kind: GraphFusionClassifier("eeg", kind, **SMALL).fit(train, train.y)
+        kind: GraphFusionClassifier("eeg", adaptation=kind, **SMALL).fit(train, train.y)
         for kind in ("transductive", "calibration")
     }
     assert fitted_digest(fitted["transductive"]) == fitted_digest(fitted["calibration"])

@@ -151,12 +151,12 @@ def test_poison_in_the_test_subject_reaches_no_fitted_state(poisoned_states, met
     assert clean["sub-01"] != poisoned["sub-01"], "where it is trained on, the same poison shows"
 
 
-@pytest.mark.parametrize("alignment", ["transductive", "calibration"])
-def test_alignment_uses_the_test_subjects_own_unlabelled_eeg_and_nothing_else(tmp_path, alignment):
+@pytest.mark.parametrize("adaptation", ["transductive", "calibration"])
+def test_alignment_uses_the_test_subjects_own_unlabelled_eeg_and_nothing_else(tmp_path, adaptation):
     runs = informative(tmp_path / "runs", n_subjects=5, n_epochs=30)
     windows = cut(runs, eeg_epochs=3, bold_volumes=14)
     train = windows[np.isin(windows.groups, ["01", "02", "03"])]
-    fitted = GraphFusionClassifier("eeg", alignment, **SMALL).fit(train, train.y)
+    fitted = GraphFusionClassifier("eeg", adaptation=adaptation, **SMALL).fit(train, train.y)
     before = fitted_digest(fitted)
 
     def predicted(test: Windows) -> np.ndarray:

@@ -21,8 +21,9 @@ from sklearn.preprocessing import SplineTransformer
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from eegfmri import cache, estimators
+from eegfmri import cache
 from eegfmri.errors import EegFmriError, RequestError
+from eegfmri.estimators import classical
 from eegfmri.evaluation import folds, leaks
 from eegfmri.evaluation.evaluate import evaluate
 from eegfmri.evaluation.splits import (
@@ -40,7 +41,7 @@ from windows_made import CLASSES, cut, informative, made_recording, stages
 
 @pytest.fixture(scope="module")
 def windows(tmp_path_factory):
-    return estimators.with_classical_features(cut(informative(tmp_path_factory.mktemp("runs")), bold_volumes=14))
+    return classical.with_classical_features(cut(informative(tmp_path_factory.mktemp("runs")), bold_volumes=14))
 
 
 def test_leaving_one_subject_out_tests_everyone_once_and_trains_on_the_others(windows):
@@ -104,7 +105,7 @@ def test_whether_a_split_leaks_is_found_on_the_windows_and_cannot_be_declared(wi
             pairs = train.merge(test, on=["subject", "run"], suffixes=("", "_test"))
             overlap = np.minimum(pairs["stop"], pairs["stop_test"]) - np.maximum(pairs["start"], pairs["start_test"])
             assert shares_signal(some, fold) == bool((overlap > 1e-6).any())
-    methods = {"majority": estimators.trivial_predictors()["majority"]}
+    methods = {"majority": classical.trivial_predictors()["majority"]}
     expected = {
         LeaveOneSubjectOut(): False, ShuffledWithinSubject(): True, BlockedWithinSubject(): False,
         NearestInTime(30.0, n_train=5): True, NearestInTime(90.0, n_train=5): False,
@@ -176,16 +177,16 @@ def test_a_bout_that_would_be_missing_in_training_is_no_reason_to_give_up_the_ga
 
 def test_a_fold_without_inner_validation_falls_back_and_says_so(tmp_path):
     runs = [made_recording(tmp_path, "01", "task-sleep_run-1", ["W", "N1"] * 8)]
-    windows = estimators.with_classical_features(cut(runs, bold_volumes=4))
+    windows = classical.with_classical_features(cut(runs, bold_volumes=4))
     with pytest.raises(NoInnerSplit, match="14 training windows of subject 01 .* 1000 s apart: use a smaller gap"):
         list(InnerValidation(3, 1000.0).split(windows[:14]))
-    far = estimators.ridge("bold_mean", InnerValidation(3, 1000.0))
+    far = classical.ridge("bold_mean", InnerValidation(3, 1000.0))
     evaluation = evaluate({"ridge": far}, windows, BlockedWithinSubject(2, 10.0), folder=tmp_path / "folds")
     assert evaluation.folds["fallback"].all()
 
 
 def test_methods_learn_what_is_there_and_trivial_ones_do_not(windows, tmp_path):
-    methods = estimators.classical_methods() | estimators.trivial_predictors()
+    methods = classical.classical_methods() | classical.trivial_predictors()
     scores = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path).summary()
     assert (scores.loc[["lda_eeg", "ridge_eeg", "lda_bold", "ridge_bold"], "low"] > 0.6).all()
     assert (scores.loc[["majority", "stratified_random"], "value"] < 0.45).all()
@@ -194,10 +195,10 @@ def test_methods_learn_what_is_there_and_trivial_ones_do_not(windows, tmp_path):
 
 def test_methods_find_nothing_in_noise(tmp_path):
     runs = informative(tmp_path / "runs", n_subjects=8, strength=0.0, seed=3)
-    windows = estimators.with_classical_features(cut(runs))
-    methods = estimators.classical_methods() | estimators.trivial_predictors()
+    windows = classical.with_classical_features(cut(runs))
+    methods = classical.classical_methods() | classical.trivial_predictors()
     evaluation = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path / "folds")
-    pairs = [(method, "majority") for method in estimators.classical_methods()]
+    pairs = [(method, "majority") for method in classical.classical_methods()]
     assert (evaluation.compare(pairs)["p_holm"] > 0.05).all()
 
 
@@ -219,11 +220,11 @@ def poisoned(windows, subject, tmp_path):
     runs = informative(tmp_path / "poison", strength=0.0, seed=99)
     clean = informative(tmp_path / "clean")
     replaced = [bad if bad.subject == subject else good for bad, good in zip(runs, clean, strict=True)]
-    return estimators.with_classical_features(cut(replaced, bold_volumes=14))
+    return classical.with_classical_features(cut(replaced, bold_volumes=14))
 
 
 def test_poisoning_the_test_subject_changes_nothing_that_was_learned(windows, tmp_path):
-    methods = {**estimators.classical_methods(), **estimators.trivial_predictors(), "mean": MeanOfTraining()}
+    methods = {**classical.classical_methods(), **classical.trivial_predictors(), "mean": MeanOfTraining()}
     clean = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path / "a").folds
     other = evaluate(methods, poisoned(windows, "03", tmp_path), LeaveOneSubjectOut(), folder=tmp_path / "b").folds
     both = clean.merge(other, on=["method", "fold"], suffixes=("", "_poisoned"))
@@ -245,7 +246,7 @@ def test_poison_leaves_types_as_they_were_so_that_a_hash_sees_leaks_alone(window
     for name, values in clean.features.items():
         assert spoilt.features[name].dtype == values.dtype
     fold = next(iter(LeaveOneSubjectOut().split(clean)))
-    for name, method in estimators.classical_methods().items():
+    for name, method in classical.classical_methods().items():
         learned, after = (
             leaks.fitted_digest(method.fit(some[fold.train], some.y[fold.train])) for some in (clean, spoilt)
         )
@@ -263,7 +264,7 @@ def test_the_hash_sees_weights_whatever_their_name_and_no_durations(windows):
     one, same, other = (TimeEmbedding(value) for value in (1.0, 1.0, 2.0))
     assert leaks.fitted_digest(one) == leaks.fitted_digest(same)
     assert leaks.fitted_digest(one) != leaks.fitted_digest(other)
-    slow, quick = (estimators.ridge("bold_mean").fit(windows, windows.y) for _ in range(2))
+    slow, quick = (classical.ridge("bold_mean").fit(windows, windows.y) for _ in range(2))
     slow.cv_results_["mean_fit_time"] = slow.cv_results_["mean_fit_time"] + 1
     slow.refit_time_ += 1
     assert leaks.fitted_digest(slow) == leaks.fitted_digest(quick)
@@ -299,7 +300,7 @@ def test_the_hash_sees_what_trees_machines_and_neighbours_keep_to_themselves(met
 
 
 def test_a_second_evaluation_computes_nothing_and_says_the_same(windows, tmp_path):
-    methods = {"lda_eeg": estimators.shrinkage_lda("eeg_band_power")}
+    methods = {"lda_eeg": classical.shrinkage_lda("eeg_band_power")}
     first = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path)
     again = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path)
     assert not first.folds["cached"].any()
@@ -308,7 +309,7 @@ def test_a_second_evaluation_computes_nothing_and_says_the_same(windows, tmp_pat
 
 
 def test_two_workers_and_one_give_the_same_bits(windows, tmp_path):
-    methods = estimators.classical_methods()
+    methods = classical.classical_methods()
     one = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path / "one", n_jobs=1)
     two = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path / "two", n_jobs=2)
     assert one.predictions.equals(two.predictions)
@@ -316,11 +317,11 @@ def test_two_workers_and_one_give_the_same_bits(windows, tmp_path):
 
 
 def test_changed_parameters_or_windows_are_computed_anew(windows, tmp_path):
-    first = evaluate({"ridge": estimators.ridge("eeg_band_power")}, windows, LeaveOneSubjectOut(), folder=tmp_path)
-    other = estimators.ridge("eeg_band_power", InnerValidation(2))
+    first = evaluate({"ridge": classical.ridge("eeg_band_power")}, windows, LeaveOneSubjectOut(), folder=tmp_path)
+    other = classical.ridge("eeg_band_power", InnerValidation(2))
     assert not evaluate({"ridge": other}, windows, LeaveOneSubjectOut(), folder=tmp_path).folds["cached"].any()
     fewer = windows[windows.table["onset"] > 60]
-    again = evaluate({"ridge": estimators.ridge("eeg_band_power")}, fewer, LeaveOneSubjectOut(), folder=tmp_path)
+    again = evaluate({"ridge": classical.ridge("eeg_band_power")}, fewer, LeaveOneSubjectOut(), folder=tmp_path)
     assert not again.folds["cached"].any()
     assert len(first.folds) == len(again.folds)
 
@@ -346,7 +347,7 @@ def test_windows_that_hold_other_volumes_are_computed_anew(tmp_path, one, other,
     first, second = (same_epochs(tmp_path, **context) for context in (one, other))
     assert first.table.equals(second.table)
     assert first.digest != second.digest
-    methods = {"majority": estimators.trivial_predictors()["majority"]}
+    methods = {"majority": classical.trivial_predictors()["majority"]}
     for windows in (first, second):
         assert not evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path / "f").folds["cached"].any()
 
@@ -355,7 +356,7 @@ def test_windows_that_hold_other_volumes_are_computed_anew(tmp_path, one, other,
 def test_folds_are_computed_anew_under_another_version_of_what_computes_them(
     windows, tmp_path, monkeypatch, distribution
 ):
-    methods = {"majority": estimators.trivial_predictors()["majority"]}
+    methods = {"majority": classical.trivial_predictors()["majority"]}
     evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path)
     installed = importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.0" if name == distribution else installed(name))
@@ -363,16 +364,16 @@ def test_folds_are_computed_anew_under_another_version_of_what_computes_them(
 
 
 def test_the_key_of_a_fold_follows_the_code_of_its_method():
-    assert "eegfmri.estimators" in folds.modules_of(estimators.ridge("bold_mean"))
-    assert "eegfmri.evaluation.splits" in folds.modules_of(estimators.ridge("bold_mean")), "its inner validation"
-    assert "eegfmri.estimators" in folds.modules_of(estimators.nearest_in_time())
+    assert "eegfmri.estimators.classical" in folds.modules_of(classical.ridge("bold_mean"))
+    assert "eegfmri.evaluation.splits" in folds.modules_of(classical.ridge("bold_mean")), "its inner validation"
+    assert "eegfmri.estimators.classical" in folds.modules_of(classical.nearest_in_time())
 
 
 def test_training_windows_of_one_class_fall_back_and_say_so(tmp_path):
     runs = [made_recording(tmp_path, "01", "task-sleep_run-1", ["W"] * 10 + ["N1"] * 10)]
-    windows = estimators.with_classical_features(cut(runs, bold_volumes=4))
+    windows = classical.with_classical_features(cut(runs, bold_volumes=4))
     evaluation = evaluate(
-        {"lda": estimators.shrinkage_lda("bold_mean")},
+        {"lda": classical.shrinkage_lda("bold_mean")},
         windows,
         BlockedWithinSubject(2, 10.0),
         folder=tmp_path / "folds",
@@ -382,7 +383,7 @@ def test_training_windows_of_one_class_fall_back_and_say_so(tmp_path):
 
 def test_a_failing_fold_is_named(windows, tmp_path):
     with pytest.raises(EegFmriError, match=r"Fold sub-01 of loso-lda.*no feature 'absent'"):
-        evaluate({"lda": estimators.shrinkage_lda("absent")}, windows, LeaveOneSubjectOut(), folder=tmp_path)
+        evaluate({"lda": classical.shrinkage_lda("absent")}, windows, LeaveOneSubjectOut(), folder=tmp_path)
 
 
 def test_impossible_protocols_are_refused(windows):
@@ -390,7 +391,7 @@ def test_impossible_protocols_are_refused(windows):
     with pytest.raises(RequestError, match="at least two subjects"):
         list(LeaveOneSubjectOut().split(alone))
     with pytest.raises(RequestError, match="leaves no fold"):
-        evaluate({"m": estimators.shrinkage_lda("bold_mean")}, alone, BlockedWithinSubject(2, 10_000.0))
+        evaluate({"m": classical.shrinkage_lda("bold_mean")}, alone, BlockedWithinSubject(2, 10_000.0))
 
 
 INTERRUPTED = """
@@ -400,20 +401,21 @@ import time
 from pathlib import Path
 from sklearn.base import BaseEstimator, ClassifierMixin
 from windows_made import cut, informative
-from eegfmri import cache, estimators
+from eegfmri import cache
+from eegfmri.estimators import classical
 from eegfmri.evaluation import evaluate, folds, splits
 
 folder = Path(sys.argv[1])
 write = cache.save_array  # the runs are written once: a prepared run keeps its file, and so its time stamp
 cache.save_array = lambda path, array: path if Path(path).exists() else write(path, array)
-windows = estimators.with_classical_features(cut(informative(folder / "runs"), bold_volumes=14))
+windows = classical.with_classical_features(cut(informative(folder / "runs"), bold_volumes=14))
 if "--slow" in sys.argv:
     run = folds._run
     def slowly(*task):
         run(*task)
         time.sleep(0.5)
     folds._run = slowly
-methods = estimators.classical_methods()
+methods = classical.classical_methods()
 print("start", flush=True)
 evaluation = evaluate.evaluate(methods, windows, splits.LeaveOneSubjectOut(), folder=folder / "folds")
 print(int(evaluation.folds["cached"].sum()))
@@ -447,7 +449,7 @@ def test_an_evaluation_killed_midway_finishes_what_was_unfinished(tmp_path):
 
 
 def test_joined_evaluations_compare_as_one_and_refuse_what_does_not_fit(windows, tmp_path):
-    lda, trivial = {"lda_eeg": estimators.shrinkage_lda("eeg_band_power")}, estimators.trivial_predictors()
+    lda, trivial = {"lda_eeg": classical.shrinkage_lda("eeg_band_power")}, classical.trivial_predictors()
     apart = [evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path) for methods in (lda, trivial)]
     together = evaluate(lda | trivial, windows, LeaveOneSubjectOut(), folder=tmp_path)
     joined = apart[0].joined(apart[1])
@@ -464,8 +466,8 @@ def test_joined_evaluations_compare_as_one_and_refuse_what_does_not_fit(windows,
 @pytest.mark.parametrize("averaging", ["pooled", "per_subject"])
 def test_an_interval_of_a_method_or_a_difference_is_what_the_summary_says(windows, tmp_path, averaging):
     methods = {
-        "lda_eeg": estimators.shrinkage_lda("eeg_band_power"),
-        "time_in_run": estimators.trivial_predictors()["time_in_run"],
+        "lda_eeg": classical.shrinkage_lda("eeg_band_power"),
+        "time_in_run": classical.trivial_predictors()["time_in_run"],
     }
     evaluation = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path)
     column = {"pooled": "pooled", "per_subject": "value"}[averaging]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eegfmri import estimators
+from eegfmri.estimators import classical
 from eegfmri.evaluation.evaluate import evaluate
 from eegfmri.evaluation.splits import LeaveOneSubjectOut
 from eegfmri.windows import LazyArray, Windows
@@ -51,9 +51,9 @@ def test_classical_methods_stage_real_nights_of_subjects_left_out(real_data, tmp
         assert not set(windows.groups[fold.train]) & set(windows.groups[fold.test])
 
     methods = {
-        **estimators.trivial_predictors(),
-        "lda": estimators.shrinkage_lda("features"),
-        "ridge": estimators.ridge("features"),
+        **classical.trivial_predictors(),
+        "lda": classical.shrinkage_lda("features"),
+        "ridge": classical.ridge("features"),
     }
     evaluation = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path)
     summary = evaluation.summary()

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -11,7 +12,8 @@ from eegfmri.estimators import saliency_fusion as sf
 from eegfmri.estimators.saliency_fusion import MultiViewReconstructor, SaliencyGcnnClassifier, Views
 from eegfmri.evaluation.evaluate import evaluate
 from eegfmri.evaluation.leaks import fitted_digest, poisoned
-from eegfmri.evaluation.splits import LeaveOneSubjectOut
+from eegfmri.evaluation.splits import InnerValidation, LeaveOneSubjectOut
+from eegfmri.windows import LazyArray, Windows
 from windows_made import cut, informative
 
 SMALL = {"n_training_epochs": 4, "features": 4, "n_filters": 2, "n_neighbours": 2}
@@ -73,9 +75,9 @@ def test_each_network_repeats_to_the_bit_and_leaves_torchs_random_state_alone(wi
 def test_each_network_learns_what_is_there_and_nothing_from_shuffled_labels(windows, fold, kind):
     train, test = windows[fold.train], windows[fold.test]
     longer = {"n_training_epochs": 40, "patience": 40, "features": 8, "n_filters": 4, "n_neighbours": 2}
-    fitted = SaliencyGcnnClassifier(**KINDS[kind], **longer, scaling="none").fit(train, train.y)
+    fitted = SaliencyGcnnClassifier(**KINDS[kind], **longer, adaptation="none").fit(train, train.y)
     assert np.mean(fitted.predict(test) == test.y) > 0.6
-    shuffled = SaliencyGcnnClassifier(**KINDS[kind], **longer, scaling="none", shuffled_labels=True)
+    shuffled = SaliencyGcnnClassifier(**KINDS[kind], **longer, adaptation="none", shuffled_labels=True)
     assert np.mean(shuffled.fit(train, train.y).predict(train) == train.y) < 0.6
 
 
@@ -115,18 +117,18 @@ def test_nothing_is_learned_from_the_test_subject(windows, fold, kind, tmp_path)
 def test_a_new_subjects_scale_comes_from_what_is_allowed(windows, fold):
     train, test = windows[fold.train], windows[fold.test]
     louder = replace(test, features={name: 100 * values for name, values in test.features.items()})
-    for scaling, matters in (("transductive", False), ("calibration", False), ("none", True)):
-        fitted = network("electrodes", scaling=scaling).fit(train, train.y)
+    for adaptation, matters in (("transductive", False), ("calibration", False), ("none", True)):
+        fitted = network("electrodes", adaptation=adaptation).fit(train, train.y)
         alike = np.allclose(fitted.predict_proba(test), fitted.predict_proba(louder), atol=1e-4)
-        assert alike != matters, scaling
+        assert alike != matters, adaptation
     changed = {name: values.copy() for name, values in test.features.items()}
     changed["spectrum_electrodes"][15:] *= 100
     later = replace(test, features=changed)
     first = slice(0, 10)
-    for scaling, matters in (("transductive", True), ("calibration", False)):
-        fitted = network("electrodes", scaling=scaling).fit(train, train.y)
+    for adaptation, matters in (("transductive", True), ("calibration", False)):
+        fitted = network("electrodes", adaptation=adaptation).fit(train, train.y)
         alike = np.allclose(fitted.predict_proba(test)[first], fitted.predict_proba(later)[first], atol=1e-4)
-        assert alike != matters, scaling
+        assert alike != matters, adaptation
 
 
 def test_connections_are_the_first_order_effect_of_an_edge(windows, fold):
@@ -190,7 +192,16 @@ def made_views(n_windows=60, noise=0.3, seed=0):
     direction = rng.normal(size=(1, 6, 1, 8))
     features = side * direction + noise * rng.normal(size=(n_windows, 6, 5, 8))
     ring = np.eye(5, dtype=bool) | np.roll(np.eye(5, dtype=bool), 1, axis=1)
-    return Views(features.astype(np.float32), np.repeat(["a", "b", "c", "d"], n_windows // 4), np.arange(5), ring)
+    return Views(features.astype(np.float32), of_four(n_windows), np.arange(5), ring)
+
+
+def of_four(n_windows):
+    """As many windows of four subjects, a to d; of their signals nothing is used."""
+    table = pd.DataFrame({"subject": np.repeat(["a", "b", "c", "d"], n_windows // 4), "run": "run-1"})
+    at = np.arange(n_windows) % (n_windows // 4)
+    table = table.assign(onset=30.0 * at, order=at, start=30.0 * at, stop=30.0 * at + 30)
+    nothing = LazyArray((), np.zeros(n_windows), np.zeros(n_windows), 0)
+    return Windows(table, nothing, nothing, np.arange(n_windows) % 3, ("W", "N1", "N2"))
 
 
 LONGER = {"n_training_epochs": 30, "patience": 30, "learning_rate": 1e-2}
@@ -230,16 +241,35 @@ def test_a_view_that_is_noise_gets_less_than_an_equal_share():
         np.testing.assert_allclose(weights.sum(), 1, rtol=1e-5)
 
 
-def test_view_errors_have_a_row_per_method_subject_and_view():
+def test_view_errors_have_a_row_per_method_subject_and_view(tmp_path):
     views = made_views(80)
-    held = [(views[views.groups != s], views[views.groups == s]) for s in ("a", "b")]
+    folds = list(LeaveOneSubjectOut().split(views.windows))[:2]
+    held = [(views, fold) for fold in folds]
     methods = {"mean": MultiViewReconstructor("mean"), "fused": MultiViewReconstructor(n_training_epochs=2)}
-    table, fitted = sf.view_errors(methods, held)
+    table = sf.view_errors(methods, held, folder=tmp_path)
     assert len(table) == 2 * 2 * 6
     assert set(table["view"]) == {"delta", "theta", "alpha", "beta", "gamma", "fMRI"}
     assert table.loc[table["method"] == "mean", "weight"].isna().all()
     np.testing.assert_allclose(table[table["method"] == "fused"].groupby("subject")["weight"].sum(), 1, rtol=1e-5)
-    assert [len(models) for models in fitted.values()] == [2, 2]
+    by_hand = MultiViewReconstructor(n_training_epochs=2).fit(views[folds[1].train])
+    own = table.query("method == 'fused' and subject == 'b'")
+    np.testing.assert_allclose(own["error"], by_hand.errors(views[folds[1].test]).mean(axis=0), rtol=1e-6)
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("fold.json")}
+    assert len(written) == 4
+    assert sf.view_errors(methods, held, folder=tmp_path).equals(table)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("fold.json")} == written, "nothing is done twice"
+    noisy = [(views.with_noise(2, 5.0), fold) for fold in folds]
+    assert not sf.view_errors(methods, noisy, folder=tmp_path)["error"].equals(table["error"])
+
+
+def test_validation_of_a_reconstruction_keeps_a_gap_where_there_is_one_subject():
+    views = made_views(200)
+    alone = views[views.groups == "a"]
+    fitted = MultiViewReconstructor(n_training_epochs=2).fit(alone)
+    training, validation = next(iter(InnerValidation(fitted.validation_splits).split(alone.windows)))
+    onset = alone.windows.table["onset"].to_numpy()
+    assert np.abs(onset[training, None] - onset[validation]).min() >= 30 + 20
+    np.testing.assert_allclose(fitted.scale_, alone.features[training].std(axis=(0, 2, 3), keepdims=True) + 1e-6)
 
 
 def test_views_join_both_networks_at_the_salient_regions(windows, fold):

@@ -62,7 +62,7 @@ def test_windows_cut_from_pooled_runs_are_pooled_windows(windows):
 def test_eeg_is_scaled_by_what_the_windows_cover(windows):
     estimator = quick("siamese")
     own = windows[(windows.groups == "01") & (windows.table["volume"] < 20).to_numpy()]
-    offset, unit = estimator._learn_scaling(own, "01")
+    offset, unit = estimator._learn_scaling(own)
     # the EEG of volumes 6 to 19 runs from the start to the 19th volume
     covered = [
         AveragePool(4)(torch.from_numpy(np.array(own.eeg.streams[r].load())))[:, : 19 * PER_VOLUME]
@@ -71,7 +71,7 @@ def test_eeg_is_scaled_by_what_the_windows_cover(windows):
     samples = torch.cat(covered, dim=1).numpy()
     np.testing.assert_allclose(offset, samples.mean(axis=1), atol=1e-5)
     np.testing.assert_allclose(unit, samples.std(axis=1), rtol=1e-4)
-    low, span = quick("siamese", eeg_scaling="minmax")._learn_scaling(own, "01")
+    low, span = quick("siamese", eeg_scaling="minmax")._learn_scaling(own)
     np.testing.assert_allclose(low, samples.min(axis=1), rtol=1e-6)
     np.testing.assert_allclose(low + span, samples.max(axis=1), rtol=1e-5)
 
@@ -80,13 +80,13 @@ def test_a_new_subject_is_scaled_as_declared(windows):
     training, test = (windows[windows.groups != "03"], windows[windows.groups == "03"])
     fitted = quick("siamese", n_training_epochs=1).fit(training, targets_of(training))
     found = {}
-    for alignment in ("transductive", "calibration", "none"):
-        fitted.set_params(alignment=alignment, calibration_minutes=0.5)
-        found[alignment] = fitted.scaling_for(test)["03"]
+    for adaptation in ("transductive", "calibration", "none"):
+        fitted.set_params(adaptation=adaptation, calibration_minutes=0.5)
+        found[adaptation] = fitted.scaling_for(test)["03"]
     np.testing.assert_array_equal(found["none"], np.mean(list(fitted.eeg_scaling_.values()), axis=0))
     np.testing.assert_array_equal(found["transductive"], fitted._learn_scaling(test, "03"))
     first = test[(test.table["run"] == "run-1").to_numpy() & (test.table["volume"] < 6 + 15).to_numpy()]
-    np.testing.assert_allclose(found["calibration"], fitted._learn_scaling(first, "03"))
+    np.testing.assert_allclose(found["calibration"], fitted._learn_scaling(first))
     assert not np.allclose(found["calibration"], found["transductive"])
 
 
@@ -148,7 +148,7 @@ def test_what_cannot_be_is_refused(windows):
     targets = targets_of(windows)
     for settings, message in (
         ({"model": "transformers"}, "no network"),
-        ({"alignment": "all"}, "alignment is"),
+        ({"adaptation": "all"}, "adaptation is"),
         ({"eeg_scaling": "rank"}, "eeg_scaling is"),
         ({"eeg_input": "phase"}, "eeg_input is"),
         ({"eeg_input": "power", "model": "convolutional"}, "need the EEG's samples"),

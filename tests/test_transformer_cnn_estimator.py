@@ -80,7 +80,8 @@ def test_runs_are_in_order_of_time_whatever_the_order_of_windows(windows):
 
 
 @pytest.mark.parametrize(
-    "change", [{}, {"frozen": False}, {"validation": "volume"}, {"eeg_tokens": "channels"}, {"eeg_scaling": "subject"}]
+    "change",
+    [{}, {"frozen": False}, {"validation": "volume"}, {"eeg_tokens": "channels"}, {"adaptation": "transductive"}],
 )
 def test_the_transformer_repeats_to_the_bit_and_predicts_without_looking(windows, fold, change):
     train, targets, test, truth = parts(windows, fold)
@@ -224,7 +225,7 @@ def test_what_cannot_be_is_refused(windows, fold):
     for change, said in (
         ({"n_bands": 4}, "4 bands"),
         ({"validation": "hour"}, "'subject' or by 'volume'"),
-        ({"eeg_scaling": "no"}, "'training'"),
+        ({"adaptation": "no"}, "adaptation is"),
     ):
         with pytest.raises(RequestError, match=said):
             TransformerCnnRegressor(**SMALL | change).fit(train, targets)

@@ -28,7 +28,7 @@ from sklearn.svm import SVC
 
 from eegfmri import metrics
 from eegfmri.errors import RequestError
-from eegfmri.estimators import PickFeature, _EqualPriorLda
+from eegfmri.estimators.classical import EqualPriorLda, PickFeature
 from eegfmri.evaluation.evaluate import Averaging, Evaluation
 from eegfmri.evaluation.splits import InnerValidation
 from eegfmri.preprocessing.eeg import BANDS
@@ -87,31 +87,6 @@ def _eeg_of(windows: Windows) -> np.ndarray:
 
 def _bold_of(windows: Windows) -> np.ndarray:
     return bold_features(windows.bold[:]).astype(np.float32)
-
-
-def feature_names(windows: Windows, modality: Modality) -> list[str]:
-    """Name every engineered feature, in the order in which an estimator sees them.
-
-    Parameters
-    ----------
-    windows : Windows
-        Whose channels and regions to name.
-    modality : {"eeg", "bold"}
-        Which features.
-
-    Returns
-    -------
-    list of str
-        ``"Cz log power delta"``; ``"mean X"``, ``"variance X"``, ``"connectivity X, Y"``.
-    """
-    if _checked(modality) == "eeg":
-        return [f"{channel} {feature}" for channel in windows.eeg.names for feature in EEG_FEATURES]
-    names = windows.bold.names
-    return [
-        *(f"mean {name}" for name in names),
-        *(f"variance {name}" for name in names),
-        *(f"connectivity {names[i]}, {names[j]}" for i, j in zip(*np.triu_indices(len(names), 1), strict=True)),
-    ]
 
 
 def eeg_features(eeg: np.ndarray, sfreq: float) -> np.ndarray:
@@ -334,13 +309,14 @@ _METHODS = {
         (5, 1),
     ),
     "gradient_boosting": _Method(_boosting, (10, 20, 40), staged=True),
-    "lda": _Method(lambda setting, seed: _EqualPriorLda(), ("Ledoit–Wolf",)),
+    "lda": _Method(lambda setting, seed: EqualPriorLda(), ("Ledoit–Wolf",)),
 }
 
 #: Names of the six classifiers.
 METHODS = tuple(_METHODS)
 
 
+@dataclass(eq=False, repr=False)
 class BestOf(ClassifierMixin, BaseEstimator):
     """The best of some classifiers and settings on engineered features, chosen inside the training windows.
 
@@ -348,7 +324,7 @@ class BestOf(ClassifierMixin, BaseEstimator):
     training part; the one with the highest mean balanced accuracy is fitted again on all training windows. Of equals
     the earlier is taken: the order of ``methods``, simpler settings first.
 
-    Parameters
+    Attributes
     ----------
     modality : {"eeg", "bold"}
         Which engineered features; the windows must have them (`with_engineered_features`).
@@ -362,19 +338,11 @@ class BestOf(ClassifierMixin, BaseEstimator):
         Of the random forest and the principal components.
     """
 
-    def __init__(
-        self,
-        modality: Modality,
-        methods: Sequence[str] = METHODS,
-        n_components: int = N_COMPONENTS,
-        validation: InnerValidation | None = None,
-        seed: int = 0,
-    ):
-        self.modality = modality
-        self.methods = methods
-        self.n_components = n_components
-        self.validation = validation
-        self.seed = seed
+    modality: Modality
+    methods: Sequence[str] = METHODS
+    n_components: int = N_COMPONENTS
+    validation: InnerValidation | None = None
+    seed: int = 0
 
     def fit(self, X: Windows, y: np.ndarray) -> "BestOf":
         """Choose and fit.
@@ -457,12 +425,12 @@ class BestOf(ClassifierMixin, BaseEstimator):
         return Pipeline([*steps, ("blocks", blocks)])
 
 
+@dataclass(eq=False, repr=False)
 class _Components(TransformerMixin, BaseEstimator):
     """Principal components, scaled to unit variance; never more than the training windows span."""
 
-    def __init__(self, n_components: int, seed: int):
-        self.n_components = n_components
-        self.seed = seed
+    n_components: int
+    seed: int
 
     def fit(self, X: np.ndarray, y=None) -> "_Components":
         n_components = min(self.n_components, len(X) - 1, X.shape[1])

@@ -3,22 +3,23 @@
 Fitted on training windows only: the graph of functional connectivity, the scaling of BOLD, the whitening of each training
 subject's EEG, and the weights, whose training is stopped by the loss on validation subjects cut from the training ones.
 
-Transductive, and only where ``alignment="transductive"``: the EEG of a subject that was not trained on is whitened by the
-covariance of its own unlabelled windows. ``"calibration"`` uses its first minutes instead, ``"none"`` nothing. Training
-subjects are aligned by all of their own windows.
+Transductive, and only where ``adaptation="transductive"``: the EEG of a subject that was not trained on is whitened by the
+covariance of its own unlabelled windows (`eegfmri.estimators.adaptation`).
 """
 
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Literal
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from torch import nn
 
 from eegfmri.errors import RequestError
 from eegfmri.estimators import training
-from eegfmri.estimators.training import Batch, one_thread
+from eegfmri.estimators.adaptation import Adaptation, AdaptedEstimator
+from eegfmri.estimators.training import Batch, TrainedEstimator, one_thread
 from eegfmri.evaluation.splits import InnerValidation
 from eegfmri.models import graphs
 from eegfmri.models.graph_fusion import BoldConfig, BoldEncoder, EegConfig, EegEncoder, GraphFusion
@@ -27,20 +28,18 @@ from eegfmri.preprocessing.sources import electrode_positions
 from eegfmri.recordings import EPOCH_SECONDS
 from eegfmri.windows import Windows
 
-Alignment = Literal["transductive", "calibration", "none"]
 
-
-class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
+@dataclass(eq=False, repr=False)
+class GraphFusionClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator):
     """Sleep stages from EEG, from BOLD, or from both through a gate.
 
-    Parameters
+    Euclidean alignment of the EEG :cite:p:`he2020` is what is adapted. Optimised by AdamW; a batch holds stretches of neighbours, which
+    share epochs.
+
+    Attributes
     ----------
     modality : {"both", "eeg", "bold"}, default="both"
         What the network sees.
-    alignment : {"transductive", "calibration", "none"}, default="transductive"
-        Euclidean alignment of the EEG :cite:p:`he2020`, and what of a new subject it may use.
-    calibration_minutes : float, default=5.0
-        How much of a new subject ``"calibration"`` may use: minutes of scored epochs from the start of the session.
     adjacency : {"hybrid", "fixed", "learned"}, default="hybrid"
         The electrodes' graph.
     recurrent : bool, default=True
@@ -55,61 +54,27 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
         Regions share the weights of their temporal convolutions.
     conv_features, graph_features, embedding : int
         Sizes, alike for both encoders.
-    n_training_epochs : int, default=24
-        At most so many passes over the data.
-    patience : int, default=8
-        Stop after so many passes without a lower validation loss; the best weights are kept.
-    batch_size : int, default=16
-        Windows per step, in stretches of neighbours that share epochs.
-    learning_rate, weight_decay : float
-        Of AdamW; the rate rises to this value and falls to nothing within ``n_training_epochs`` :cite:p:`smith2019`.
-    validation_splits : int, default=4
-        One of so many parts of the training subjects (or of one subject's time) is for validation.
-    seed : int, default=0
-        Of weights, order, dropout.
+    adaptation, calibration_minutes
+        See `eegfmri.estimators.adaptation.AdaptedEstimator`.
+    n_training_epochs, patience, batch_size, learning_rate, weight_decay, schedule, validation_splits, seed
+        See `eegfmri.estimators.training.TrainedEstimator`.
     """
 
-    def __init__(
-        self,
-        modality: Literal["both", "eeg", "bold"] = "both",
-        alignment: Alignment = "transductive",
-        calibration_minutes: float = 5.0,
-        adjacency: Literal["hybrid", "fixed", "learned"] = "hybrid",
-        recurrent: bool = True,
-        modality_dropout: float = 0.5,
-        density: float = 0.2,
-        signs: graphs.Signs = "keep",
-        shared: bool = False,
-        conv_features: int = 8,
-        graph_features: int = 16,
-        embedding: int = 32,
-        n_training_epochs: int = 24,
-        patience: int = 8,
-        batch_size: int = 16,
-        learning_rate: float = 6e-3,
-        weight_decay: float = 1e-3,
-        validation_splits: int = 4,
-        seed: int = 0,
-    ):
-        self.modality = modality
-        self.alignment = alignment
-        self.calibration_minutes = calibration_minutes
-        self.adjacency = adjacency
-        self.recurrent = recurrent
-        self.modality_dropout = modality_dropout
-        self.density = density
-        self.signs = signs
-        self.shared = shared
-        self.conv_features = conv_features
-        self.graph_features = graph_features
-        self.embedding = embedding
-        self.n_training_epochs = n_training_epochs
-        self.patience = patience
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.validation_splits = validation_splits
-        self.seed = seed
+    modality: Literal["both", "eeg", "bold"] = "both"
+    _: KW_ONLY
+    adjacency: Literal["hybrid", "fixed", "learned"] = "hybrid"
+    recurrent: bool = True
+    modality_dropout: float = 0.5
+    density: float = 0.2
+    signs: graphs.Signs = "keep"
+    shared: bool = False
+    conv_features: int = 8
+    graph_features: int = 16
+    embedding: int = 32
+    n_training_epochs: int = 24
+    batch_size: int = 16
+    learning_rate: float = 6e-3
+    weight_decay: float = 1e-3
 
     def fit(self, X: Windows, y: np.ndarray) -> "GraphFusionClassifier":
         """Learn graph, scaling, whitening and weights from the training windows.
@@ -139,11 +104,19 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
             )
             self.bold_mean_, self.bold_scale_ = X.bold.moments()
         if self.modality != "bold":
-            if self.alignment not in ("transductive", "calibration", "none"):
-                raise RequestError(f"alignment is 'transductive', 'calibration' or 'none', not {self.alignment!r}.")
-            of_training = "none" if self.alignment == "none" else "transductive"
-            self.whitening_ = {subject: self._learn_whitening(X, subject, of_training) for subject in X.subjects}
-        self.module_ = self._train(X, y, train, validation)
+            self.check_adaptation()
+            learn = self._learn_scale if self.adaptation == "none" else self._learn_whitening
+            self.whitening_ = {subject: learn(X[subject == X.groups]) for subject in X.subjects}
+        coded = np.searchsorted(self.classes_, y)
+        self._train(
+            partial(self._build, X),
+            self._batches(X),
+            train,
+            validation,
+            criterion=nn.CrossEntropyLoss(training.balancing_weights(coded[train], len(self.classes_))),
+            y=coded,
+            sampler=training.Stretches(X, train, self.batch_size // 2, self.seed),
+        )
         return self
 
     def predict(self, X: Windows) -> np.ndarray:
@@ -169,7 +142,7 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
         return torch.softmax(torch.from_numpy(logits), dim=1).numpy()
 
     def extras(self, X: Windows) -> dict[str, list]:
-        """Say more about test windows than their class, for the record of a fold.
+        """Return further outputs for test windows, for the record of a fold.
 
         Parameters
         ----------
@@ -181,21 +154,21 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
         dict of str to list
             ``probabilities`` and ``embedding_eeg`` or ``embedding_bold``; for both modalities also ``gate`` (mean over the
             embedding), and ``without_eeg``, ``without_bold`` (classes with one modality missing). Where new subjects are
-            aligned transductively, ``calibrated``: classes if only their first minutes were used.
+            adapted to transductively, ``calibrated``: classes if only their first minutes were used.
         """
         found = self._outputs(X)
-        said = {"probabilities": torch.softmax(torch.from_numpy(found["logits"]), dim=1).numpy()}
-        said |= {f"embedding_{name}": found[name] for name in ("eeg", "bold") if name in found}
+        outputs = {"probabilities": torch.softmax(torch.from_numpy(found["logits"]), dim=1).numpy()}
+        outputs |= {f"embedding_{name}": found[name] for name in ("eeg", "bold") if name in found}
         if self.modality == "both":
-            said["gate"] = found["gate"].mean(axis=1)
+            outputs["gate"] = found["gate"].mean(axis=1)
             for name in ("eeg", "bold"):
-                said[f"without_{name}"] = self.classes_[self.predict_proba(X, missing=name).argmax(axis=1)]
-        if self.modality != "bold" and self.alignment == "transductive":
-            said["calibrated"] = self.classes_[self._outputs(X, alignment="calibration")["logits"].argmax(axis=1)]
-        return _rounded(said)
+                outputs[f"without_{name}"] = self.classes_[self.predict_proba(X, missing=name).argmax(axis=1)]
+        if self.modality != "bold" and self.adaptation == "transductive":
+            outputs["calibrated"] = self.classes_[self._outputs(X, adaptation="calibration")["logits"].argmax(axis=1)]
+        return _rounded(outputs)
 
     def learned(self, X: Windows) -> dict[str, list]:
-        """Say what a fold's graphs look like and which of their edges decide, for the record of the fold.
+        """Return a fold's graphs and which of their edges decide, for the record of the fold.
 
         Parameters
         ----------
@@ -209,12 +182,12 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
             subjects, and ``edge_use``, of the same shape: by how much the score of the stage that was chosen would fall, to
             first order and on average over windows, if the edge were cut.
         """
-        said = {}
+        outputs = {}
         if self.modality != "bold":
-            said["scalp_adjacency"] = self.module_.eeg.adjacency().detach().numpy()
+            outputs["scalp_adjacency"] = self.module_.eeg.adjacency().detach().numpy()
         if self.modality != "eeg":
-            said |= {"connectivity": self.connectivity_, "edge_use": self._edge_use(X)}
-        return _rounded(said)
+            outputs |= {"connectivity": self.connectivity_, "edge_use": self._edge_use(X)}
+        return _rounded(outputs)
 
     def _edge_use(self, X: Windows) -> np.ndarray:
         """Average a_ij ∂(score of the chosen stage)/∂a_ij over windows; both directions of an edge together."""
@@ -248,33 +221,22 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
         start = n_epochs // 2 * n_times
         return X.eeg[:, :, start : start + n_times]
 
-    def _learn_whitening(self, X: Windows, subject: str, alignment: Alignment) -> np.ndarray:
-        own = X[subject == X.groups]
-        if alignment == "none":
-            return np.eye(X.eeg.shape[1]) / self._middle_epochs(own).std()
-        if alignment == "calibration":
-            order = own.table["order"].to_numpy()
-            own = own[order < order.min() + round(60 * self.calibration_minutes / EPOCH_SECONDS)]
+    def _learn_whitening(self, own: Windows) -> np.ndarray:
         return whitening(np.asarray(self._middle_epochs(own), dtype=float))
 
-    def _whitening_for(self, X: Windows, alignment: Alignment | None = None) -> dict[str, np.ndarray]:
-        alignment, known = alignment or self.alignment, {}
-        for subject in X.subjects:
-            if subject in self.whitening_:
-                known[subject] = self.whitening_[subject]
-            elif alignment == "none":
-                known[subject] = np.mean(list(self.whitening_.values()), axis=0)  # the training subjects' scale
-            else:
-                known[subject] = self._learn_whitening(X, subject, alignment)
-        return known
+    def _learn_scale(self, own: Windows) -> np.ndarray:
+        return np.eye(own.eeg.shape[1]) / self._middle_epochs(own).std()
 
-    def _batches(self, X: Windows, missing: str | None = None, alignment: Alignment | None = None) -> "_Batches":
+    def _whitening_for(self, X: Windows, adaptation: Adaptation | None = None) -> dict[str, np.ndarray]:
+        return self.adapted(X, self.whitening_, self._learn_whitening, adaptation=adaptation)
+
+    def _batches(self, X: Windows, missing: str | None = None, adaptation: Adaptation | None = None) -> "_Batches":
         eeg = self.modality != "bold" and missing != "eeg"
         bold = self.modality != "eeg" and missing != "bold"
         return _Batches(
             X,
             *self._epochs_of(X),
-            self._whitening_for(X, alignment) if eeg else None,
+            self._whitening_for(X, adaptation) if eeg else None,
             (self.bold_mean_, self.bold_scale_) if bold else None,
         )
 
@@ -296,32 +258,11 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
             bold = BoldEncoder(connectivity, BoldConfig(shared=self.shared, **sizes))
         return GraphFusion(len(self.classes_), eeg, bold, self.modality_dropout)
 
-    def _train(self, X: Windows, y: np.ndarray, train: np.ndarray, validation: np.ndarray) -> GraphFusion:
-        coded = np.searchsorted(self.classes_, y)
-        counts = np.bincount(coded[train], minlength=len(self.classes_))
-        weights = torch.tensor(counts.sum() / (len(counts) * np.maximum(counts, 1)), dtype=torch.float32)
-        trained = training.train(
-            partial(self._build, X),
-            self._batches(X),
-            train,
-            validation,
-            criterion=nn.CrossEntropyLoss(weight=weights),
-            y=coded,
-            sampler=training.Stretches(X, train, self.batch_size // 2, self.seed),
-            n_training_epochs=self.n_training_epochs,
-            patience=self.patience,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            seed=self.seed,
-        )
-        return trained.module
-
     @torch.no_grad()
     def _outputs(
-        self, X: Windows, missing: str | None = None, alignment: Alignment | None = None
+        self, X: Windows, missing: str | None = None, adaptation: Adaptation | None = None
     ) -> dict[str, np.ndarray]:
-        batches = self._batches(X, missing, alignment)
+        batches = self._batches(X, missing, adaptation)
         found: dict[str, list] = {}
         with one_thread():
             for start in range(0, len(X), 4 * self.batch_size):
@@ -334,9 +275,9 @@ class GraphFusionClassifier(ClassifierMixin, BaseEstimator):
         return {name: np.concatenate(values) for name, values in found.items()}
 
 
-def _rounded(said: dict[str, np.ndarray]) -> dict[str, list]:
+def _rounded(outputs: dict[str, np.ndarray]) -> dict[str, list]:
     """Write arrays as lists of numbers with six decimals."""
-    return {name: np.round(np.asarray(values, dtype=float), 6).tolist() for name, values in said.items()}
+    return {name: np.round(np.asarray(values, dtype=float), 6).tolist() for name, values in outputs.items()}
 
 
 class _Batches:

@@ -1,30 +1,33 @@
-"""The networks of saliency_fusion as estimators: one that classifies and says where it looked, one that joins the views.
+"""The networks of saliency_fusion as estimators: one that classifies and shows which nodes decided, one that joins the views.
 
 Fitted on training windows only: the graph of regions, the scaling of BOLD, the weights, whose training is stopped by the loss
 on validation subjects cut from the training ones, and the salient nodes.
 
-Transductive, and only where ``scaling="transductive"``: the EEG of a subject that was not trained on is divided by the mean
-power of its own unlabelled windows. ``"calibration"`` uses its first minutes instead, ``"none"`` the training subjects' mean.
+Transductive, and only where ``adaptation="transductive"``: the EEG of a subject that was not trained on is divided by the mean
+power of its own unlabelled windows (`eegfmri.estimators.adaptation`).
 """
 
 import base64
 import io
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from torch import nn
 
-from eegfmri import saliency
+from eegfmri import cache, saliency
 from eegfmri.errors import RequestError
-from eegfmri.estimators.training import Batch, one_thread, train
+from eegfmri.estimators.adaptation import AdaptedEstimator
+from eegfmri.estimators.training import Batch, TrainedEstimator, balancing_weights, one_thread, train
 from eegfmri.evaluation.evaluate import Evaluation
-from eegfmri.evaluation.splits import InnerValidation
+from eegfmri.evaluation.folds import Task, run_folds
+from eegfmri.evaluation.splits import Fold, InnerValidation
 from eegfmri.models import graphs
 from eegfmri.models.saliency_fusion import (
     EndToEnd,
@@ -48,7 +51,6 @@ from eegfmri.windows import Windows
 #: The six views in order: five bands of EEG, then fMRI.
 VIEWS = (*BANDS, "fMRI")
 
-Scaling = Literal["transductive", "calibration", "none"]
 Nodes = Literal["electrodes", "atlas"]
 
 
@@ -104,10 +106,13 @@ def _spectra(windows: Windows, seconds: float, projection: np.ndarray | None) ->
 # --- phase one ---------------------------------------------------------------------------------------------------------
 
 
-class SaliencyGcnnClassifier(ClassifierMixin, BaseEstimator):
+@dataclass(eq=False, repr=False)
+class SaliencyGcnnClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator):
     """Classes from one modality by the multi-scale graph network, and the nodes that speak for them.
 
-    Parameters
+    The mean power of a subject's EEG is what is adapted to. Optimised by AdamW.
+
+    Attributes
     ----------
     modality : {"eeg", "bold"}, default="eeg"
         What the network sees.
@@ -125,81 +130,34 @@ class SaliencyGcnnClassifier(ClassifierMixin, BaseEstimator):
         Lengths of the scales in s; the sampling rate makes samples of them.
     shared : bool, default=False
         Regions share the temporal filters of BOLD.
-    scaling : {"transductive", "calibration", "none"}, default="transductive"
-        What of a new subject's EEG its scale may be taken from.
-    calibration_windows : int, default=10
-        How many windows from the start of the session ``"calibration"`` may use.
-    n_training_epochs : int, default=20
-        At most so many passes over the data.
-    patience : int, default=8
-        Stop after so many passes without a lower validation loss.
-    batch_size : int, default=32
-        Windows per step.
-    learning_rate, weight_decay : float
-        Of AdamW.
-    validation_splits : int, default=4
-        One of so many parts of the training subjects is for validation.
     shuffled_labels : bool, default=False
         Train on labels permuted among each training subject's windows: a check of what saliency shows of nothing.
-    seed : int, default=0
-        Of weights, order, dropout and the permutation.
+    adaptation, calibration_minutes
+        See `eegfmri.estimators.adaptation.AdaptedEstimator`.
+    n_training_epochs, patience, batch_size, learning_rate, weight_decay, schedule, validation_splits, seed
+        See `eegfmri.estimators.training.TrainedEstimator`.
     """
 
-    def __init__(
-        self,
-        modality: Literal["eeg", "bold"] = "eeg",
-        nodes: Nodes = "electrodes",
-        n_neighbours: int = 8,
-        signs: graphs.Signs = "keep",
-        order: int = 3,
-        features: int = 8,
-        n_layers: int = 2,
-        learned_graph: bool = False,
-        laplacian: str = "normalised",
-        eq7_scaling: Reading = "as_meant",
-        eq10_terms: Reading = "as_meant",
-        dropout: float = 0.1,
-        n_filters: int = 4,
-        eeg_kernels: tuple[float, ...] = (0.5, 0.25, 0.125),
-        bold_kernels: tuple[float, ...] = (6.0, 12.0, 20.0),
-        shared: bool = False,
-        scaling: Scaling = "transductive",
-        calibration_windows: int = 10,
-        n_training_epochs: int = 20,
-        patience: int = 8,
-        batch_size: int = 32,
-        learning_rate: float = 1e-2,
-        weight_decay: float = 1e-3,
-        validation_splits: int = 4,
-        shuffled_labels: bool = False,
-        seed: int = 0,
-    ):
-        self.modality = modality
-        self.nodes = nodes
-        self.n_neighbours = n_neighbours
-        self.signs = signs
-        self.order = order
-        self.features = features
-        self.n_layers = n_layers
-        self.learned_graph = learned_graph
-        self.laplacian = laplacian
-        self.eq7_scaling = eq7_scaling
-        self.eq10_terms = eq10_terms
-        self.dropout = dropout
-        self.n_filters = n_filters
-        self.eeg_kernels = eeg_kernels
-        self.bold_kernels = bold_kernels
-        self.shared = shared
-        self.scaling = scaling
-        self.calibration_windows = calibration_windows
-        self.n_training_epochs = n_training_epochs
-        self.patience = patience
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.validation_splits = validation_splits
-        self.shuffled_labels = shuffled_labels
-        self.seed = seed
+    modality: Literal["eeg", "bold"] = "eeg"
+    nodes: Nodes = "electrodes"
+    _: KW_ONLY
+    n_neighbours: int = 8
+    signs: graphs.Signs = "keep"
+    order: int = 3
+    features: int = 8
+    n_layers: int = 2
+    learned_graph: bool = False
+    laplacian: str = "normalised"
+    eq7_scaling: Reading = "as_meant"
+    eq10_terms: Reading = "as_meant"
+    dropout: float = 0.1
+    n_filters: int = 4
+    eeg_kernels: tuple[float, ...] = (0.5, 0.25, 0.125)
+    bold_kernels: tuple[float, ...] = (6.0, 12.0, 20.0)
+    shared: bool = False
+    learning_rate: float = 1e-2
+    weight_decay: float = 1e-3
+    shuffled_labels: bool = False
 
     # --- learning ---
 
@@ -222,6 +180,7 @@ class SaliencyGcnnClassifier(ClassifierMixin, BaseEstimator):
             raise RequestError(
                 f"modality {self.modality!r} and nodes {self.nodes!r}: choose 'eeg' or 'bold', 'electrodes' or 'atlas'."
             )
+        self.check_adaptation()
         y = np.asarray(y)
         self.classes_ = np.unique(y)
         if self.shuffled_labels:
@@ -230,33 +189,24 @@ class SaliencyGcnnClassifier(ClassifierMixin, BaseEstimator):
         adjacency = torch.tensor(self.build_graph(X), dtype=torch.float32)
         training, validation = next(iter(InnerValidation(self.validation_splits).split(X)))
         coded = np.searchsorted(self.classes_, y)
-        counts = np.bincount(coded[training], minlength=len(self.classes_))
-        weights = torch.tensor(counts.sum() / (len(counts) * np.maximum(counts, 1)), dtype=torch.float32)
         inputs, targets = self.inputs(X), torch.from_numpy(coded)
 
         def read(batch: list[tuple[int, int]]) -> tuple[Batch, torch.Tensor]:
             rows = [row for row, _ in batch]
             return Batch({"x": inputs[rows]}, len(rows)), targets[rows]
 
-        trained = train(
+        self._train(
             partial(self._build, X.eeg.sfreq, X.bold.sfreq, self._length_of(X), adjacency),
             read,
             training,
             validation,
-            criterion=nn.CrossEntropyLoss(weights),
-            n_training_epochs=self.n_training_epochs,
-            patience=self.patience,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            seed=self.seed,
+            criterion=nn.CrossEntropyLoss(balancing_weights(coded[training], len(self.classes_))),
         )
-        self.module_, self.history_ = trained.module, trained.history
         return self
 
     def _learn_scale(self, X: Windows) -> None:
         if self.modality == "eeg":
-            self.subject_scale_ = {subject: self._scale_of(X, subject, "transductive") for subject in X.subjects}
+            self.subject_scale_ = {subject: self._scale_of(X[subject == X.groups]) for subject in X.subjects}
             return
         self.bold_mean_, self.bold_scale_ = X.bold.moments()
 
@@ -306,29 +256,19 @@ class SaliencyGcnnClassifier(ClassifierMixin, BaseEstimator):
         # in one order in memory, so that sums come out alike however the windows were made
         return np.ascontiguousarray(X.features[name], dtype=np.float32)
 
-    def _scale_of(self, X: Windows, subject: str, scaling: Scaling) -> float:
-        own = np.flatnonzero(subject == X.groups)
-        if scaling == "calibration":
-            own = own[np.argsort(X.table["order"].to_numpy()[own])[: self.calibration_windows]]
-        return float(self._spectrum(X)[own].sum(axis=2).mean())
+    def _scale_of(self, own: Windows) -> float:
+        return float(self._spectrum(own).sum(axis=2).mean())
 
     def inputs(self, X: Windows) -> torch.Tensor:
         """Return what the network takes of windows: scaled spectra (n, n_nodes, n_bins) or BOLD (n, n_regions, n_volumes)."""
         if self.modality == "bold":
             bold = (X.bold[:] - self.bold_mean_[:, None]) / self.bold_scale_[:, None]
             return torch.from_numpy(bold.astype(np.float32))
-        scales = {}
-        for subject in X.subjects:
-            if subject in self.subject_scale_:
-                scales[subject] = self.subject_scale_[subject]
-            elif self.scaling == "none":
-                scales[subject] = float(np.mean(list(self.subject_scale_.values())))
-            else:
-                scales[subject] = self._scale_of(X, subject, self.scaling)
+        scales = self.adapted(X, self.subject_scale_, self._scale_of)
         scale = np.array([scales[subject] for subject in X.groups], dtype=np.float32)
         return torch.from_numpy(self._spectrum(X) / scale[:, None, None])
 
-    # --- saying ---
+    # --- predicting ---
 
     def predict(self, X: Windows) -> np.ndarray:
         """Return class indices, shape (n_windows,)."""
@@ -388,11 +328,11 @@ class SaliencyGcnnClassifier(ClassifierMixin, BaseEstimator):
         return np.stack(found)
 
     def extras(self, X: Windows) -> dict[str, list]:
-        """Say more about test windows than their class: ``probabilities``."""
+        """Return further outputs for test windows: ``probabilities``."""
         return {"probabilities": np.round(self.predict_proba(X).astype(float), 6).tolist()}
 
     def learned(self, X: Windows) -> dict[str, object]:
-        """Say what a fold has learned, so that `restored` can make it again: everything fitted, and the losses.
+        """Return what a fold has learned, so that `restored` can make it again: everything fitted, and the losses.
 
         Parameters
         ----------
@@ -402,7 +342,7 @@ class SaliencyGcnnClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         dict
-            ``fitted`` (text), ``losses`` (training and validation, one row per pass).
+            ``fitted`` (text), ``losses`` (training and validation, one row per training epoch).
         """
         return {"fitted": self._written(), "losses": np.round(self.history_.to_numpy(dtype=float), 6).tolist()}
 
@@ -419,14 +359,14 @@ class SaliencyGcnnClassifier(ClassifierMixin, BaseEstimator):
         return base64.b64encode(stream.getvalue()).decode()
 
     def restored(self, fitted: str, X: Windows) -> "SaliencyGcnnClassifier":
-        """Return a fitted copy from what `learned` said.
+        """Return a fitted copy from what `learned` returned.
 
         Parameters
         ----------
         fitted : str
             Of an estimator with the same parameters.
         X : Windows
-            Any windows of the same kind: they say sampling rates and names.
+            Any windows of the same kind, for sampling rates and names.
 
         Returns
         -------
@@ -498,8 +438,8 @@ def restore(
     dict of str to SaliencyGcnnClassifier
         Fitted, by the name of the fold.
     """
-    facts = {fold: said for (owner, fold), said in evaluation.facts.items() if owner == method and "fitted" in said}
-    return {fold: estimator.restored(said["fitted"], windows) for fold, said in facts.items()}
+    learned = {fold: facts for (owner, fold), facts in evaluation.facts.items() if owner == method}
+    return {fold: estimator.restored(facts["fitted"], windows) for fold, facts in learned.items() if "fitted" in facts}
 
 
 # --- phase two ---------------------------------------------------------------------------------------------------------
@@ -513,8 +453,8 @@ class Views:
     ----------
     features : numpy.ndarray
         Shape (n_windows, n_views, n_nodes, n_features), float32.
-    groups : numpy.ndarray
-        Subject of each window, shape (n_windows,).
+    windows : Windows
+        Which windows.
     nodes : numpy.ndarray
         Which nodes, shape (n_nodes,): regions.
     edges : numpy.ndarray of bool or None
@@ -522,9 +462,22 @@ class Views:
     """
 
     features: np.ndarray
-    groups: np.ndarray
+    windows: Windows
     nodes: np.ndarray
     edges: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Subject of each window, shape (n_windows,)."""
+        return self.windows.groups
+
+    @property
+    def digest(self) -> str:
+        """Identify windows, nodes, edges and features."""
+        return cache.digest(self.windows.digest, self.features, self.nodes, self.edges)
 
     @property
     def correlations(self) -> np.ndarray:
@@ -532,7 +485,7 @@ class Views:
         return node_correlations(torch.from_numpy(self.features)).numpy()
 
     def __getitem__(self, rows) -> "Views":
-        return replace(self, features=self.features[rows], groups=self.groups[rows])
+        return replace(self, features=self.features[rows], windows=self.windows[rows])
 
     def with_noise(self, view: int, level: float, seed: int = 0) -> "Views":
         """Add noise to one view's features, ``level`` times as large as their spread."""
@@ -558,7 +511,7 @@ def join_views(
     eeg, bold : SaliencyGcnnClassifier
         Fitted on the same fold.
     windows : Windows
-        Training or test windows.
+        Training windows, test windows, or both.
     nodes : numpy.ndarray
         Salient regions, shape (n_nodes,).
     eeg_node_of : numpy.ndarray or None
@@ -584,74 +537,48 @@ def join_views(
     if edges == "graph":
         graph = bold.module_.graph().detach().numpy()
         near = (graph[np.ix_(nodes, nodes)] != 0) | np.eye(len(nodes), dtype=bool)
-    return Views(features.astype(np.float32), windows.groups, np.asarray(nodes), near)
+    return Views(features.astype(np.float32), replace(windows, features={}), np.asarray(nodes), near)
 
 
-class MultiViewReconstructor(BaseEstimator):
-    """Learn embeddings of nodes from several views, by reconstructing each view's correlations.
+@dataclass(eq=False, repr=False)
+class MultiViewReconstructor(TrainedEstimator):
+    """Learn embeddings of nodes from several views, by reconstructing each view's correlations. Optimised by AdamW.
 
-    Parameters
+    Attributes
     ----------
     kind : {"fused", "single", "concatenated", "mean"}, default="fused"
         See `eegfmri.models.saliency_fusion.FusionConfig`; ``"mean"`` predicts the training windows' mean correlations.
     embedding, n_heads, rho, eq14, eq18, eq19, eq21, eq22, layers
         See there.
-    n_training_epochs, patience, batch_size : int
-        At most so many passes; stop after so many without a lower validation loss; windows per step.
-    learning_rate, weight_decay : float
-        Of AdamW.
-    seed : int, default=0
-        Of weights and order.
+    n_training_epochs, patience, batch_size, learning_rate, weight_decay, schedule, validation_splits, seed
+        See `eegfmri.estimators.training.TrainedEstimator`.
     """
 
-    def __init__(
-        self,
-        kind: str = "fused",
-        embedding: int = 16,
-        n_heads: int = 2,
-        rho: float = 0.5,
-        eq14: Reading = "as_meant",
-        eq18: Reading = "as_meant",
-        eq19: Reading = "as_meant",
-        eq21: Reading = "as_meant",
-        eq22: Reading = "as_meant",
-        layers: str = "dense",
-        n_training_epochs: int = 30,
-        patience: int = 8,
-        batch_size: int = 32,
-        learning_rate: float = 1e-2,
-        weight_decay: float = 1e-4,
-        seed: int = 0,
-    ):
-        self.kind = kind
-        self.embedding = embedding
-        self.n_heads = n_heads
-        self.rho = rho
-        self.eq14 = eq14
-        self.eq18 = eq18
-        self.eq19 = eq19
-        self.eq21 = eq21
-        self.eq22 = eq22
-        self.layers = layers
-        self.n_training_epochs = n_training_epochs
-        self.patience = patience
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.seed = seed
+    kind: str = "fused"
+    _: KW_ONLY
+    embedding: int = 16
+    n_heads: int = 2
+    rho: float = 0.5
+    eq14: Reading = "as_meant"
+    eq18: Reading = "as_meant"
+    eq19: Reading = "as_meant"
+    eq21: Reading = "as_meant"
+    eq22: Reading = "as_meant"
+    layers: str = "dense"
+    n_training_epochs: int = 30
+    learning_rate: float = 1e-2
+    weight_decay: float = 1e-4
 
     def fit(self, X: Views, y=None) -> "MultiViewReconstructor":
-        """Learn from training windows; a quarter of their subjects (or of the windows, of one subject) is for validation."""
+        """Learn from training windows."""
         correlations = X.correlations
         self.mean_ = correlations.mean(axis=0)
         if self.kind == "mean":
             return self
-        names = list(dict.fromkeys(X.groups.tolist()))
-        held = names[-max(1, len(names) // 4) :] if len(names) > 1 else []
-        inside = np.isin(X.groups, held) if held else np.arange(len(X.groups)) >= 3 * len(X.groups) // 4
+        training, validation = next(iter(InnerValidation(self.validation_splits).split(X.windows)))
         features = torch.from_numpy(X.features)
         # Features of one scale, learned from training windows: otherwise the largest view would set the learning rate.
-        self.scale_ = X.features[~inside].std(axis=(0, 2, 3), keepdims=True) + 1e-6
+        self.scale_ = X.features[training].std(axis=(0, 2, 3), keepdims=True) + 1e-6
         inputs, targets = features / torch.from_numpy(self.scale_), torch.from_numpy(correlations)
 
         def read(batch: list[tuple[int, int]]) -> tuple[Batch, torch.Tensor]:
@@ -661,20 +588,13 @@ class MultiViewReconstructor(BaseEstimator):
         edges = None if X.edges is None else torch.from_numpy(X.edges)
         config = {name: getattr(self, name) for name in FusionConfig.__dataclass_fields__}
         _, n_views, n_nodes, n_features = X.features.shape
-        trained = train(
+        self._train(
             partial(MultiViewFusion, n_views, n_nodes, n_features, FusionConfig(**config)),
             read,
-            np.flatnonzero(~inside),
-            np.flatnonzero(inside),
+            training,
+            validation,
             criterion=_Reconstruction(),
-            n_training_epochs=self.n_training_epochs,
-            patience=self.patience,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            seed=self.seed,
         )
-        self.module_, self.history_ = trained.module, trained.history
         return self
 
     def predict(self, X: Views) -> np.ndarray:
@@ -706,40 +626,54 @@ class _Reconstruction(nn.Module):
 
 
 def view_errors(
-    methods: Mapping[str, MultiViewReconstructor], folds: Iterable[tuple[Views, Views]]
-) -> tuple[pd.DataFrame, dict[str, list]]:
+    methods: Mapping[str, MultiViewReconstructor],
+    folds: Sequence[tuple[Views, Fold]],
+    n_jobs: int = 1,
+    folder: str | Path | None = None,
+) -> pd.DataFrame:
     """Train every method on each fold's training windows, and score the reconstruction of its test windows.
 
     Parameters
     ----------
     methods : mapping of str to MultiViewReconstructor
         By name.
-    folds : iterable of (Views, Views)
-        Training and test windows.
+    folds : sequence of (Views, Fold)
+        Views of all windows, made by the networks of the fold, and its split.
+    n_jobs : int, default=1
+        Folds run in this many processes.
+    folder : str, pathlib.Path or None
+        Where finished folds are kept; None: the project's cache.
 
     Returns
     -------
-    errors : pandas.DataFrame
+    pandas.DataFrame
         One row per method, test subject and view: ``method``, ``subject``, ``view``, ``error`` and, for methods that have it,
         ``weight`` (mean over windows).
-    fitted : dict of str to list
-        Fitted methods, one per fold.
     """
-    from sklearn.base import clone
+    done = run_folds(methods, folds, _measure_views, name="views", code=__name__, n_jobs=n_jobs, folder=folder)
+    return pd.concat(
+        [pd.DataFrame(task.read()["views"]).assign(method=task.method) for task, _ in done], ignore_index=True
+    ).astype({"weight": float})[["method", "subject", "view", "error", "weight"]]
 
-    rows, fitted = [], {name: [] for name in methods}
-    for training, test in folds:
-        for name, method in methods.items():
-            model = clone(method).fit(training)
-            fitted[name].append(model)
-            errors = model.errors(test)
-            weights = model.embed(test).get("weights") if model.kind == "fused" else None
-            for subject in dict.fromkeys(test.groups.tolist()):
-                own = test.groups == subject
-                for view in range(errors.shape[1]):
-                    weight = np.nan if weights is None else float(weights[own, view].mean())
-                    rows.append((name, subject, VIEWS[view], float(errors[own, view].mean()), weight))
-    return pd.DataFrame(rows, columns=["method", "subject", "view", "error", "weight"]), fitted
+
+def _measure_views(
+    task: Task, estimator: MultiViewReconstructor, train: Views, test: Views
+) -> tuple[MultiViewReconstructor, dict]:
+    fitted = estimator.fit(train)
+    errors = fitted.errors(test)
+    weights = fitted.embed(test).get("weights") if fitted.kind == "fused" else None
+    rows = [
+        {
+            "subject": subject,
+            "view": VIEWS[view],
+            "error": float(errors[own, view].mean()),
+            "weight": None if weights is None else float(weights[own, view].mean()),
+        }
+        for subject in test.windows.subjects
+        for own in [test.groups == subject]
+        for view in range(errors.shape[1])
+    ]
+    return fitted, {"views": rows}
 
 
 def salient_regions(
@@ -805,8 +739,8 @@ def train_end_to_end(
     network : EndToEnd
         With the weights that had the lowest validation loss.
     history : pandas.DataFrame
-        One row per pass: losses, and ``likeness``: mean cosine between different nodes in the validation windows, which tends to one
-        or zero where the networks make the reconstruction easy for themselves.
+        One row per training epoch: losses, and ``likeness``: mean cosine between different nodes in the validation windows, which
+        tends to one or zero where the networks make the reconstruction easy for themselves.
     """
     from copy import deepcopy
 

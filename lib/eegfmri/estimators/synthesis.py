@@ -4,22 +4,22 @@ Fitted on training windows only: the mean volume and the scale of what is left w
 scaling of the EEG, and the weights, whose training is stopped by the loss on validation windows cut from the training ones. For a
 transformer that loss is the one of free generation, not of teacher forcing.
 
-Transductive, and only where ``alignment="transductive"``: the EEG of a subject that was not trained on is scaled per channel by its
-own unlabelled windows. ``"calibration"`` uses its first minutes, ``"none"`` the training subjects' mean scaling.
+Transductive, and only where ``adaptation="transductive"``: the EEG of a subject that was not trained on is scaled per channel by its
+own unlabelled windows (`eegfmri.estimators.adaptation`).
 """
 
-from dataclasses import fields, replace
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from functools import partial
 from typing import Literal
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 from torch import nn
 
 from eegfmri import cache, project
 from eegfmri.errors import RequestError
-from eegfmri.estimators.training import Batch, one_thread, train
+from eegfmri.estimators.adaptation import AdaptedEstimator
+from eegfmri.estimators.training import Batch, TrainedEstimator, one_thread
 from eegfmri.estimators.volume_baselines import LAGGED_POWER
 from eegfmri.evaluation.splits import BlockedTogether, InnerValidation, ShuffledTogether
 from eegfmri.evaluation.volumes import errors_of
@@ -27,14 +27,16 @@ from eegfmri.models import synthesis as models
 from eegfmri.preprocessing.volumes import Targets, chunks
 from eegfmri.windows import LazyArray, Windows
 
-Alignment = Literal["transductive", "calibration", "none"]
 EegScaling = Literal["zscore", "minmax"]
 
 
-class VolumeSynthesiser(BaseEstimator):
+@dataclass(eq=False, repr=False)
+class VolumeSynthesiser(AdaptedEstimator, TrainedEstimator):
     """A network that writes a volume from a window of EEG.
 
-    Parameters
+    The normalisation of the EEG is what is adapted. Optimised by AdamW.
+
+    Attributes
     ----------
     model : str, default="fully_connected"
         One of `eegfmri.models.synthesis.MODELS`.
@@ -48,69 +50,33 @@ class VolumeSynthesiser(BaseEstimator):
     eeg_scaling : {"zscore", "minmax"}, default="zscore"
         How EEG is normalised per subject and channel: to mean 0 and standard deviation 1, or to the range from 0 to 1. Power is
         always brought to mean 0 and deviation 1, per subject, channel and band.
-    alignment : {"transductive", "calibration", "none"}, default="transductive"
-        What of a new subject's EEG that may use.
-    calibration_minutes : float, default=2.0
-        How much of a new subject ``"calibration"`` may use, from the start of its session.
     shift, noise : float, default=0.0
         Augmentation, in training only: standard deviation of a constant added to a channel of a window, and of noise added
         to every sample, in units of the normalised EEG.
-    n_training_epochs, patience : int
-        At most so many passes over the data; stop after so many without a lower validation loss, and keep the best weights.
-    batch_size : int, default=32
-        Windows per step.
-    learning_rate, weight_decay : float
-        Of AdamW.
     validation : {"subjects", "blocks", "shuffled"}, default="subjects"
-        What is cut from the training windows to stop by: whole subjects, a block of everyone's time with a gap around it, or
+        What is cut from the training windows to stop by: whole subjects, a block of each subject's time with a gap around it, or
         windows at random. It should pose the question that the test poses.
-    validation_splits : int, default=4
-        One of so many parts is for validation.
     validation_gap : float, default=20.0
         Seconds between the signals of training and validation windows, where blocks are cut.
-    seed : int, default=0
-        Of weights, order, dropout and augmentation.
+    adaptation, calibration_minutes
+        See `eegfmri.estimators.adaptation.AdaptedEstimator`.
+    n_training_epochs, patience, batch_size, learning_rate, weight_decay, schedule, validation_splits, seed
+        See `eegfmri.estimators.training.TrainedEstimator`.
     """
 
-    def __init__(
-        self,
-        model: str = "fully_connected",
-        sizes: Literal["small", "full"] = "small",
-        changes: dict | None = None,
-        eeg_input: Literal["waveform", "power"] = "waveform",
-        eeg_scaling: EegScaling = "zscore",
-        alignment: Alignment = "transductive",
-        calibration_minutes: float = 2.0,
-        shift: float = 0.0,
-        noise: float = 0.0,
-        n_training_epochs: int = 10,
-        patience: int = 4,
-        batch_size: int = 32,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 1e-2,
-        validation: Literal["subjects", "blocks", "shuffled"] = "subjects",
-        validation_splits: int = 4,
-        validation_gap: float = 20.0,
-        seed: int = 0,
-    ):
-        self.model = model
-        self.sizes = sizes
-        self.changes = changes
-        self.eeg_input = eeg_input
-        self.eeg_scaling = eeg_scaling
-        self.alignment = alignment
-        self.calibration_minutes = calibration_minutes
-        self.shift = shift
-        self.noise = noise
-        self.n_training_epochs = n_training_epochs
-        self.patience = patience
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.validation = validation
-        self.validation_splits = validation_splits
-        self.validation_gap = validation_gap
-        self.seed = seed
+    model: str = "fully_connected"
+    _: KW_ONLY
+    sizes: Literal["small", "full"] = "small"
+    changes: dict | None = None
+    eeg_input: Literal["waveform", "power"] = "waveform"
+    eeg_scaling: EegScaling = "zscore"
+    shift: float = 0.0
+    noise: float = 0.0
+    n_training_epochs: int = 10
+    patience: int | None = 4
+    weight_decay: float = 1e-2
+    validation: Literal["subjects", "blocks", "shuffled"] = "subjects"
+    validation_gap: float = 20.0
 
     def fit(self, X: Windows, targets: Targets) -> "VolumeSynthesiser":
         """Learn mean volume, scalings and weights from the training windows.
@@ -129,8 +95,7 @@ class VolumeSynthesiser(BaseEstimator):
         """
         if self.model not in models.MODELS:
             raise RequestError(f"There is no network {self.model!r}: choose one of {', '.join(models.MODELS)}.")
-        if self.alignment not in ("transductive", "calibration", "none"):
-            raise RequestError(f"alignment is 'transductive', 'calibration' or 'none', not {self.alignment!r}.")
+        self.check_adaptation()
         if self.eeg_scaling not in ("zscore", "minmax"):
             raise RequestError(f"eeg_scaling is 'zscore' or 'minmax', not {self.eeg_scaling!r}.")
         training, validation = self._cut(X)
@@ -143,22 +108,15 @@ class VolumeSynthesiser(BaseEstimator):
         # Statistics come from all training windows, validation ones included: those are training subjects, too.
         self.mean_ = targets.mean()
         self.scale_ = _deviation(targets, self.mean_)
-        self.eeg_scaling_ = {subject: self._learn_scaling(X, subject) for subject in X.subjects}
-        found = train(
+        self.eeg_scaling_ = {subject: self._learn_scaling(X[subject == X.groups]) for subject in X.subjects}
+        self._train(
             partial(self._build, X),
             _Batches(self, X, targets),
             training,
             validation,
             criterion=nn.MSELoss,
             optimiser=_FusedAdamW,
-            n_training_epochs=self.n_training_epochs,
-            patience=self.patience,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            seed=self.seed,
         )
-        self.module_, self.history_ = found.module, found.history
         return self
 
     def predict(self, X: Windows) -> np.ndarray:
@@ -185,7 +143,7 @@ class VolumeSynthesiser(BaseEstimator):
         return self._predict(X, lambda module, inputs: module.network.teacher_forced(**inputs), targets)
 
     def extras(self, X: Windows, targets: Targets) -> dict[str, list]:
-        """Say how training went; of a transformer also where it has put the channels, and its teacher-forced error.
+        """Return how training went; of a transformer also the channels' encodings and its teacher-forced error.
 
         Parameters
         ----------
@@ -197,17 +155,17 @@ class VolumeSynthesiser(BaseEstimator):
         Returns
         -------
         dict of str to list
-            ``train_loss``, ``valid_loss`` per pass, in units of the mean volume's error on the training windows; ``channel_positions``,
-            (n_channels, width), if they are learned; ``mse_teacher_forced`` per window.
+            ``train_loss``, ``valid_loss`` per training epoch, in units of the mean volume's error on the training windows;
+            ``channel_positions``, (n_channels, width), if they are learned; ``mse_teacher_forced`` per window.
         """
-        said = {name: np.round(values.to_numpy(dtype=float), 6).tolist() for name, values in self.history_.items()}
+        outputs = {name: np.round(values.to_numpy(dtype=float), 6).tolist() for name, values in self.history_.items()}
         if not self.model.startswith("transformer"):
-            return said
+            return outputs
         positions = dict(self.module_.network.named_parameters()).get("channel_positions")
         if positions is not None:
-            said["channel_positions"] = np.round(positions.detach().numpy().astype(float), 6).tolist()
-        said["mse_teacher_forced"] = errors_of(self.predict_teacher_forced(X, targets), targets).tolist()
-        return said
+            outputs["channel_positions"] = np.round(positions.detach().numpy().astype(float), 6).tolist()
+        outputs["mse_teacher_forced"] = errors_of(self.predict_teacher_forced(X, targets), targets).tolist()
+        return outputs
 
     def config(self) -> models.FullyConnectedConfig | models.TransformerConfig:
         """Return the network's configuration as it is used here: EEG arrives pooled."""
@@ -254,11 +212,8 @@ class VolumeSynthesiser(BaseEstimator):
         out += self.mean_
         return out
 
-    def _learn_scaling(self, X: Windows, subject: str, minutes: float | None = None) -> np.ndarray:
+    def _learn_scaling(self, own: Windows) -> np.ndarray:
         """Offset and unit from what a subject's windows cover, shape (2, n_channels), of power (2, n_channels, n_values)."""
-        own = X[subject == X.groups]
-        if minutes is not None:
-            own = own.start_of_session(minutes)
         if self.eeg_input == "power":
             return _moments_of_power(own)
         pieces = [run[:, covered] for run, covered in _covered(own.eeg, self.config().pool)]
@@ -275,17 +230,8 @@ class VolumeSynthesiser(BaseEstimator):
         return np.stack([offset, np.where(unit > 0, unit, 1.0)])
 
     def scaling_for(self, X: Windows) -> dict[str, np.ndarray]:
-        """Return each subject's scaling of the EEG: as learned, or for a new subject as ``alignment`` says."""
-        known = {}
-        for subject in X.subjects:
-            if subject in self.eeg_scaling_:
-                known[subject] = self.eeg_scaling_[subject]
-            elif self.alignment == "none":
-                known[subject] = np.mean(list(self.eeg_scaling_.values()), axis=0)
-            else:
-                minutes = self.calibration_minutes if self.alignment == "calibration" else None
-                known[subject] = self._learn_scaling(X, subject, minutes)
-        return known
+        """Return each subject's scaling of the EEG, that of a new subject by ``adaptation``."""
+        return self.adapted(X, self.eeg_scaling_, self._learn_scaling)
 
 
 class _FusedAdamW(torch.optim.AdamW):

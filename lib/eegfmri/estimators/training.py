@@ -1,17 +1,18 @@
 """Training a torch module on windows, batch by batch: what the estimators of all four methods share.
 
-Training stops by the loss on validation windows, which are cut from the training subjects; the weights of the best pass are
-kept. The learning rate rises and falls once :cite:p:`smith2019`, unless it is asked to be constant.
+Training stops by the loss on validation windows, which are cut from the training subjects; the weights of the best training epoch
+are kept. The learning rate rises and falls once :cite:p:`smith2019`, unless it is asked to be constant.
 """
 
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.base import BaseEstimator
 from torch import nn
 
 from eegfmri.windows import Windows
@@ -55,7 +56,7 @@ class Trained:
     Attributes
     ----------
     module : torch.nn.Module
-        With the weights of the pass that had the lowest validation loss, or of the last one; in evaluation mode.
+        With the weights of the training epoch with the lowest validation loss, or of the last one; in evaluation mode.
     history : pandas.DataFrame
         One row per training epoch: ``train_loss``, ``valid_loss`` and whatever `train`'s ``observe`` returned.
     """
@@ -98,12 +99,12 @@ def train(
     y : numpy.ndarray or None
         Class index per row; None where ``read`` finds the target itself.
     sampler : torch.utils.data.Sampler or None
-        Order in which positions in ``training`` are visited; None: shuffled anew in each pass.
+        Order in which positions in ``training`` are visited; None: shuffled anew in each training epoch.
     n_training_epochs : int
-        At most so many passes.
+        Maximum number of training epochs.
     patience : int or None
-        Stop after so many passes without a lower validation loss. None: make all passes and keep the weights of the last one, whatever the
-        validation loss.
+        Stop after so many training epochs without a lower validation loss. None: never, and the weights of the last one are kept,
+        whatever the validation loss.
     batch_size : int
         Windows per step.
     learning_rate, weight_decay : float
@@ -113,7 +114,7 @@ def train(
     optimiser : type
         A class of torch.optim.
     observe : callable or None
-        Called with the module (in evaluation mode) after each pass; what it returns goes into the history.
+        Called with the module (in evaluation mode) after each training epoch; what it returns goes into the history.
     seed : int, default=0
         Of weights, order and dropout. Torch's global generator is left as it was.
 
@@ -153,6 +154,74 @@ def train(
         net.fit(sets[0], None)
     losses = pd.DataFrame({name: net.history[:, name] for name in ("train_loss", "valid_loss")})
     return Trained(net.module_.eval(), losses.join(pd.DataFrame(observed)))
+
+
+@dataclass(eq=False, repr=False)
+class TrainedEstimator(BaseEstimator):
+    """An estimator whose module is trained by `train`: the settings that all of them share.
+
+    Attributes
+    ----------
+    n_training_epochs : int
+        Maximum number of training epochs.
+    patience : int or None
+        Stop after so many training epochs without a lower validation loss, and keep the best weights. None: never.
+    batch_size : int
+        Windows per step.
+    learning_rate, weight_decay : float
+        Of the optimiser.
+    schedule : bool, default=True
+        Let the learning rate rise to its value and fall to nothing within ``n_training_epochs`` :cite:p:`smith2019`; else it is constant.
+    validation_splits : int
+        One of so many parts of the training windows is for validation.
+    seed : int, default=0
+        Of weights, order and dropout, and whatever else an estimator draws.
+    """
+
+    _: KW_ONLY
+    n_training_epochs: int = 20
+    patience: int | None = 8
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    schedule: bool = True
+    validation_splits: int = 4
+    seed: int = 0
+
+    def _train(
+        self,
+        build: Callable[[], nn.Module],
+        read: ReadBatch,
+        training: np.ndarray,
+        validation: np.ndarray,
+        *,
+        criterion: nn.Module,
+        **settings,
+    ) -> None:
+        """Train a module with these settings, some of which may differ, and keep it with its history."""
+        names = ("n_training_epochs", "patience", "batch_size", "learning_rate", "weight_decay", "schedule", "seed")
+        own = {name: getattr(self, name) for name in names}
+        trained = train(build, read, training, validation, criterion=criterion, **(own | settings))
+        self.module_, self.history_ = trained.module, trained.history
+
+
+def balancing_weights(coded: np.ndarray, n_classes: int) -> torch.Tensor:
+    """Weights of classes in a loss that make all count alike, shape (n_classes,).
+
+    Parameters
+    ----------
+    coded : numpy.ndarray
+        Class of each training window, shape (n_windows,), from 0.
+    n_classes : int
+        Number of classes.
+
+    Returns
+    -------
+    torch.Tensor
+        Inversely proportional to the number of windows.
+    """
+    counts = np.bincount(coded, minlength=n_classes)
+    return torch.tensor(counts.sum() / (len(counts) * np.maximum(counts, 1)), dtype=torch.float32)
 
 
 class Rows(torch.utils.data.Dataset):
@@ -232,7 +301,7 @@ class _Net(NeuralNet):
 
 
 class _Observe(Callback):
-    """Note something about the module after each pass."""
+    """Note something about the module after each training epoch."""
 
     def __init__(self, observe: Callable[[nn.Module], dict[str, float]], observed: list[dict[str, float]]):
         self.observe, self.observed = observe, observed

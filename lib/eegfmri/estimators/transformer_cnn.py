@@ -2,15 +2,15 @@
 
 Windows come from `eegfmri.windows.volume_windows`, with `~eegfmri.preprocessing.spectra.prepare_spectrograms` as their EEG: rows are
 channels and bands, one sample per volume. Of a fold's training windows a part is for validation. The auto-encoder learns from the
-rest alone and stops after a fixed number of passes, so that it has seen no volume of validation or test; the transformer and the U-Net keep
-the weights of the pass with the lowest validation loss.
+rest alone and stops after a fixed number of training epochs, so that it has seen no volume of validation or test; the transformer and the
+U-Net keep the weights of the training epoch with the lowest validation loss.
 
-Transductive, and only where ``eeg_scaling="subject"``: the mean and deviation of a new subject's band power come from its own unlabelled
-EEG.
+Transductive, and only where ``adaptation="transductive"``: the mean and deviation of a new subject's band power come from its own
+unlabelled EEG (`eegfmri.estimators.adaptation`).
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +23,8 @@ from torch import nn
 
 from eegfmri import cache, project
 from eegfmri.errors import RequestError
-from eegfmri.estimators.training import Batch, one_thread, train
+from eegfmri.estimators.adaptation import Adaptation, AdaptedEstimator
+from eegfmri.estimators.training import Batch, TrainedEstimator, one_thread, train
 from eegfmri.evaluation.splits import InnerValidation
 from eegfmri.evaluation.volumes import errors_of, range_of
 from eegfmri.metrics import volumes as volume_metrics
@@ -38,8 +39,6 @@ from eegfmri.models.transformer_cnn import (
 from eegfmri.preprocessing.volumes import Targets, chunks
 from eegfmri.windows import Windows
 
-EegScaling = Literal["training", "subject"]
-
 #: Runs predicted side by side: the weights are fetched once a step for all of them.
 RUNS = 4
 
@@ -47,8 +46,24 @@ RUNS = 4
 WATCHED = 8
 
 
+@dataclass(eq=False, repr=False)
 class _OnVolumes(BaseEstimator):
-    """What the estimators share: which training windows are for validation, EEG in units, the auto-encoder."""
+    """What the estimators share: which training windows are for validation.
+
+    Attributes
+    ----------
+    validation : {"subject", "volume"}
+        Whole subjects of the training windows are for validation, or volumes drawn from all of them.
+    validation_splits : int, default=3
+        One of so many parts of the training windows is for validation.
+    seed : int, default=0
+        Of weights, order, dropout and validation.
+    """
+
+    _: KW_ONLY
+    validation: Literal["subject", "volume"] = "subject"
+    validation_splits: int = 3
+    seed: int = 0
 
     def _split(self, X: Windows) -> tuple[np.ndarray, np.ndarray]:
         """Rows to learn from, rows for validation."""
@@ -60,26 +75,76 @@ class _OnVolumes(BaseEstimator):
         n_validation = len(X) // self.validation_splits
         return np.sort(order[n_validation:]), np.sort(order[:n_validation])
 
+
+@dataclass(eq=False, repr=False)
+class _FromSpectrograms(_OnVolumes, AdaptedEstimator, TrainedEstimator):
+    """What the two that see EEG share: spectrograms in units.
+
+    Attributes
+    ----------
+    n_bands : int, default=4
+        Bands of each channel in the windows' EEG.
+    """
+
+    _: KW_ONLY
+    n_bands: int = 4
+    adaptation: Adaptation = "none"
+    n_training_epochs: int = 100
+    patience: int | None = 100
+    batch_size: int = 16
+    learning_rate: float = 1e-5
+
     def _learn_eeg(self, X: Windows) -> None:
         if X.eeg.shape[1] % self.n_bands:
             raise RequestError(
                 f"{X.eeg.shape[1]} rows of EEG are not {self.n_bands} bands of each channel: give n_bands as in the spectrograms."
             )
-        if self.eeg_scaling not in ("training", "subject"):
-            raise RequestError(f"EEG is scaled by 'training' subjects or by 'subject', not {self.eeg_scaling!r}.")
+        self.check_adaptation()
         self.eeg_mean_, self.eeg_scale_ = X.eeg.moments()
 
     def _eeg(self, X: Windows) -> torch.Tensor:
-        """Spectrograms in units, shape (n_windows, n_channels, n_bands, n_segments)."""
+        """Spectrograms in units, shape (n_windows, n_channels, n_bands, n_segments).
+
+        Without adaptation the units are those of the training windows, for all subjects alike; else each subject's own.
+        """
         eeg = np.asarray(X.eeg[:], dtype=np.float32)
-        if self.eeg_scaling == "training":
-            eeg = (eeg - self.eeg_mean_[:, None]) / self.eeg_scale_[:, None]
-        else:
-            for subject in X.subjects:
-                own = np.flatnonzero(X.groups == subject)
-                mean, scale = X.eeg.subset(own).moments()
-                eeg[own] = (eeg[own] - mean[:, None]) / scale[:, None]
-        return torch.from_numpy(eeg.astype(np.float32)).unflatten(1, (-1, self.n_bands))
+        units = self.adapted(X, {}, lambda own: own.eeg.moments(), unadapted=(self.eeg_mean_, self.eeg_scale_))
+        for subject, (mean, scale) in units.items():
+            own = X.groups == subject
+            eeg[own] = (eeg[own] - mean[:, None]) / scale[:, None]
+        return torch.from_numpy(eeg).unflatten(1, (-1, self.n_bands))
+
+
+@dataclass(eq=False, repr=False)
+class _WithAutoencoder(_OnVolumes):
+    """What the two that have an auto-encoder share.
+
+    Attributes
+    ----------
+    features : sequence of int, default=(16, 32, 64)
+        Of the auto-encoder's convolutions.
+    embedding : int, default=256
+        Numbers in a token.
+    centred : bool, default=True
+        The auto-encoder works on deviations from the mean training volume.
+    n_pretraining_epochs : int, default=100
+        Number of its training epochs.
+    pretraining_rate : float
+        Of Adam, for the auto-encoder.
+    batch_size : int, default=16
+        Volumes per step of the auto-encoder.
+    schedule : bool, default=True
+        Let the rate rise and fall; else it is constant.
+    """
+
+    _: KW_ONLY
+    features: Sequence[int] = (16, 32, 64)
+    embedding: int = 256
+    centred: bool = True
+    n_pretraining_epochs: int = 100
+    pretraining_rate: float = 1e-3
+    batch_size: int = 16
+    schedule: bool = True
 
     def _pretrained(self, X: Windows, targets: Targets, rows: np.ndarray) -> Autoencoder:
         autoencoder, self.pretraining_ = pretrain(
@@ -126,7 +191,7 @@ def pretrain(
     centred : bool, default=True
         Subtract the mean of these volumes, and add it to what comes out.
     n_training_epochs, batch_size : int
-        Passes, all of them made; volumes per step.
+        Number of training epochs; volumes per step.
     learning_rate : float
         Of Adam.
     schedule : bool, default=True
@@ -139,9 +204,9 @@ def pretrain(
     Returns
     -------
     autoencoder : Autoencoder
-        In evaluation mode; the weights of the last pass.
+        In evaluation mode; the weights of the last training epoch.
     history : pandas.DataFrame
-        One row per pass: ``train_loss``.
+        One row per training epoch: ``train_loss``.
     """
     config = config or AutoencoderConfig()
     used = np.unique(X.bold.run[rows])
@@ -213,110 +278,52 @@ def _pretrain(
     return trained.module, trained.history[["train_loss"]]
 
 
-class TransformerCnnRegressor(_OnVolumes):
-    """Volumes from spectrograms, one after the other through each run.
+@dataclass(eq=False, repr=False)
+class TransformerCnnRegressor(_WithAutoencoder, _FromSpectrograms):
+    """Volumes from spectrograms, generated autoregressively through each run.
 
-    Parameters
+    The units of band power are what may be adapted; ``"none"`` by default. Optimised by Adam.
+
+    Attributes
     ----------
     n_bands : int, default=4
         Bands of each channel in the windows' EEG.
-    features : sequence of int, default=(16, 32, 64)
-        Of the auto-encoder's convolutions.
-    embedding : int, default=256
-        Numbers in a token.
-    centred : bool, default=True
-        The auto-encoder works on deviations from the mean training volume.
+    features, embedding, centred, n_pretraining_epochs, pretraining_rate, batch_size
+        Of the auto-encoder, see `AutoencoderReconstruction`.
     frozen : bool, default=True
         The auto-encoder stays as it was pre-trained.
     width, n_heads, n_encoder_layers, n_decoder_layers, feedforward, dropout, n_past, eeg_tokens
         See `eegfmri.models.transformer_cnn.TransformerConfig`.
     scheduled_sampling : float, default=0.0
         Probability that a volume of the past is the model's own in training.
-    eeg_scaling : {"training", "subject"}
-        Band power in units of the training windows, or of each subject's own.
     validation : {"subject", "volume"}
         Whole subjects of the training windows are for validation, or volumes drawn from all of them.
-    validation_splits : int, default=3
-        One of so many parts of the training windows is for validation.
-    n_pretraining_epochs, n_training_epochs : int
-        Passes of the auto-encoder (all are made) and of the transformer (at most).
-    patience : int, default=100
-        Stop after so many passes without a lower validation loss.
-    batch_size : int, default=16
-        Volumes per step of the auto-encoder.
     stretch : int, default=32
         Volumes that follow each other in a training sequence.
     batch_stretches : int, default=1
         Training sequences per step.
-    pretraining_rate, learning_rate : float
-        Of Adam.
-    schedule : bool, default=True
-        Let the rates rise and fall; else they are constant.
     watch : bool, default=False
-        Note PSNR, SSIM and the validation loss under teacher forcing after each pass.
-    seed : int, default=0
-        Of weights, order, dropout and validation.
+        Note PSNR, SSIM and the validation loss under teacher forcing after each training epoch.
+    adaptation, calibration_minutes
+        See `eegfmri.estimators.adaptation.AdaptedEstimator`.
+    n_training_epochs, patience, learning_rate, weight_decay, schedule, validation_splits, seed
+        See `eegfmri.estimators.training.TrainedEstimator`; ``schedule`` and ``seed`` are the auto-encoder's, too.
     """
 
-    def __init__(
-        self,
-        n_bands: int = 4,
-        features: Sequence[int] = (16, 32, 64),
-        embedding: int = 256,
-        centred: bool = True,
-        frozen: bool = True,
-        width: int = 256,
-        n_heads: int = 8,
-        n_encoder_layers: int = 4,
-        n_decoder_layers: int = 4,
-        feedforward: int = 1024,
-        dropout: float = 0.1,
-        n_past: int | None = 32,
-        eeg_tokens: Literal["segments", "channels"] = "segments",
-        scheduled_sampling: float = 0.0,
-        eeg_scaling: EegScaling = "training",
-        validation: Literal["subject", "volume"] = "subject",
-        validation_splits: int = 3,
-        n_pretraining_epochs: int = 100,
-        n_training_epochs: int = 100,
-        patience: int = 100,
-        batch_size: int = 16,
-        stretch: int = 32,
-        batch_stretches: int = 1,
-        pretraining_rate: float = 1e-3,
-        learning_rate: float = 1e-5,
-        schedule: bool = True,
-        watch: bool = False,
-        seed: int = 0,
-    ):
-        self.n_bands = n_bands
-        self.features = features
-        self.embedding = embedding
-        self.centred = centred
-        self.frozen = frozen
-        self.width = width
-        self.n_heads = n_heads
-        self.n_encoder_layers = n_encoder_layers
-        self.n_decoder_layers = n_decoder_layers
-        self.feedforward = feedforward
-        self.dropout = dropout
-        self.n_past = n_past
-        self.eeg_tokens = eeg_tokens
-        self.scheduled_sampling = scheduled_sampling
-        self.eeg_scaling = eeg_scaling
-        self.validation = validation
-        self.validation_splits = validation_splits
-        self.n_pretraining_epochs = n_pretraining_epochs
-        self.n_training_epochs = n_training_epochs
-        self.patience = patience
-        self.batch_size = batch_size
-        self.stretch = stretch
-        self.batch_stretches = batch_stretches
-        self.pretraining_rate = pretraining_rate
-        self.learning_rate = learning_rate
-        self.schedule = schedule
-        self.watch = watch
-        self.seed = seed
+    _: KW_ONLY
+    frozen: bool = True
+    width: int = 256
+    n_heads: int = 8
+    n_encoder_layers: int = 4
+    n_decoder_layers: int = 4
+    feedforward: int = 1024
+    dropout: float = 0.1
+    n_past: int | None = 32
+    eeg_tokens: Literal["segments", "channels"] = "segments"
+    scheduled_sampling: float = 0.0
+    stretch: int = 32
+    batch_stretches: int = 1
+    watch: bool = False
 
     def fit(self, X: Windows, targets: Targets) -> "TransformerCnnRegressor":
         """Pre-train the auto-encoder, then train the transformer under teacher forcing.
@@ -362,22 +369,16 @@ class TransformerCnnRegressor(_OnVolumes):
             return model
 
         watch = _Watch(read, X, targets, rows, validation) if self.watch else None
-        trained = train(
+        self._train(
             build,
             read,
             np.arange(len(stretches)),
             len(stretches) + np.arange(len(runs)),
             criterion=nn.MSELoss,
-            n_training_epochs=self.n_training_epochs,
-            patience=self.patience,
             batch_size=self.batch_stretches,
-            learning_rate=self.learning_rate,
-            schedule=self.schedule,
             optimiser=torch.optim.Adam,
             observe=watch,
-            seed=self.seed,
         )
-        self.module_, self.history_ = trained.module, trained.history
         return self
 
     @torch.no_grad()
@@ -390,8 +391,8 @@ class TransformerCnnRegressor(_OnVolumes):
             for some in np.array_split(np.arange(len(runs)), -(-len(runs) // RUNS)):
                 chosen = [runs[place] for place in some]
                 padded, _ = together(chosen)
-                said = self.module_.generate(eeg[padded], number[padded])
-                for rows, tokens in zip(chosen, said, strict=True):
+                generated = self.module_.generate(eeg[padded], number[padded])
+                for rows, tokens in zip(chosen, generated, strict=True):
                     for part in chunks(np.arange(len(rows))):
                         out[rows[part]] = self.module_.render(tokens[part]).numpy()
         return out
@@ -405,13 +406,13 @@ class TransformerCnnRegressor(_OnVolumes):
                 raw = encoded(self.module_.autoencoder, targets, rows)
                 tokens = (raw - self.module_.token_mean) / self.module_.token_scale
                 position = torch.from_numpy(X.y[rows])[None]
-                said = self.module_.force(eeg[rows][None], position, tokens[None])[0]
+                forced = self.module_.force(eeg[rows][None], position, tokens[None])[0]
                 for part in chunks(np.arange(len(rows))):
-                    out[rows[part]] = self.module_.render(said[part]).numpy()
+                    out[rows[part]] = self.module_.render(forced[part]).numpy()
         return out
 
     def extras(self, X: Windows, targets: Targets) -> dict[str, list]:
-        """Say how training went, for the record of a fold.
+        """Return how training went, for the record of a fold.
 
         Parameters
         ----------
@@ -423,8 +424,8 @@ class TransformerCnnRegressor(_OnVolumes):
         Returns
         -------
         dict of str to list
-            ``pretraining`` and ``history``: their columns, one value per pass. ``mse_forced``: error of each test volume if the true
-            volumes before it were given.
+            ``pretraining`` and ``history``: their columns, one value per training epoch. ``mse_forced``: error of each test volume if the
+            true volumes before it were given.
         """
         return {
             "pretraining": _rounded(self.pretraining_),
@@ -433,44 +434,31 @@ class TransformerCnnRegressor(_OnVolumes):
         }
 
 
-class AutoencoderReconstruction(_OnVolumes):
+@dataclass(eq=False, repr=False)
+class AutoencoderReconstruction(_WithAutoencoder):
     """Oracle: what the auto-encoder makes of the true test volume, the ceiling of whatever is rendered by it.
 
-    Parameters
+    Attributes
     ----------
-    n_bands : int, default=4
-        Not used: the auto-encoder sees no EEG.
-    features, embedding, centred, validation, validation_splits, n_pretraining_epochs, batch_size, pretraining_rate, schedule, seed
+    features : sequence of int, default=(16, 32, 64)
+        Of the auto-encoder's convolutions.
+    embedding : int, default=256
+        Numbers in a token.
+    centred : bool, default=True
+        The auto-encoder works on deviations from the mean training volume.
+    n_pretraining_epochs : int, default=100
+        Number of training epochs; none is left out.
+    pretraining_rate : float
+        Of Adam.
+    batch_size : int, default=16
+        Volumes per step.
+    schedule : bool, default=True
+        Let the rate rise and fall; else it is constant.
+    validation, validation_splits, seed
         As for `TransformerCnnRegressor`; with the same values it is the same auto-encoder.
     """
 
     sees_targets = True
-
-    def __init__(
-        self,
-        n_bands: int = 4,
-        features: Sequence[int] = (16, 32, 64),
-        embedding: int = 256,
-        centred: bool = True,
-        validation: Literal["subject", "volume"] = "subject",
-        validation_splits: int = 3,
-        n_pretraining_epochs: int = 100,
-        batch_size: int = 16,
-        pretraining_rate: float = 1e-3,
-        schedule: bool = True,
-        seed: int = 0,
-    ):
-        self.n_bands = n_bands
-        self.features = features
-        self.embedding = embedding
-        self.centred = centred
-        self.validation = validation
-        self.validation_splits = validation_splits
-        self.n_pretraining_epochs = n_pretraining_epochs
-        self.batch_size = batch_size
-        self.pretraining_rate = pretraining_rate
-        self.schedule = schedule
-        self.seed = seed
 
     def fit(self, X: Windows, targets: Targets) -> "AutoencoderReconstruction":
         """Pre-train, or find it pre-trained."""
@@ -486,52 +474,28 @@ class AutoencoderReconstruction(_OnVolumes):
             )
 
 
-class UNetRegressor(_OnVolumes):
-    """Volumes from spectrograms, each by itself, by the U-Net.
+@dataclass(eq=False, repr=False)
+class UNetRegressor(_FromSpectrograms):
+    """Volumes from spectrograms, each by itself, by the U-Net. Optimised by Adam.
 
-    Parameters
+    Attributes
     ----------
-    n_bands : int, default=4
-        Bands of each channel in the windows' EEG.
     features : tuple of int, default=(32, 64)
         Feature maps at the two levels.
     bottleneck : int, default=64
         Features that the EEG is pressed into.
     centred : bool, default=True
-        Say deviations from the mean training volume.
-    eeg_scaling, validation, validation_splits, n_training_epochs, patience, batch_size, learning_rate, schedule, seed
+        Predict deviations from the mean training volume.
+    n_bands, adaptation, calibration_minutes, validation, validation_splits, seed
         As for `TransformerCnnRegressor`.
+    n_training_epochs, patience, batch_size, learning_rate, weight_decay, schedule
+        See `eegfmri.estimators.training.TrainedEstimator`.
     """
 
-    def __init__(
-        self,
-        n_bands: int = 4,
-        features: tuple[int, int] = (32, 64),
-        bottleneck: int = 64,
-        centred: bool = True,
-        eeg_scaling: EegScaling = "training",
-        validation: Literal["subject", "volume"] = "subject",
-        validation_splits: int = 3,
-        n_training_epochs: int = 100,
-        patience: int = 100,
-        batch_size: int = 16,
-        learning_rate: float = 1e-5,
-        schedule: bool = True,
-        seed: int = 0,
-    ):
-        self.n_bands = n_bands
-        self.features = features
-        self.bottleneck = bottleneck
-        self.centred = centred
-        self.eeg_scaling = eeg_scaling
-        self.validation = validation
-        self.validation_splits = validation_splits
-        self.n_training_epochs = n_training_epochs
-        self.patience = patience
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.schedule = schedule
-        self.seed = seed
+    _: KW_ONLY
+    features: tuple[int, int] = (32, 64)
+    bottleneck: int = 64
+    centred: bool = True
 
     def fit(self, X: Windows, targets: Targets) -> "UNetRegressor":
         """Train on the windows that are not for validation."""
@@ -551,21 +515,7 @@ class UNetRegressor(_OnVolumes):
             chosen = [row for row, _ in batch]
             return Batch({"eeg": eeg[chosen]}, len(chosen)), torch.from_numpy(targets[chosen])
 
-        trained = train(
-            build,
-            read,
-            rows,
-            validation,
-            criterion=nn.MSELoss,
-            n_training_epochs=self.n_training_epochs,
-            patience=self.patience,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            schedule=self.schedule,
-            optimiser=torch.optim.Adam,
-            seed=self.seed,
-        )
-        self.module_, self.history_ = trained.module, trained.history
+        self._train(build, read, rows, validation, criterion=nn.MSELoss, optimiser=torch.optim.Adam)
         return self
 
     @torch.no_grad()
@@ -576,7 +526,7 @@ class UNetRegressor(_OnVolumes):
             return np.concatenate([self.module_(eeg[part]).numpy() for part in chunks(np.arange(len(X)))])
 
     def extras(self, X: Windows, targets: Targets) -> dict[str, list]:
-        """Say how training went, for the record of a fold: ``history``, its columns with one value per pass."""
+        """Return how training went, for the record of a fold: ``history``, its columns with one value per training epoch."""
         return {"history": _rounded(self.history_)}
 
 
@@ -629,7 +579,7 @@ class _ReadStretches:
     def __call__(self, batch: list[tuple[int, int]]) -> tuple[Batch, torch.Tensor]:
         chosen = [self.stretches[number] for number, _ in batch]
         inputs, rows = self.inputs(chosen, forced=batch[0][0] < self.n_training)
-        # a pass is averaged over volumes, and validation runs are longer than stretches
+        # a training epoch's loss is averaged over volumes, and validation runs are longer than stretches
         return Batch(inputs, len(rows)), torch.from_numpy(self.targets[rows])
 
     def inputs(self, chosen: list[np.ndarray], forced: bool) -> tuple[dict, np.ndarray]:
@@ -644,7 +594,7 @@ class _ReadStretches:
 
 
 class _Watch:
-    """PSNR and SSIM of a few training and validation volumes after each pass, and the validation loss under teacher forcing."""
+    """PSNR and SSIM of a few training and validation volumes after each training epoch, and the validation loss under teacher forcing."""
 
     def __init__(self, read: _ReadStretches, X: Windows, targets: Targets, rows: np.ndarray, validation: np.ndarray):
         self.read, self.targets = read, targets
@@ -665,8 +615,8 @@ class _Watch:
             for rows in self.validation:
                 tokens = (encoded(model.autoencoder, self.targets, rows) - model.token_mean) / model.token_scale
                 inputs, _ = self.read.inputs([rows], forced=False)
-                said = model(**(inputs | {"tokens": tokens[None]})).numpy()
-                squares += ((said - self.targets[rows]) ** 2).mean(axis=1, dtype=float).sum()
+                predicted = model(**(inputs | {"tokens": tokens[None]})).numpy()
+                squares += ((predicted - self.targets[rows]) ** 2).mean(axis=1, dtype=float).sum()
                 count += len(rows)
         return found | {"valid_loss_forced": squares / count}
 

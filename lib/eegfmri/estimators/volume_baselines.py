@@ -5,29 +5,31 @@ Fair: `TrainingMean`, `BandPowerRidge`. Oracles, which are given the test subjec
 """
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
 from eegfmri.errors import RequestError
+from eegfmri.estimators.adaptation import AdaptedEstimator
 from eegfmri.evaluation.splits import InnerValidation
 from eegfmri.preprocessing import eeg
 from eegfmri.preprocessing.volumes import Targets
 from eegfmri.windows import Windows
 
 
+@dataclass(eq=False, repr=False)
 class TrainingMean(BaseEstimator):
     """The mean of all training volumes, whatever the EEG.
 
-    Parameters
+    Attributes
     ----------
     by_subject : bool, default=False
         A training subject's own mean where the test window is of a training subject (its training volumes only, so no oracle); the
         mean over all for new subjects.
     """
 
-    def __init__(self, by_subject: bool = False):
-        self.by_subject = by_subject
+    by_subject: bool = False
 
     def fit(self, X: Windows, targets: Targets) -> "TrainingMean":
         """Average the training targets."""
@@ -147,41 +149,35 @@ def with_lagged_power(
     return windows.with_feature(LAGGED_POWER, power)
 
 
-class BandPowerRidge(BaseEstimator):
+@dataclass(eq=False, repr=False)
+class BandPowerRidge(AdaptedEstimator):
     """Ridge regression of the volume's principal components on band power at all lags within the window.
 
-    Parameters
+    Attributes
     ----------
     n_components : int, default=32
         Spatial components of the training volumes that are predicted; the rest is their mean.
     penalties : sequence of float
         The one with the smallest error on validation windows inside the training windows is taken.
-    centre : {"subject", "none"}
-        Subtract each subject's mean power per feature; a new subject's from its own unlabelled EEG (transductive).
     seed : int, default=0
         Of the decomposition.
+    adaptation, calibration_minutes
+        See `eegfmri.estimators.adaptation.AdaptedEstimator`: each subject's mean power per feature is subtracted. Without adaptation
+        the training subjects' mean is subtracted from all, training subjects included.
     """
 
-    def __init__(
-        self,
-        n_components: int = 32,
-        penalties: Sequence[float] = tuple(10.0 ** np.arange(1, 8)),
-        centre: str = "subject",
-        seed: int = 0,
-    ):
-        self.n_components = n_components
-        self.penalties = penalties
-        self.centre = centre
-        self.seed = seed
+    _: KW_ONLY
+    n_components: int = 32
+    penalties: Sequence[float] = tuple(10.0 ** np.arange(1, 8))
+    seed: int = 0
 
     def fit(self, X: Windows, targets: Targets) -> "BandPowerRidge":
         """Learn means, components, penalty and weights from the training windows."""
         from sklearn.decomposition import PCA
         from sklearn.linear_model import Ridge
 
-        if self.centre not in ("subject", "none"):
-            raise RequestError(f"centre is 'subject' or 'none', not {self.centre!r}.")
-        self.power_means_ = {subject: _mean(self._power(X[subject == X.groups])) for subject in X.subjects}
+        self.check_adaptation()
+        self.power_means_ = {subject: self._mean_power(X[subject == X.groups]) for subject in X.subjects}
         features = self._features(X)
         self.scale_ = features.std(axis=0)
         self.scale_[self.scale_ == 0] = 1.0
@@ -213,18 +209,14 @@ class BandPowerRidge(BaseEstimator):
         return X.features[LAGGED_POWER].reshape(len(X), -1).astype(float)
 
     def _features(self, X: Windows) -> np.ndarray:
-        power = self._power(X)
-        overall = np.mean(list(self.power_means_.values()), axis=0)
-        for subject in X.subjects:
-            own = X.groups == subject
-            if self.centre == "none":
-                power[own] -= overall
-            else:
-                power[own] -= self.power_means_.get(subject, _mean(power[own]))
+        power, overall = self._power(X), np.mean(list(self.power_means_.values()), axis=0)
+        known = {} if self.adaptation == "none" else self.power_means_
+        for subject, mean in self.adapted(X, known, self._mean_power, unadapted=overall).items():
+            power[X.groups == subject] -= mean
         return np.nan_to_num(power)  # what a gap hides is taken as average
 
-
-def _mean(power: np.ndarray) -> np.ndarray:
-    """Mean over windows without those whose stretch holds a gap (NaN); 0 dB where there is none left."""
-    known = np.isfinite(power)
-    return np.where(known, power, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    def _mean_power(self, own: Windows) -> np.ndarray:
+        """Mean over windows without those whose stretch holds a gap (NaN); 0 dB where there is none left."""
+        power = self._power(own)
+        known = np.isfinite(power)
+        return np.where(known, power, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)

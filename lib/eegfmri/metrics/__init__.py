@@ -4,7 +4,7 @@ Scores of volumes are in `eegfmri.metrics.volumes`.
 """
 
 from eegfmri.metrics.intervals import N_RESAMPLES, Interval, bootstrap, bootstrap_mean, bootstrap_pooled
-from eegfmri.metrics.scores import SCORES, balanced_accuracy, cohen_kappa, confusion, macro_f1
+from eegfmri.metrics.scores import SCORES, balanced_accuracy, confusion
 from eegfmri.metrics.significance import circular_shift_null, compare_pairs, holm, sign_flip_test
 from eegfmri.metrics.similarity import DistanceMatch, distance_match, linear_cka
 
@@ -24,6 +24,4 @@ __all__ = [
     "linear_cka",
     "DistanceMatch",
     "distance_match",
-    "cohen_kappa",
-    "macro_f1",
 ]

@@ -21,38 +21,6 @@ def balanced_accuracy(y_true, y_pred) -> float:
     return float(SCORES["balanced_accuracy"](confusion(y_true, y_pred)))
 
 
-def macro_f1(y_true, y_pred) -> float:
-    """Mean F1 over the classes that occur in ``y_true``: an absent class neither helps nor hurts.
-
-    Parameters
-    ----------
-    y_true, y_pred : array-like, shape (n_windows,)
-        Class indices.
-
-    Returns
-    -------
-    float
-        Between 0 and 1; NaN without windows.
-    """
-    return float(SCORES["macro_f1"](confusion(y_true, y_pred)))
-
-
-def cohen_kappa(y_true, y_pred) -> float:
-    """Agreement beyond chance :cite:p:`cohen1960`; 0 where both sides are one and the same single class.
-
-    Parameters
-    ----------
-    y_true, y_pred : array-like, shape (n_windows,)
-        Class indices.
-
-    Returns
-    -------
-    float
-        At most 1; NaN without windows.
-    """
-    return float(SCORES["cohen_kappa"](confusion(y_true, y_pred)))
-
-
 def confusion(y_true, y_pred, n_classes: int | None = None) -> np.ndarray:
     """Count true (rows) against predicted (columns) classes.
 
@@ -86,12 +54,14 @@ def _balanced_accuracy(counts: np.ndarray) -> np.ndarray:
 
 
 def _macro_f1(counts: np.ndarray) -> np.ndarray:
+    """Mean F1 over the classes that occur: an absent class neither helps nor hurts."""
     occurring, predicted = counts.sum(axis=-1), counts.sum(axis=-2)
     hits = np.diagonal(counts, axis1=-2, axis2=-1)
     return _mean_over_present(2 * hits / np.maximum(occurring + predicted, 1), occurring > 0)
 
 
 def _cohen_kappa(counts: np.ndarray) -> np.ndarray:
+    """Agreement beyond chance :cite:p:`cohen1960`; 0 where both sides are one and the same single class."""
     total = counts.sum(axis=(-2, -1))
     with np.errstate(invalid="ignore", divide="ignore"):
         observed = np.trace(counts, axis1=-2, axis2=-1) / total
