@@ -43,6 +43,7 @@ from eegfmri.models.saliency_fusion import (
 )
 from eegfmri.preprocessing.eeg import BANDS
 from eegfmri.preprocessing.sources import electrode_positions
+from eegfmri.preprocessing.spectra import power_spectrum
 from eegfmri.windows import Windows
 
 #: The six views in order: five bands of EEG, then fMRI.
@@ -92,12 +93,10 @@ def _kept(frequencies: np.ndarray) -> np.ndarray:
 
 
 def _spectra(windows: Windows, seconds: float, projection: np.ndarray | None) -> np.ndarray:
-    from scipy.signal import welch
-
     eeg, sfreq = windows.eeg[:], windows.eeg.sfreq
     if projection is not None:
         eeg = np.einsum("rc,wct->wrt", projection.astype(np.float32), eeg, optimize=True)
-    frequencies, density = welch(eeg, sfreq, nperseg=min(round(seconds * sfreq), eeg.shape[-1]))
+    frequencies, density = power_spectrum(eeg, sfreq, seconds)
     return (density[..., _kept(frequencies)] * frequencies[1]).astype(np.float32)
 
 
