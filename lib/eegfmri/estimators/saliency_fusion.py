@@ -26,6 +26,7 @@ from eegfmri.estimators.training import Batch, one_thread, train
 from eegfmri.evaluation.evaluate import Evaluation
 from eegfmri.evaluation.splits import InnerValidation
 from eegfmri.models import graphs
+from eegfmri.models.graph_signals import chebyshev_polynomials
 from eegfmri.models.saliency_fusion import (
     EndToEnd,
     FusionConfig,
@@ -35,7 +36,6 @@ from eegfmri.models.saliency_fusion import (
     Reading,
     SpectralScales,
     TemporalScales,
-    chebyshev_polynomials,
     end_to_end_loss,
     kernel_lengths,
     node_correlations,
