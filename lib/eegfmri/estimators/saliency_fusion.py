@@ -64,7 +64,7 @@ def with_spectra(windows: Windows, projection: np.ndarray | None = None, seconds
     windows : Windows
         EEG in V.
     projection : numpy.ndarray or None
-        From electrodes to regions, shape (n_regions, n_channels); see `eegfmri.preprocessing.sources.region_projection`.
+        From electrodes to regions, shape (n_regions, n_channels); see `eegfmri.preprocessing.sources.inverse_operator`.
     seconds : float, default=2.0
         Length of Welch's segments in s, half overlapping; at most the window's length.
 
