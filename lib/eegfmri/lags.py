@@ -280,7 +280,29 @@ class LagAnalysis:
 
 
 def peak_lag(curves: np.ndarray, lags: np.ndarray) -> np.ndarray:
-    """Lag at which curves are furthest from zero, refined by a parabola; shape (…, n_lags) to (…)."""
+    """Lag at which curves are furthest from zero, refined by a parabola through the largest value and its neighbours.
+
+    Parameters
+    ----------
+    curves : numpy.ndarray
+        Shape (…, n_lags).
+    lags : numpy.ndarray
+        Evenly spaced, shape (n_lags,), at least three.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (…), in the unit of the lags.
+
+    Examples
+    --------
+    A negative correlation, strongest between two of the lags that were tried:
+
+    >>> import numpy as np
+    >>> lags = np.arange(0.0, 10.0, 2.0)
+    >>> print(peak_lag(-np.exp(-0.5 * ((lags - 4.6) / 6) ** 2), lags).round(1))
+    4.6
+    """
     curves, lags = np.asarray(curves, dtype=float), np.asarray(lags, dtype=float)
     size = np.abs(curves)
     best = size.argmax(axis=-1)

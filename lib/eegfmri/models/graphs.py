@@ -71,6 +71,17 @@ def sparsify(
     ------
     RequestError
         Unless exactly one of ``density`` and ``threshold`` is given, in its range.
+
+    Examples
+    --------
+    Of three possible edges the strongest, signed or not, is the negative one:
+
+    >>> import numpy as np
+    >>> weights = np.array([[0.0, 0.2, -0.9], [0.2, 0.0, 0.5], [-0.9, 0.5, 0.0]])
+    >>> print(sparsify(weights, density=1 / 3))
+    [[ 0.   0.  -0.9]
+     [ 0.   0.   0. ]
+     [-0.9  0.   0. ]]
     """
     if (density is None) == (threshold is None):
         raise RequestError("Give either a density or a threshold for the graph, not both and not neither.")

@@ -363,6 +363,15 @@ def rereference(
     ------
     RequestError
         If a channel is not there, or the one to recover is.
+
+    Examples
+    --------
+    Two electrodes recorded against a third, which comes back and takes part in the average:
+
+    >>> import numpy as np
+    >>> data, names = rereference(np.array([[3.0], [6.0]]), ("Cz", "Oz"), "average", recover="FCz")
+    >>> print(dict(zip(names, data[:, 0].tolist())))
+    {'Cz': 0.0, 'Oz': 3.0, 'FCz': -3.0}
     """
     names = tuple(ch_names)
     if recover is not None:
