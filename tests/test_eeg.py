@@ -3,7 +3,6 @@
 import os
 import threading
 import time
-import warnings
 from dataclasses import dataclass
 
 import mne
@@ -13,7 +12,7 @@ from scipy import signal
 
 from eegfmri.datasets.single_files import open_eeg
 from eegfmri.errors import RequestError
-from eegfmri.preprocessing import eeg
+from eegfmri.preprocessing import eeg, spectra
 from eegfmri.recordings import Recording
 
 RATE, T_R, N_VOLUMES, N_SLICES = 500.0, 2.0, 40, 20
@@ -320,57 +319,6 @@ def test_windows_with_gaps_teach_nothing_and_none_is_refused():
         eeg.euclidean_alignment(mixed(), 100.0, seconds=30, calibration_minutes=0.2)
 
 
-@pytest.mark.parametrize("rate, t_r", [(100.0, 2.1), (250.0, 2.16), (500.0, 2.0)])
-def test_spectra_per_volume_are_scipys(rate, t_r):
-    n = round(rate * t_r)
-    x = noise((2, 7 * n + 11), rate=rate)
-    f, density = eeg.volume_spectra(x, rate, t_r)
-    reference_f, _, reference = signal.spectrogram(x[:, : 7 * n], rate, "hann", n, 0, detrend="constant")
-    assert density.shape == (2, n // 2 + 1, 7)
-    np.testing.assert_allclose(f, reference_f)
-    np.testing.assert_allclose(density, reference, rtol=1e-9, atol=1e-22)
-
-
-def test_a_volume_that_is_no_whole_number_of_samples_is_refused():
-    with pytest.raises(RequestError, match=r"268\.8 samples"):
-        eeg.volume_spectra(np.zeros((1, 5000)), 128.0, 2.1)
-    with pytest.raises(RequestError, match="do not cover"):
-        eeg.volume_spectra(np.zeros((1, 500)), 100.0, 2.1, 3)
-    with pytest.raises(RequestError, match="beta"):
-        eeg.volume_band_power(np.zeros((1, 500)), 50.0, 2.0)
-
-
-def test_a_gap_costs_the_volumes_it_touches_and_no_other():
-    x = noise((2, 4200), rate=100.0)
-    gapped = eeg.with_gaps(x, 100.0, [(4.2, 0.0), (6.25, 2.2)])  # the first touches nothing
-    power, whole = eeg.volume_band_power(gapped, 100.0, 2.1), eeg.volume_band_power(x, 100.0, 2.1)
-    lost = np.isnan(power).all(axis=(0, 1))
-    assert np.flatnonzero(lost).tolist() == [2, 3, 4]
-    np.testing.assert_array_equal(power[..., ~lost], whole[..., ~lost])
-    assert not np.isnan(x).any()
-
-
-def test_band_power_leaves_out_the_segments_of_a_gap():
-    x = noise((2, 6000), rate=100.0)
-    spoilt = x.copy()
-    spoilt[:, 2000:2400] = 1.0
-    gapped = eeg.with_gaps(spoilt, 100.0, [(20.0, 4.0)])
-    # by hand: Welch's segments of 400 every 200 samples, without those that touch 2000 … 2399
-    segments = [start for start in range(0, 5601, 200) if start + 400 <= 2000 or start >= 2400]
-    density = np.mean(
-        [signal.periodogram(x[:, s : s + 400], 100.0, "hann", detrend="constant")[1] for s in segments], axis=0
-    )
-    f = np.fft.rfftfreq(400, 1 / 100)
-    expected = [
-        10 * np.log10(1e12 * density[:, (f >= low) & (f < high)].mean(axis=1)) for low, high in eeg.BANDS.values()
-    ]
-    np.testing.assert_allclose(eeg.band_power(gapped, 100.0), np.stack(expected, axis=1), rtol=1e-6)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        nothing = eeg.band_power(np.full((1, 1000), np.nan), 100.0)
-    assert np.isnan(nothing).all()
-
-
 @pytest.mark.real_data
 def test_real_eeg_passes_through_the_whole_pipeline(real_data):
     opened = open_eeg(real_data / "eeglab_sample" / "eeglab_data.set")
@@ -386,13 +334,13 @@ def test_real_eeg_passes_through_the_whole_pipeline(real_data):
     assert np.abs(data.sum(axis=0)).max() < 1e-9
     assert 3e-6 < data.std() < 40e-6
     # eyes open and shut: the back of the head has more alpha than the front, relative to its beta
-    power = eeg.band_power(data, stream.sfreq)
+    power = spectra.band_power(data, stream.sfreq)
     ratio = power[:, 2] - power[:, 3]
     rows = {name: row for row, name in enumerate(stream.names)}
     assert ratio[[rows["O1"], rows["O2"], rows["Oz"]]].mean() > ratio[[rows["F3"], rows["F4"], rows["Fz"]]].mean()
     aligned, _ = eeg.euclidean_alignment(data, stream.sfreq)
     assert np.trace(covariance(aligned[:, : 7 * 3000].astype(float))) == pytest.approx(29, rel=1e-3)
-    assert np.isfinite(eeg.volume_band_power(data, stream.sfreq, 2.1)).all()
+    assert np.isfinite(spectra.volume_band_power(data, stream.sfreq, 2.1)).all()
 
 
 @pytest.mark.real_data

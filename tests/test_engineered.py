@@ -31,7 +31,7 @@ from eegfmri.estimators.engineered import (
 from eegfmri.evaluation.evaluate import evaluate
 from eegfmri.evaluation.leaks import fitted_digest
 from eegfmri.evaluation.splits import InnerValidation, LeaveOneSubjectOut
-from eegfmri.preprocessing import eeg
+from eegfmri.preprocessing.spectra import band_power
 from windows_made import cut, informative, made_recording, stages
 
 SFREQ = 100.0
@@ -93,7 +93,7 @@ def test_log_power_is_the_density_of_white_noise_and_that_of_the_eeg_room():
     signal = np.random.default_rng(1).normal(0, sd * 1e-6, (2, 60000))
     found = eeg_features(signal, SFREQ)
     np.testing.assert_allclose(found[:, :5], 10 * np.log10(sd**2 / (SFREQ / 2)), atol=0.2)
-    np.testing.assert_allclose(found[:, :5], eeg.band_power(signal, SFREQ), atol=1e-6)
+    np.testing.assert_allclose(found[:, :5], band_power(signal, SFREQ), atol=1e-6)
 
 
 def test_shares_of_power_are_those_of_the_sines_it_is_made_of():

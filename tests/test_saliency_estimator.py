@@ -133,7 +133,7 @@ def test_a_new_subjects_scale_comes_from_what_is_allowed(windows, fold):
 
 def test_connections_are_the_first_order_effect_of_an_edge(windows, fold):
     """Against a finite difference of the weighted mean logit along one entry of the Laplacian."""
-    from eegfmri.models.saliency_fusion import chebyshev_polynomials
+    from eegfmri.models.graph_signals import chebyshev_polynomials
 
     train, test = windows[fold.train], windows[fold.test]
     fitted = network("bold").fit(train, train.y)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from eegfmri.datasets import roots, sleep
+from eegfmri.datasets.label_tables import parse_stage
 from eegfmri.errors import DataError, RequestError
 from eegfmri.ledger import claims
 from eegfmri.simulation import stage_sequences
@@ -149,7 +150,7 @@ def test_a_blank_for_a_tab_is_mended_with_its_line(root):
     ],
 )
 def test_every_label_of_the_vocabulary(label, expected):
-    assert sleep.parse_stage(label) == expected
+    assert parse_stage(label) == expected
 
 
 def test_doubtful_epochs_are_counted_but_not_used(root):

@@ -10,6 +10,7 @@ import numpy as np
 from eegfmri import metrics
 from eegfmri.errors import RequestError
 from eegfmri.preprocessing.eeg import band_pass
+from eegfmri.preprocessing.spectra import band_means, spectrogram
 
 
 def power_course(
@@ -120,23 +121,16 @@ def spectral_courses(
     Returns
     -------
     power : numpy.ndarray
-        Logarithm of mean power, shape (n_nodes, n_bands, n_stretches).
+        Logarithm of the mean density in V²/Hz, shape (n_nodes, n_bands, n_stretches).
     times : numpy.ndarray
         Middle of each stretch in s from the first sample, shape (n_stretches,).
     """
-    from scipy.fft import rfft, rfftfreq
-
+    eeg = np.asarray(eeg)
+    if projection is not None:
+        eeg = projection.astype(eeg.dtype) @ eeg
     length, hop = round(seconds * sfreq), round(step * sfreq)
-    stretches = np.lib.stride_tricks.sliding_window_view(np.asarray(eeg), length, axis=1)[:, ::hop]
-    taper = np.hanning(length).astype(np.float32)
-    frequencies = rfftfreq(length, 1 / sfreq)
-    inside = [(frequencies >= low) & (frequencies < high) for low, high in bands.values()]
-    kept = np.any(inside, axis=0)
-    spectrum = rfft((stretches - stretches.mean(axis=-1, keepdims=True)) * taper, axis=-1)[..., kept]
-    if projection is not None:  # linear, so it may follow the transform
-        spectrum = np.tensordot(projection.astype(spectrum.real.dtype), spectrum, axes=1)
-    density = np.abs(spectrum) ** 2
-    power = np.stack([density[..., own[kept]].mean(axis=-1) for own in inside], axis=1)
+    frequencies, density = spectrogram(eeg, sfreq, length / sfreq, 1 - hop / length, np.hanning(length))
+    power = np.swapaxes(band_means(frequencies, np.swapaxes(density, -1, -2), bands), -1, -2)
     return np.log(np.maximum(power, 1e-30)), (hop * np.arange(power.shape[-1]) + length / 2) / sfreq
 
 
@@ -286,7 +280,29 @@ class LagAnalysis:
 
 
 def peak_lag(curves: np.ndarray, lags: np.ndarray) -> np.ndarray:
-    """Lag at which curves are furthest from zero, refined by a parabola; shape (…, n_lags) to (…)."""
+    """Lag at which curves are furthest from zero, refined by a parabola through the largest value and its neighbours.
+
+    Parameters
+    ----------
+    curves : numpy.ndarray
+        Shape (…, n_lags).
+    lags : numpy.ndarray
+        Evenly spaced, shape (n_lags,), at least three.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (…), in the unit of the lags.
+
+    Examples
+    --------
+    A negative correlation, strongest between two of the lags that were tried:
+
+    >>> import numpy as np
+    >>> lags = np.arange(0.0, 10.0, 2.0)
+    >>> print(peak_lag(-np.exp(-0.5 * ((lags - 4.6) / 6) ** 2), lags).round(1))
+    4.6
+    """
     curves, lags = np.asarray(curves, dtype=float), np.asarray(lags, dtype=float)
     size = np.abs(curves)
     best = size.argmax(axis=-1)

@@ -133,6 +133,13 @@ def node_overlap(a: Sequence[int], b: Sequence[int], n_nodes: int) -> float:
     -------
     float
         |a ∩ b| / min(|a|, |b|) less its expectation, max(|a|, |b|) / n_nodes.
+
+    Examples
+    --------
+    Three of four nodes in common out of twenty, of which chance would have given a fifth:
+
+    >>> round(node_overlap([0, 1, 2, 3], [1, 2, 3, 4], n_nodes=20), 2)
+    0.55
     """
     a, b = set(map(int, a)), set(map(int, b))
     return len(a & b) / min(len(a), len(b)) - max(len(a), len(b)) / n_nodes
@@ -231,6 +238,12 @@ def marked(effects: np.ndarray, share: float = 0.5) -> np.ndarray:
     -------
     numpy.ndarray of bool
         Shape of the effects; all False in rows without an effect.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> marked(np.array([[0.1, -2.0, 1.2], [0.0, 0.0, 0.0]])).tolist()
+    [[False, True, True], [False, False, False]]
     """
     size = np.abs(np.asarray(effects, dtype=float))
     largest = size.max(axis=-1, keepdims=True)

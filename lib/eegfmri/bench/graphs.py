@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from eegfmri.estimators.training import one_thread
-from eegfmri.models.saliency_fusion import ChebyshevConvolution, chebyshev_polynomials, laplacian, scale_laplacian
+from eegfmri.models.graph_signals import chebyshev_polynomials, laplacian, scaled
+from eegfmri.models.saliency_fusion import ChebyshevConvolution
 
 #: Sizes of a training step on regions: windows, nodes, features before and after.
 N_WINDOWS, N_NODES, IN_FEATURES, OUT_FEATURES = 64, 100, 42, 42
@@ -109,7 +110,7 @@ def compare(adjacency: torch.Tensor, order: int, n_windows: int, n_repeats: int)
     n_nodes = len(adjacency)
     matrix = laplacian(adjacency)
     largest = torch.linalg.eigvalsh(matrix)[-1]
-    polynomials = chebyshev_polynomials(scale_laplacian(matrix), order + 1)
+    polynomials = chebyshev_polynomials(scaled(matrix), order + 1)
     ours = ChebyshevConvolution(IN_FEATURES, OUT_FEATURES, order + 1)
     theirs = ChebConv(IN_FEATURES, OUT_FEATURES, order + 1, normalization="sym")
     with torch.no_grad():

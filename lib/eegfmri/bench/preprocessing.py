@@ -91,7 +91,7 @@ def _eeg_step(step: str, n_channels: int, seconds: int, sfreq: float, t_r: float
     import mne
     import scipy.signal  # noqa: F401
 
-    from eegfmri.preprocessing import eeg
+    from eegfmri.preprocessing import eeg, spectra
 
     rng = np.random.default_rng(0)
     low = {"gradient artefact": sfreq, "resample": sfreq, "resample, MNE": sfreq, "pulse artefact": eeg.PULSE_RATE}
@@ -111,7 +111,7 @@ def _eeg_step(step: str, n_channels: int, seconds: int, sfreq: float, t_r: float
         "resample, MNE": lambda: mne.filter.resample(data.astype(float), up=new, down=sfreq, verbose="error"),
         "band-pass": lambda: eeg.band_pass(data, rate, 0.5, 45.0),
         "alignment": lambda: eeg.euclidean_alignment(data, rate),
-        "power per volume": lambda: eeg.volume_spectra(data, rate, t_r),
+        "power per volume": lambda: spectra.volume_spectra(data, rate, t_r),
     }[step]
 
 

@@ -21,7 +21,7 @@ from sklearn.preprocessing import SplineTransformer, StandardScaler
 from eegfmri import metrics
 from eegfmri.errors import RequestError
 from eegfmri.evaluation.splits import InnerValidation
-from eegfmri.preprocessing import eeg
+from eegfmri.preprocessing import spectra
 from eegfmri.windows import Windows
 
 #: Penalties among which ridge regression chooses inside the training windows.
@@ -98,7 +98,7 @@ class OrderInSession(TransformerMixin, BaseEstimator):
 
 def eeg_band_power(windows: Windows) -> np.ndarray:
     """Power per channel and band of each window's EEG in dB, shape (n_windows, n_channels, n_bands)."""
-    return eeg.band_power(windows.eeg[:], windows.eeg.sfreq)
+    return spectra.band_power(windows.eeg[:], windows.eeg.sfreq)
 
 
 def bold_mean(windows: Windows) -> np.ndarray:

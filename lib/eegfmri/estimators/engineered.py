@@ -32,6 +32,7 @@ from eegfmri.estimators.classical import EqualPriorLda, PickFeature
 from eegfmri.evaluation.evaluate import Averaging, Evaluation
 from eegfmri.evaluation.splits import InnerValidation
 from eegfmri.preprocessing.eeg import BANDS
+from eegfmri.preprocessing.spectra import power_spectrum
 from eegfmri.recordings import EPOCH_SECONDS
 from eegfmri.windows import Windows
 
@@ -125,7 +126,7 @@ def eeg_features(eeg: np.ndarray, sfreq: float) -> np.ndarray:
     signal = np.asarray(eeg, dtype=float) * 1e6
     # Seen from its first sample a constant is exactly 0, which its mean, rounded, would not make it.
     signal = signal - _first_sample(signal)
-    frequencies, density = _density(signal, sfreq)  # µV²/Hz
+    frequencies, density = power_spectrum(signal, sfreq)  # µV²/Hz
     width = frequencies[1] - frequencies[0]
     whole = _mean_within(density, frequencies, BROAD_BAND) * _count_within(frequencies, BROAD_BAND) * width
 
@@ -150,20 +151,6 @@ def eeg_features(eeg: np.ndarray, sfreq: float) -> np.ndarray:
 def _first_sample(signal: np.ndarray) -> np.ndarray:
     place = np.isnan(signal).argmin(axis=-1)[..., None]  # the first that is no gap
     return np.take_along_axis(signal, place, axis=-1)
-
-
-def _density(signal: np.ndarray, sfreq: float, seconds: float = 4.0) -> tuple[np.ndarray, np.ndarray]:
-    """Welch's density with segments of 4 s; where there are gaps, of the segments that hold none."""
-    from scipy.signal import spectrogram, welch
-
-    length = min(round(seconds * sfreq), signal.shape[-1])
-    if not np.isnan(signal).any():
-        return welch(signal, sfreq, nperseg=length)
-    frequencies, _, pieces = spectrogram(
-        signal, sfreq, "hann", nperseg=length, noverlap=length // 2, detrend="constant"
-    )
-    count = np.isfinite(pieces).sum(axis=-1)
-    return frequencies, np.where(count > 0, np.nansum(pieces, axis=-1) / np.maximum(count, 1), np.nan)
 
 
 def _inside(frequencies: np.ndarray, band: tuple[float, float]) -> np.ndarray:

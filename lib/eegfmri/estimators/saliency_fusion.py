@@ -29,6 +29,7 @@ from eegfmri.evaluation.evaluate import Evaluation
 from eegfmri.evaluation.folds import Task, run_folds
 from eegfmri.evaluation.splits import Fold, InnerValidation
 from eegfmri.models import graphs
+from eegfmri.models.graph_signals import chebyshev_polynomials
 from eegfmri.models.saliency_fusion import (
     EndToEnd,
     FusionConfig,
@@ -38,7 +39,6 @@ from eegfmri.models.saliency_fusion import (
     Reading,
     SpectralScales,
     TemporalScales,
-    chebyshev_polynomials,
     end_to_end_loss,
     kernel_lengths,
     node_correlations,
@@ -46,6 +46,7 @@ from eegfmri.models.saliency_fusion import (
 )
 from eegfmri.preprocessing.eeg import BANDS
 from eegfmri.preprocessing.sources import electrode_positions
+from eegfmri.preprocessing.spectra import power_spectrum
 from eegfmri.windows import Windows
 
 #: The six views in order: five bands of EEG, then fMRI.
@@ -65,7 +66,7 @@ def with_spectra(windows: Windows, projection: np.ndarray | None = None, seconds
     windows : Windows
         EEG in V.
     projection : numpy.ndarray or None
-        From electrodes to regions, shape (n_regions, n_channels); see `eegfmri.preprocessing.sources.region_projection`.
+        From electrodes to regions, shape (n_regions, n_channels); see `eegfmri.preprocessing.sources.inverse_operator`.
     seconds : float, default=2.0
         Length of Welch's segments in s, half overlapping; at most the window's length.
 
@@ -94,12 +95,10 @@ def _kept(frequencies: np.ndarray) -> np.ndarray:
 
 
 def _spectra(windows: Windows, seconds: float, projection: np.ndarray | None) -> np.ndarray:
-    from scipy.signal import welch
-
     eeg, sfreq = windows.eeg[:], windows.eeg.sfreq
     if projection is not None:
         eeg = np.einsum("rc,wct->wrt", projection.astype(np.float32), eeg, optimize=True)
-    frequencies, density = welch(eeg, sfreq, nperseg=min(round(seconds * sfreq), eeg.shape[-1]))
+    frequencies, density = power_spectrum(eeg, sfreq, seconds)
     return (density[..., _kept(frequencies)] * frequencies[1]).astype(np.float32)
 
 

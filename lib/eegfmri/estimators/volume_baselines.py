@@ -13,7 +13,8 @@ from sklearn.base import BaseEstimator
 from eegfmri.errors import RequestError
 from eegfmri.estimators.adaptation import AdaptedEstimator
 from eegfmri.evaluation.splits import InnerValidation
-from eegfmri.preprocessing import eeg
+from eegfmri.preprocessing.eeg import BANDS
+from eegfmri.preprocessing.spectra import volume_band_power
 from eegfmri.preprocessing.volumes import Targets
 from eegfmri.windows import Windows
 
@@ -113,9 +114,7 @@ class NoChange(BaseEstimator):
 LAGGED_POWER = "lagged_power"
 
 
-def with_lagged_power(
-    windows: Windows, seconds: float = 2.0, bands: dict[str, tuple[float, float]] = eeg.BANDS
-) -> Windows:
+def with_lagged_power(windows: Windows, seconds: float = 2.0, bands: dict[str, tuple[float, float]] = BANDS) -> Windows:
     """Attach the band power of every stretch of each window's EEG in dB, as ``lagged_power``.
 
     Parameters
@@ -141,7 +140,7 @@ def with_lagged_power(
 
     def power(own: Windows) -> np.ndarray:
         rows = [
-            eeg.volume_band_power(own.eeg[i][:, -used:].astype(float), own.eeg.sfreq, seconds, n_stretches, bands)
+            volume_band_power(own.eeg[i][:, -used:].astype(float), own.eeg.sfreq, seconds, n_stretches, bands)
             for i in range(len(own))
         ]
         return (10 * np.log10(np.maximum(np.stack(rows), 1e-30))).astype(np.float32)

@@ -7,21 +7,27 @@ import torch
 from torch import nn
 
 
-def normalise(adjacency: torch.Tensor) -> torch.Tensor:
+def normalise(adjacency: torch.Tensor, self_loops: bool = True) -> torch.Tensor:
     """Add self-loops and normalise symmetrically; degrees are sums of absolute weights, so signs may stay.
 
     Parameters
     ----------
     adjacency : torch.Tensor
         Symmetric, shape (n_nodes, n_nodes).
+    self_loops : bool, default=True
+        Add them; a Laplacian is made without.
 
     Returns
     -------
     torch.Tensor
-        D^{-1/2} (A + I) D^{-1/2}, shape (n_nodes, n_nodes).
+        D^{-1/2} (A + I) D^{-1/2}, or D^{-1/2} A D^{-1/2}, shape (n_nodes, n_nodes): eigenvalues in [−1, 1]. A node without edges has a
+        row of zeros, and no gradient.
     """
-    looped = adjacency + torch.eye(len(adjacency), dtype=adjacency.dtype, device=adjacency.device)
-    scale = looped.abs().sum(dim=1).clamp_min(1e-12).rsqrt()
+    looped = adjacency
+    if self_loops:
+        looped = adjacency + torch.eye(len(adjacency), dtype=adjacency.dtype, device=adjacency.device)
+    degree = looped.abs().sum(dim=1)
+    scale = torch.where(degree > 1e-12, degree.clamp_min(1e-12).rsqrt(), torch.zeros_like(degree))
     return scale[:, None] * looped * scale[None, :]
 
 

@@ -9,15 +9,20 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.polynomial import chebyshev
 
 from eegfmri.errors import RequestError
+from eegfmri.models.graph_convolution import normalise
+
+#: What is asked with a tensor, whose gradients stay, or with an array, is answered in kind.
+Array = torch.Tensor | np.ndarray
 
 #: Which Laplacian: D − W as eq. 1 prints it, or I − D^(−1/2) W D^(−1/2), which is what its sentence names.
 LaplacianKind = Literal["normalised", "combinatorial"]
 
 
-def laplacian(adjacency: np.ndarray, kind: LaplacianKind = "normalised") -> np.ndarray:
+def laplacian(adjacency: Array, kind: LaplacianKind = "normalised") -> Array:
     r"""Return the Laplacian of a graph, eq. 1.
 
     Degrees are sums of absolute weights, :math:`D_{ii} = \sum_j |w_{ij}|`, so that a signed graph's Laplacian has no negative
@@ -25,31 +30,47 @@ def laplacian(adjacency: np.ndarray, kind: LaplacianKind = "normalised") -> np.n
 
     Parameters
     ----------
-    adjacency : numpy.ndarray
+    adjacency : torch.Tensor or numpy.ndarray
         Symmetric, diagonal 0, shape (n_nodes, n_nodes).
     kind : {"normalised", "combinatorial"}
         :math:`I - D^{-1/2} W D^{-1/2}`, eigenvalues in [0, 2], or :math:`D - W`.
 
     Returns
     -------
-    numpy.ndarray
-        Symmetric, shape (n_nodes, n_nodes). A node without edges has a row of zeros.
+    torch.Tensor or numpy.ndarray
+        As the adjacency is; symmetric, shape (n_nodes, n_nodes). A node without edges has a row of zeros.
 
     Raises
     ------
     RequestError
-        If the matrix is not symmetric, or the kind unknown.
+        If an array is not symmetric, or the kind unknown. (A tensor is taken at its word: networks ask at every step.)
+
+    Examples
+    --------
+    Three nodes in a row:
+
+    >>> import numpy as np
+    >>> path = np.array([[0.0, 1, 0], [1, 0, 1], [0, 1, 0]])
+    >>> print(laplacian(path, "combinatorial"))
+    [[ 1. -1.  0.]
+     [-1.  2. -1.]
+     [ 0. -1.  1.]]
+    >>> print(np.linalg.eigvalsh(laplacian(path)).round(6) + 0.0)
+    [0. 1. 2.]
     """
-    weights = np.asarray(adjacency, dtype=float)
-    if weights.ndim != 2 or weights.shape[0] != weights.shape[1] or not np.allclose(weights, weights.T):
-        raise RequestError(f"A Laplacian needs a symmetric matrix, not one of shape {weights.shape}: symmetrise it.")
-    degree = np.abs(weights).sum(axis=1)
-    if kind == "combinatorial":
-        return np.diag(degree) - weights  # eq. 1
-    if kind != "normalised":
+    if kind not in ("normalised", "combinatorial"):
         raise RequestError(f"A Laplacian is 'normalised' or 'combinatorial', not {kind!r}.")
-    scale = np.where(degree > 0, 1 / np.sqrt(np.where(degree > 0, degree, 1.0)), 0.0)
-    return np.diag((degree > 0).astype(float)) - scale[:, None] * weights * scale
+    if not isinstance(adjacency, torch.Tensor):
+        weights = np.asarray(adjacency, dtype=float)
+        if weights.ndim != 2 or weights.shape[0] != weights.shape[1] or not np.allclose(weights, weights.T):
+            raise RequestError(
+                f"A Laplacian needs a symmetric matrix, not one of shape {weights.shape}: symmetrise it."
+            )
+        return laplacian(_tensor(weights), kind).numpy()
+    degree = adjacency.abs().sum(dim=1)
+    if kind == "combinatorial":
+        return torch.diag(degree) - adjacency  # eq. 1
+    return torch.diag((degree > 1e-12).to(adjacency.dtype)) - normalise(adjacency, self_loops=False)
 
 
 def fourier_basis(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -116,31 +137,62 @@ def spectral_filter(
     return inverse_transform(factors.reshape(-1, *[1] * (spectrum.ndim - 1)) * spectrum, basis)
 
 
-def scaled(matrix: np.ndarray, largest: float | None = None) -> np.ndarray:
+def scaled(matrix: Array, largest: float | None = None) -> Array:
     r"""Scale a Laplacian so that its eigenvalues lie in [−1, 1]: :math:`2 L / \lambda_{max} - I`, before eq. 10.
 
     Parameters
     ----------
-    matrix : numpy.ndarray
+    matrix : torch.Tensor or numpy.ndarray
         Shape (n_nodes, n_nodes), no negative eigenvalue.
     largest : float or None
         λ_max, or a bound on it (2 for the normalised Laplacian); None computes it.
 
     Returns
     -------
-    numpy.ndarray
-        Shape (n_nodes, n_nodes); −I for a graph without edges.
+    torch.Tensor or numpy.ndarray
+        As the matrix is, shape (n_nodes, n_nodes); −I for a graph without edges.
     """
+    if not isinstance(matrix, torch.Tensor):
+        return scaled(_tensor(matrix), largest).numpy()
     if largest is None:
-        largest = float(np.linalg.eigvalsh(matrix)[-1])
-    return (2 * matrix / largest if largest > 1e-12 else np.zeros_like(matrix)) - np.eye(len(matrix))
+        largest = torch.linalg.eigvalsh(matrix)[-1].clamp_min(1e-6)
+    return 2 * matrix / largest - torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+
+
+def chebyshev_polynomials(matrix: Array, n_terms: int, signal: Array | None = None) -> Array:
+    r"""Return :math:`T_0(L) \dots T_{n-1}(L)` by the recursion of eq. 8 and 9, or what they make of a signal.
+
+    Parameters
+    ----------
+    matrix : torch.Tensor or numpy.ndarray
+        From `scaled`, shape (n_nodes, n_nodes).
+    n_terms : int
+        At least 1.
+    signal : torch.Tensor, numpy.ndarray or None
+        Shape (n_nodes, …), of the matrix's kind. The recursion then runs on the signal, and the polynomials themselves, whose products cost
+        more, are never made.
+
+    Returns
+    -------
+    torch.Tensor or numpy.ndarray
+        Shape (n_terms, n_nodes, n_nodes), or (n_terms, n_nodes, …).
+    """
+    if not isinstance(matrix, torch.Tensor):
+        signal = None if signal is None else _tensor(signal)
+        return chebyshev_polynomials(_tensor(matrix), n_terms, signal).numpy()
+    if signal is None:
+        terms = [torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device), matrix]  # eq. 8
+    else:
+        terms = [signal, torch.tensordot(matrix, signal, dims=1)]
+    while len(terms) < n_terms:
+        terms.append(2 * torch.tensordot(matrix, terms[-1], dims=1) - terms[-2])  # eq. 9
+    return torch.stack(terms[:n_terms])
 
 
 def chebyshev_filter(signal: np.ndarray, scaled_laplacian: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
     r"""Filter a signal without diagonalising anything, eq. 10 as meant: :math:`y = \sum_{k=0}^{K} \theta_k T_k(\tilde L)\,x`.
 
-    Each term follows from the two before it by eq. 8 and 9, :math:`T_k = 2 \tilde L T_{k-1} - T_{k-2}`. As printed, eq. 10 has
-    the eigenvalues Λ in the place of the Laplacian, and so has lost U and its transpose; and its sum ends at K − 1.
+    As printed, eq. 10 has the eigenvalues Λ in the place of the Laplacian, and so has lost U and its transpose; and its sum ends at K − 1.
 
     Parameters
     ----------
@@ -156,12 +208,8 @@ def chebyshev_filter(signal: np.ndarray, scaled_laplacian: np.ndarray, coefficie
     numpy.ndarray
         Shape of the signal.
     """
-    before, now = np.asarray(signal, dtype=float), np.tensordot(scaled_laplacian, signal, axes=1)  # T₀ x, T₁ x
-    total = coefficients[0] * before + (coefficients[1] * now if len(coefficients) > 1 else 0.0)
-    for theta in coefficients[2:]:
-        before, now = now, 2 * np.tensordot(scaled_laplacian, now, axes=1) - before  # eq. 9
-        total = total + theta * now
-    return total
+    terms = chebyshev_polynomials(scaled_laplacian, len(coefficients), signal)
+    return np.tensordot(coefficients, terms, axes=1)
 
 
 def chebyshev_gain(eigenvalues: np.ndarray, coefficients: np.ndarray, largest: float | None = None) -> np.ndarray:
@@ -185,21 +233,5 @@ def chebyshev_gain(eigenvalues: np.ndarray, coefficients: np.ndarray, largest: f
     return chebyshev.chebval(2 * np.asarray(eigenvalues) / largest - 1, coefficients)
 
 
-def chebyshev_coefficients(gain: Callable[[np.ndarray], np.ndarray], order: int, largest: float) -> np.ndarray:
-    """Expand a filter in Chebyshev polynomials, truncated at an order.
-
-    Parameters
-    ----------
-    gain : callable
-        g on [0, ``largest``].
-    order : int
-        K: reach of the filter in steps along the graph.
-    largest : float
-        λ_max.
-
-    Returns
-    -------
-    numpy.ndarray
-        θ, shape (K + 1,), of the polynomial through g at the Chebyshev points of [0, λ_max].
-    """
-    return chebyshev.chebinterpolate(lambda x: gain((x + 1) * largest / 2), order)
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.array(array, dtype=float))

@@ -71,6 +71,17 @@ def sparsify(
     ------
     RequestError
         Unless exactly one of ``density`` and ``threshold`` is given, in its range.
+
+    Examples
+    --------
+    Of three possible edges the strongest, signed or not, is the negative one:
+
+    >>> import numpy as np
+    >>> weights = np.array([[0.0, 0.2, -0.9], [0.2, 0.0, 0.5], [-0.9, 0.5, 0.0]])
+    >>> print(sparsify(weights, density=1 / 3))
+    [[ 0.   0.  -0.9]
+     [ 0.   0.   0. ]
+     [-0.9  0.   0. ]]
     """
     if (density is None) == (threshold is None):
         raise RequestError("Give either a density or a threshold for the graph, not both and not neither.")
@@ -155,24 +166,3 @@ def scalp_adjacency(positions: np.ndarray, width: float | None = None, reach: fl
     weights = np.where(distance <= reach * width, np.exp(-(distance**2) / (2 * width**2)), 0.0)
     np.fill_diagonal(weights, 0.0)
     return weights
-
-
-def normalised_adjacency(adjacency: np.ndarray, self_loops: bool = True) -> np.ndarray:
-    r"""Return :math:`\tilde D^{-1/2} \tilde A \tilde D^{-1/2}` with :math:`\tilde A = A + I` :cite:p:`kipf2017`.
-
-    Parameters
-    ----------
-    adjacency : numpy.ndarray
-        Symmetric, signed or not, shape (n_nodes, n_nodes).
-    self_loops : bool, default=True
-        Add the identity first.
-
-    Returns
-    -------
-    numpy.ndarray
-        Eigenvalues in [−1, 1]; a node without edges keeps zeros.
-    """
-    looped = np.asarray(adjacency, dtype=float) + (np.eye(len(adjacency)) if self_loops else 0.0)
-    degree = np.abs(looped).sum(axis=1)
-    scale = np.where(degree > 0, 1 / np.sqrt(np.where(degree > 0, degree, 1.0)), 0.0)
-    return scale[:, None] * looped * scale[None, :]

@@ -21,53 +21,12 @@ from typing import Literal
 import torch
 from torch import nn
 
+from eegfmri.models.graph_signals import LaplacianKind, chebyshev_polynomials, laplacian, scaled
+
 Reading = Literal["as_meant", "as_printed"]
 
 
 # --- graph convolution -------------------------------------------------------------------------------------------------
-
-
-def laplacian(adjacency: torch.Tensor, kind: str = "normalised") -> torch.Tensor:
-    """Return D − W (``"combinatorial"``, eq. 1 as printed) or I − D^{-1/2} W D^{-1/2} (``"normalised"``, as named).
-
-    Degrees are sums of absolute weights, so signs may stay; a node without edges has a row of zeros.
-
-    Parameters
-    ----------
-    adjacency : torch.Tensor
-        Symmetric, diagonal 0, shape (N, N).
-    kind : {"normalised", "combinatorial"}
-        Which.
-
-    Returns
-    -------
-    torch.Tensor
-        Shape (N, N).
-    """
-    degree = adjacency.abs().sum(dim=1)
-    if kind == "combinatorial":
-        return torch.diag(degree) - adjacency  # eq. 1
-    if kind != "normalised":
-        raise ValueError(f"a Laplacian is 'normalised' or 'combinatorial', not {kind!r}")
-    present = degree > 1e-12
-    scale = torch.where(present, degree.clamp_min(1e-12).rsqrt(), torch.zeros_like(degree))
-    return torch.diag(present.to(adjacency.dtype)) - scale[:, None] * adjacency * scale
-
-
-def scale_laplacian(matrix: torch.Tensor, scaling: Reading = "as_meant") -> torch.Tensor:
-    """Bring eigenvalues into [−1, 1] by 2 L / λ_max − I; ``"as_printed"`` leaves them, as eq. 7 does."""
-    if scaling == "as_printed":
-        return matrix
-    largest = torch.linalg.eigvalsh(matrix)[-1].clamp_min(1e-6)
-    return 2 * matrix / largest - torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
-
-
-def chebyshev_polynomials(matrix: torch.Tensor, n_terms: int) -> torch.Tensor:
-    """Return T_0 … T_{n_terms − 1} of a matrix by the recursion of eq. 8 and 9, shape (n_terms, N, N)."""
-    terms = [torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device), matrix]  # eq. 8
-    while len(terms) < n_terms:
-        terms.append(2 * matrix @ terms[-1] - terms[-2])  # eq. 9
-    return torch.stack(terms[:n_terms])
 
 
 class ChebyshevConvolution(nn.Module):
@@ -310,7 +269,7 @@ class GcnnConfig:
     features: int = 8
     n_layers: int = 2
     learned_graph: bool = False
-    laplacian: str = "normalised"
+    laplacian: LaplacianKind = "normalised"
     eq7_scaling: Reading = "as_meant"
     eq10_terms: Reading = "as_meant"
     dropout: float = 0.1
@@ -356,7 +315,8 @@ class MultiScaleGCNN(nn.Module):
 
     def scaled_laplacian(self, adjacency: torch.Tensor) -> torch.Tensor:
         """Return the matrix whose Chebyshev polynomials are taken, shape (N, N)."""
-        return scale_laplacian(laplacian(adjacency, self.config.laplacian), self.config.eq7_scaling)
+        matrix = laplacian(adjacency, self.config.laplacian)
+        return matrix if self.config.eq7_scaling == "as_printed" else scaled(matrix)
 
     def graph(self) -> torch.Tensor:
         """Return the adjacency in use, shape (N, N)."""

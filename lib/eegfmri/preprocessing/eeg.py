@@ -1,4 +1,4 @@
-"""Preparing EEG: from a recorder's file to a clean array at a working rate, and power per band.
+"""Preparing EEG: from a recorder's file to a clean array at a working rate. Its power is `eegfmri.preprocessing.spectra`'s matter.
 
 Each step is a function on MNE's Raw or on an array; `prepare` strings them together for one recording and keeps the
 result on disk. Everything here looks at one run alone; where a step uses a statistic of the whole run, its docstring
@@ -363,6 +363,15 @@ def rereference(
     ------
     RequestError
         If a channel is not there, or the one to recover is.
+
+    Examples
+    --------
+    Two electrodes recorded against a third, which comes back and takes part in the average:
+
+    >>> import numpy as np
+    >>> data, names = rereference(np.array([[3.0], [6.0]]), ("Cz", "Oz"), "average", recover="FCz")
+    >>> print(dict(zip(names, data[:, 0].tolist())))
+    {'Cz': 0.0, 'Oz': 3.0, 'FCz': -3.0}
     """
     names = tuple(ch_names)
     if recover is not None:
@@ -520,192 +529,3 @@ def with_gaps(data: np.ndarray, sfreq: float, spans: Iterable[tuple[float, float
         first, last = int(np.floor(onset * sfreq)), int(np.ceil((onset + duration) * sfreq))
         data[..., max(first, 0) : max(last, 0)] = np.nan
     return data
-
-
-def volume_spectra(
-    eeg: np.ndarray, sfreq: float, t_r: float, n_volumes: int | None = None, taper: str = "hann"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Power spectral density during each volume: cut at the repetition time, taper, rfft.
-
-    Parameters
-    ----------
-    eeg : numpy.ndarray
-        Shape (..., n_times), in V, starting with the first volume.
-    sfreq : float
-        Hz.
-    t_r : float
-        Repetition time in s, a whole number of samples.
-    n_volumes : int or None
-        Number of volumes; all that the signal covers whole if None.
-    taper : str, default="hann"
-        Window function, as scipy.signal names it.
-
-    Returns
-    -------
-    frequencies : numpy.ndarray
-        Shape (n_frequencies,), Hz, 1 / t_r apart.
-    density : numpy.ndarray
-        Shape (..., n_frequencies, n_volumes), V²/Hz, one-sided; NaN for volumes that hold a gap.
-
-    Raises
-    ------
-    RequestError
-        If a volume is not a whole number of samples, or the signal is shorter than the volumes.
-    """
-    eeg = np.asarray(eeg)
-    length = samples_per_volume(t_r, sfreq)
-    n_volumes = eeg.shape[-1] // length if n_volumes is None else n_volumes
-    if n_volumes * length > eeg.shape[-1] or n_volumes < 1:
-        raise RequestError(
-            f"{eeg.shape[-1]} samples at {sfreq:g} Hz do not cover {n_volumes} volumes of {t_r:g} s: give fewer."
-        )
-    pieces = eeg[..., : n_volumes * length].reshape(*eeg.shape[:-1], n_volumes, length)
-    frequencies, density = spectral_density(pieces, sfreq, taper)
-    return frequencies, np.moveaxis(density, -1, -2)
-
-
-def samples_per_volume(t_r: float, sfreq: float) -> int:
-    """Return how many samples a volume lasts.
-
-    Parameters
-    ----------
-    t_r, sfreq : float
-        s and Hz.
-
-    Returns
-    -------
-    int
-        At least 2.
-
-    Raises
-    ------
-    RequestError
-        If it is not a whole number.
-    """
-    length = round(t_r * sfreq)
-    if length < 2 or abs(t_r * sfreq - length) > 1e-6 * length:
-        raise RequestError(
-            f"A volume of {t_r:g} s is {t_r * sfreq:g} samples at {sfreq:g} Hz: resample to a rate at which it is a whole number."
-        )
-    return length
-
-
-def spectral_density(frames: np.ndarray, sfreq: float, taper: str = "hann") -> tuple[np.ndarray, np.ndarray]:
-    """Power spectral density of each frame: mean removed, taper, rfft.
-
-    Parameters
-    ----------
-    frames : numpy.ndarray
-        Shape (..., n_samples), in V.
-    sfreq : float
-        Hz.
-    taper : str, default="hann"
-        Window function, as scipy.signal names it.
-
-    Returns
-    -------
-    frequencies : numpy.ndarray
-        Shape (n_frequencies,), Hz.
-    density : numpy.ndarray
-        Shape (..., n_frequencies), V²/Hz, one-sided.
-    """
-    from scipy.fft import rfft, rfftfreq
-    from scipy.signal import get_window
-
-    length = frames.shape[-1]
-    frames = frames - frames.mean(axis=-1, keepdims=True)
-    window = get_window(taper, length).astype(frames.dtype)
-    density = np.abs(rfft(frames * window, axis=-1)) ** 2
-    density *= 2 / (sfreq * (window.astype(float) ** 2).sum())
-    # 0 Hz, and half the rate where it is a bin, have no negative twin
-    density[..., 0] /= 2
-    if length % 2 == 0:
-        density[..., -1] /= 2
-    return rfftfreq(length, 1 / sfreq), density
-
-
-def volume_band_power(
-    eeg: np.ndarray,
-    sfreq: float,
-    t_r: float,
-    n_volumes: int | None = None,
-    bands: dict[str, tuple[float, float]] = BANDS,
-) -> np.ndarray:
-    """Mean spectral density per band during each volume.
-
-    Parameters
-    ----------
-    eeg : numpy.ndarray
-        Shape (..., n_times), in V, starting with the first volume.
-    sfreq, t_r : float
-        Hz and s; a volume must be a whole number of samples.
-    n_volumes : int or None
-        Number of volumes.
-    bands : dict of str to (float, float)
-        Band edges in Hz, upper edge exclusive; each must hold a frequency, which are 1 / t_r apart.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (..., n_bands, n_volumes), V²/Hz; NaN for volumes that hold a gap.
-
-    Raises
-    ------
-    RequestError
-        If a band holds no frequency of the spectrum.
-    """
-    frequencies, density = volume_spectra(eeg, sfreq, t_r, n_volumes)
-    inside = [(frequencies >= low) & (frequencies < high) for low, high in bands.values()]
-    for (name, (low, high)), kept in zip(bands.items(), inside, strict=True):
-        if high > sfreq / 2 or not kept.any():
-            raise RequestError(
-                f"The band {name} ({low:g}–{high:g} Hz) cannot be told in {t_r:g} s of EEG at {sfreq:g} Hz: choose another."
-            )
-    return np.stack([density[..., kept, :].mean(axis=-2) for kept in inside], axis=-2)
-
-
-def band_power(
-    eeg: np.ndarray, sfreq: float, bands: dict[str, tuple[float, float]] = BANDS, seconds: float = 4.0
-) -> np.ndarray:
-    """Mean spectral density per band, by Welch's method.
-
-    Parameters
-    ----------
-    eeg : numpy.ndarray
-        Shape (..., n_times), in V; gaps are NaN.
-    sfreq : float
-        Sampling frequency in Hz.
-    bands : dict of str to (float, float)
-        Band edges in Hz, upper edge exclusive.
-    seconds : float, default=4.0
-        Length of Welch's segments in s, half overlapping; segments that hold a gap are left out.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (..., n_bands), in dB relative to 1 µV²/Hz; NaN where gaps leave no segment.
-
-    Raises
-    ------
-    RequestError
-        If a band lies above half the sampling frequency.
-    """
-    from scipy.signal import spectrogram, welch
-
-    highest = max(high for _, high in bands.values())
-    if highest > sfreq / 2:
-        raise RequestError(
-            f"Power up to {highest:g} Hz cannot be had from EEG at {sfreq:g} Hz: prepare it at {2 * highest:g} Hz or more."
-        )
-    length = min(round(seconds * sfreq), eeg.shape[-1])
-    if np.isnan(eeg).any():
-        # Welch's own segments, one by one; a NaN spoils exactly those that hold it
-        frequencies, _, pieces = spectrogram(
-            eeg, sfreq, "hann", nperseg=length, noverlap=length // 2, detrend="constant", axis=-1
-        )
-        count = (~np.isnan(pieces)).sum(axis=-1)
-        density = np.where(count > 0, np.nansum(pieces, axis=-1) / np.maximum(count, 1), np.nan)
-    else:
-        frequencies, density = welch(eeg, sfreq, nperseg=length, axis=-1)
-    power = [density[..., (frequencies >= low) & (frequencies < high)].mean(axis=-1) for low, high in bands.values()]
-    return 10 * np.log10(np.stack(power, axis=-1) * 1e12 + 1e-12)

@@ -16,7 +16,7 @@ from eegfmri.errors import RequestError
 InverseMethod = Literal["sloreta", "minimum_norm"]
 
 #: How far from the centre the outermost dipole may lie, as a share of the head's radius: inside the innermost of four shells.
-_DEEPEST = 0.86
+DEEPEST = 0.86
 
 
 def lead_field(ch_names: Sequence[str], points: np.ndarray) -> np.ndarray:
@@ -49,30 +49,78 @@ def lead_field(ch_names: Sequence[str], points: np.ndarray) -> np.ndarray:
     if lacking := [name for name in ch_names if name.lower() not in known]:
         raise RequestError(f"No standard position is known for {', '.join(lacking)}: leave the channel out.")
     electrodes = np.array([known[name.lower()] for name in ch_names])
-    everywhere = np.array([xyz for name, xyz in known.items() if xyz[2] > -0.03])
-    # |x − c|² = r² is linear in c and r² − |c|²
-    design = np.c_[2 * everywhere, np.ones(len(everywhere))]
-    *centre, rest = np.linalg.lstsq(design, (everywhere**2).sum(axis=1), rcond=None)[0]
-    centre = np.array(centre)
-    radius = float(np.sqrt(rest + centre @ centre))
+    centre, radius = fit_sphere(np.array([xyz for xyz in known.values() if xyz[2] > -0.03]))
     on_sphere = electrodes - centre
     on_sphere *= radius / np.linalg.norm(on_sphere, axis=1, keepdims=True)
     dipoles = np.asarray(points, dtype=float) / 1000 - centre
     depth = np.maximum(np.linalg.norm(dipoles, axis=1, keepdims=True), 1e-9)
     normals = dipoles / depth
-    dipoles *= np.minimum(1.0, _DEEPEST * radius / depth)
+    dipoles *= np.minimum(1.0, DEEPEST * radius / depth)
+    potential = sphere_potentials(on_sphere, dipoles, normals, radius)
+    return potential - potential.mean(axis=0)
 
-    info = mne.create_info(list(ch_names), 100.0, "eeg")
-    positions = dict(zip(ch_names, on_sphere, strict=True))
-    info.set_montage(mne.channels.make_dig_montage(positions, coord_frame="head"), verbose="error")
+
+def fit_sphere(points: np.ndarray) -> tuple[np.ndarray, float]:
+    """Fit a sphere to points by least squares.
+
+    Parameters
+    ----------
+    points : numpy.ndarray
+        Shape (n_points, 3).
+
+    Returns
+    -------
+    centre : numpy.ndarray
+        Shape (3,), in the points' unit.
+    radius : float
+        In the same unit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> directions = np.random.default_rng(0).standard_normal((20, 3))
+    >>> directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    >>> centre, radius = fit_sphere(np.array([1.0, 2.0, 3.0]) + 9 * directions)
+    >>> print(centre.round(6), round(radius, 6))
+    [1. 2. 3.] 9.0
+    """
+    # |x − c|² = r² is linear in c and r² − |c|²
+    design = np.c_[2 * points, np.ones(len(points))]
+    *centre, rest = np.linalg.lstsq(design, (points**2).sum(axis=1), rcond=None)[0]
+    centre = np.array(centre)
+    return centre, float(np.sqrt(rest + centre @ centre))
+
+
+def sphere_potentials(electrodes: np.ndarray, dipoles: np.ndarray, normals: np.ndarray, radius: float) -> np.ndarray:
+    """Potential at electrodes on a sphere of four shells for unit dipoles inside it, by MNE's forward solution.
+
+    Parameters
+    ----------
+    electrodes : numpy.ndarray
+        Shape (n_channels, 3), m from the centre, on the outer shell.
+    dipoles, normals : numpy.ndarray
+        Shape (n_dipoles, 3): places in m from the centre, within the innermost shell (see `DEEPEST`), and directions of length 1.
+    radius : float
+        Of the outer shell, m.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_channels, n_dipoles), V per Am, against infinity.
+    """
+    import mne
+
+    names = [str(number) for number in range(len(electrodes))]
+    info = mne.create_info(names, 100.0, "eeg")
+    montage = mne.channels.make_dig_montage(dict(zip(names, electrodes, strict=True)), coord_frame="head")
+    info.set_montage(montage, verbose="error")
     sphere = mne.make_sphere_model(r0=(0.0, 0.0, 0.0), head_radius=radius, verbose="error")
     space = mne.setup_volume_source_space(pos={"rr": dipoles, "nn": normals}, sphere=sphere, verbose="error")
     forward = mne.make_forward_solution(
         info, trans=None, src=space, bem=sphere, meg=False, eeg=True, mindist=0.0, verbose="error"
     )
     free = forward["sol"]["data"].reshape(len(electrodes), len(dipoles), 3)
-    potential = np.einsum("cpk,pk->cp", free, normals)
-    return potential - potential.mean(axis=0)
+    return np.einsum("cpk,pk->cp", free, normals)
 
 
 def inverse_operator(field: np.ndarray, method: InverseMethod = "sloreta", snr: float = 3.0) -> np.ndarray:
@@ -109,26 +157,6 @@ def inverse_operator(field: np.ndarray, method: InverseMethod = "sloreta", snr: 
         raise RequestError(f"An inverse is 'sloreta' or 'minimum_norm', not {method!r}.")
     own = np.einsum("rc,cr->r", inverse, field)
     return np.divide(inverse, np.sqrt(np.maximum(own, 0))[:, None], out=np.zeros_like(inverse), where=own[:, None] > 0)
-
-
-def region_projection(ch_names: Sequence[str], centres: np.ndarray, snr: float = 3.0) -> np.ndarray:
-    """Return the matrix that carries electrodes to regions, shape (n_regions, n_channels).
-
-    Parameters
-    ----------
-    ch_names : sequence of str
-        Electrodes.
-    centres : numpy.ndarray
-        Shape (n_regions, 3): centres of an atlas's regions, mm in MNI152 space.
-    snr : float, default=3.0
-        See `inverse_operator`.
-
-    Returns
-    -------
-    numpy.ndarray
-        sLORETA of the spherical lead field.
-    """
-    return inverse_operator(lead_field(ch_names, centres), snr=snr)
 
 
 def resolution(field: np.ndarray, inverse: np.ndarray) -> np.ndarray:

@@ -1,7 +1,11 @@
-"""Spectrograms volume by volume: EEG cut at the scanner's triggers, time and frequency, and the mean over time per band.
+"""Power of EEG over frequency and time.
 
-A segment is one repetition time of EEG. Inside it a short Fourier transform moves along; what it gives, channel × frequency × time,
-is averaged over time, and over the frequencies of a band: channel × band, one such table per volume.
+Two estimates, both scipy's, serve everything: `spectrogram`, the density in each of many short frames, and `power_spectrum`, its
+mean over frames after Welch. `band_means` averages either over the frequencies of bands; `band_power` describes a window by the one,
+`volume_band_power` each volume by the other.
+
+`prepare_spectrograms` makes one table of channel × band per volume: a segment is one repetition time of EEG, cut at the scanner's
+triggers; short frames move along inside it, and their density is averaged over time and over the frequencies of a band.
 """
 
 from collections.abc import Mapping
@@ -12,7 +16,7 @@ import numpy as np
 
 from eegfmri import cache, project
 from eegfmri.errors import RequestError
-from eegfmri.preprocessing.eeg import BANDS, EegSettings, band_pass, prepare, samples_per_volume, spectral_density
+from eegfmri.preprocessing.eeg import BANDS, EegSettings, band_pass, prepare
 from eegfmri.recordings import Recording, Stream
 
 #: The four bands of Bruno et al. 2025, in Hz.
@@ -58,6 +62,32 @@ class SpectrogramSettings:
     decibels: bool = True
 
 
+def samples_per_volume(t_r: float, sfreq: float) -> int:
+    """Return how many samples a volume lasts.
+
+    Parameters
+    ----------
+    t_r, sfreq : float
+        s and Hz.
+
+    Returns
+    -------
+    int
+        At least 2.
+
+    Raises
+    ------
+    RequestError
+        If it is not a whole number.
+    """
+    length = round(t_r * sfreq)
+    if length < 2 or abs(t_r * sfreq - length) > 1e-6 * length:
+        raise RequestError(
+            f"A volume of {t_r:g} s is {t_r * sfreq:g} samples at {sfreq:g} Hz: resample to a rate at which it is a whole number."
+        )
+    return length
+
+
 def segments(eeg: np.ndarray, sfreq: float, t_r: float, n_volumes: int, lag: float = 0.0) -> tuple[int, np.ndarray]:
     """Cut EEG into one segment per volume.
 
@@ -100,44 +130,91 @@ def segments(eeg: np.ndarray, sfreq: float, t_r: float, n_volumes: int, lag: flo
 
 
 def spectrogram(
-    pieces: np.ndarray, sfreq: float, frame: float = 1.08, overlap: float = 0.5
+    eeg: np.ndarray, sfreq: float, frame: float = 1.08, overlap: float = 0.5, taper: str | np.ndarray = "hann"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Short Fourier transform inside each segment: Hann frames, mean removed, power spectral density.
+    """Power spectral density in short frames, one after the other.
 
     Parameters
     ----------
-    pieces : numpy.ndarray
-        Shape (..., n_samples), in V.
+    eeg : numpy.ndarray
+        Shape (..., n_times), in V; gaps are NaN.
     sfreq : float
         Hz.
     frame : float, default=1.08
         Length of a frame in s.
     overlap : float, default=0.5
         Share of a frame that the next one repeats, from 0 to below 1.
+    taper : str or numpy.ndarray, default="hann"
+        Window function, as scipy.signal names it, or its samples.
 
     Returns
     -------
     frequencies : numpy.ndarray
         Shape (n_frequencies,), Hz, 1 / frame apart.
     density : numpy.ndarray
-        Shape (..., n_frequencies, n_frames), V²/Hz, one-sided. Its mean over frames is Welch's estimate.
+        Shape (..., n_frequencies, n_frames), V²/Hz, one-sided, each frame's mean removed; NaN for frames that hold a gap. Its mean over
+        frames is Welch's estimate.
 
     Raises
     ------
     RequestError
         If frame or overlap is out of range.
     """
-    pieces = np.asarray(pieces)
+    from scipy import signal
+
+    eeg = np.asarray(eeg)
     length = round(frame * sfreq)
-    if not 2 <= length <= pieces.shape[-1] or not 0 <= overlap < 1:
+    if not 2 <= length <= eeg.shape[-1] or not 0 <= overlap < 1:
         raise RequestError(
-            f"Frames of {frame:g} s that overlap by {overlap:g} do not fit into {pieces.shape[-1] / sfreq:g} s: make them shorter, "
+            f"Frames of {frame:g} s that overlap by {overlap:g} do not fit into {eeg.shape[-1] / sfreq:g} s: make them shorter, "
             "and the overlap at least 0 and below 1."
         )
-    step = max(1, length - round(overlap * length))
-    frames = np.lib.stride_tricks.sliding_window_view(pieces, length, axis=-1)[..., ::step, :]
-    frequencies, density = spectral_density(frames, sfreq)
-    return frequencies, np.swapaxes(density, -1, -2)
+    n_overlap = min(round(overlap * length), length - 1)
+    frequencies, _, density = signal.spectrogram(eeg, sfreq, taper, length, n_overlap, detrend="constant")
+    return frequencies, density
+
+
+def power_spectrum(eeg: np.ndarray, sfreq: float, seconds: float = 4.0) -> tuple[np.ndarray, np.ndarray]:
+    """Power spectral density by Welch's method: the mean over Hann frames that overlap by half.
+
+    MNE's ``psd_array_welch`` would lay frames anew after every gap, and shorter ones into what is shorter than a frame. Here frames
+    that hold a gap are left out and the others stay where they are, so that all of a row's frequencies come from like frames.
+
+    Parameters
+    ----------
+    eeg : numpy.ndarray
+        Shape (..., n_times), in V; gaps are NaN.
+    sfreq : float
+        Hz.
+    seconds : float, default=4.0
+        Length of a frame; that of the signal if it is shorter.
+
+    Returns
+    -------
+    frequencies : numpy.ndarray
+        Shape (n_frequencies,), Hz, 1 / ``seconds`` apart.
+    density : numpy.ndarray
+        Shape (..., n_frequencies), V²/Hz, one-sided; NaN where gaps leave no frame.
+
+    Examples
+    --------
+    White noise of 10 µV has its power spread evenly from 0 Hz to half the rate, (10 µV)² / 50 Hz:
+
+    >>> import numpy as np
+    >>> noise = 10 * np.random.default_rng(0).standard_normal(60_000)
+    >>> frequencies, density = power_spectrum(noise, 100.0)
+    >>> print(frequencies[1], round(float(density[1:-1].mean()), 1))
+    0.25 2.0
+    """
+    from scipy import signal
+
+    eeg = np.asarray(eeg)
+    length = min(round(seconds * sfreq), eeg.shape[-1])
+    if not np.isnan(eeg).any():
+        return signal.welch(eeg, sfreq, nperseg=length)
+    frequencies, pieces = spectrogram(eeg, sfreq, length / sfreq, (length // 2) / length)
+    count = (~np.isnan(pieces)).sum(axis=-1)
+    return frequencies, np.where(count > 0, np.nansum(pieces, axis=-1) / np.maximum(count, 1), np.nan)
 
 
 def band_means(
@@ -162,18 +239,122 @@ def band_means(
     Raises
     ------
     RequestError
-        If a band holds no frequency.
+        If a band holds no frequency, or ends above the highest.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> frequencies = np.arange(0.0, 31.0)
+    >>> band_means(frequencies, frequencies, {"alpha": (8.0, 13.0), "beta": (13.0, 30.0)}).tolist()
+    [10.0, 21.0]
     """
     means = []
     for name, (low, high) in bands.items():
         inside = (frequencies >= low) & (frequencies < high)
-        if not inside.any() or high > frequencies[-1] + (frequencies[1] - frequencies[0]):
+        if not inside.any() or high > frequencies[-1] + (frequencies[1] - frequencies[0]) / 2:
             raise RequestError(
                 f"The band {name} ({low:g}–{high:g} Hz) cannot be told from frequencies {frequencies[1]:.2g} Hz apart up to "
                 f"{frequencies[-1]:g} Hz: choose longer frames or another rate."
             )
         means.append(density[..., inside].mean(axis=-1))
     return np.stack(means, axis=-1)
+
+
+def band_power(
+    eeg: np.ndarray, sfreq: float, bands: Mapping[str, tuple[float, float]] = BANDS, seconds: float = 4.0
+) -> np.ndarray:
+    """Mean spectral density per band, by `power_spectrum`.
+
+    Parameters
+    ----------
+    eeg : numpy.ndarray
+        Shape (..., n_times), in V; gaps are NaN.
+    sfreq : float
+        Hz.
+    bands : mapping of str to (float, float)
+        Edges in Hz, the upper one exclusive.
+    seconds : float, default=4.0
+        Length of Welch's frames.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (..., n_bands), in dB relative to 1 µV²/Hz; NaN where gaps leave no frame.
+
+    Raises
+    ------
+    RequestError
+        If a band holds no frequency of the spectrum, or lies above half the rate.
+    """
+    return 10 * np.log10(band_means(*power_spectrum(eeg, sfreq, seconds), bands) * 1e12 + 1e-12)
+
+
+def volume_spectra(
+    eeg: np.ndarray, sfreq: float, t_r: float, n_volumes: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Power spectral density during each volume: the spectrogram whose frames are the volumes.
+
+    Parameters
+    ----------
+    eeg : numpy.ndarray
+        Shape (..., n_times), in V, starting with the first volume; gaps are NaN.
+    sfreq : float
+        Hz.
+    t_r : float
+        Repetition time in s, a whole number of samples.
+    n_volumes : int or None
+        Number of volumes; all that the signal covers whole if None.
+
+    Returns
+    -------
+    frequencies : numpy.ndarray
+        Shape (n_frequencies,), Hz, 1 / t_r apart.
+    density : numpy.ndarray
+        Shape (..., n_frequencies, n_volumes), V²/Hz, one-sided; NaN for volumes that hold a gap.
+
+    Raises
+    ------
+    RequestError
+        If a volume is not a whole number of samples, or the signal is shorter than the volumes.
+    """
+    eeg = np.asarray(eeg)
+    length = samples_per_volume(t_r, sfreq)
+    n_volumes = eeg.shape[-1] // length if n_volumes is None else n_volumes
+    if n_volumes * length > eeg.shape[-1] or n_volumes < 1:
+        raise RequestError(
+            f"{eeg.shape[-1]} samples at {sfreq:g} Hz do not cover {n_volumes} volumes of {t_r:g} s: give fewer."
+        )
+    return spectrogram(eeg[..., : n_volumes * length], sfreq, t_r, overlap=0.0)
+
+
+def volume_band_power(
+    eeg: np.ndarray,
+    sfreq: float,
+    t_r: float,
+    n_volumes: int | None = None,
+    bands: Mapping[str, tuple[float, float]] = BANDS,
+) -> np.ndarray:
+    """Mean spectral density per band during each volume.
+
+    Parameters
+    ----------
+    eeg, sfreq, t_r, n_volumes
+        As for `volume_spectra`.
+    bands : mapping of str to (float, float)
+        Edges in Hz, the upper one exclusive; each must hold a frequency, which are 1 / t_r apart.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (..., n_bands, n_volumes), V²/Hz; NaN for volumes that hold a gap.
+
+    Raises
+    ------
+    RequestError
+        As `volume_spectra` and `band_means`.
+    """
+    frequencies, density = volume_spectra(eeg, sfreq, t_r, n_volumes)
+    return np.swapaxes(band_means(frequencies, np.swapaxes(density, -1, -2), bands), -1, -2)
 
 
 def prepare_spectrograms(recording: Recording, settings: SpectrogramSettings | None = None) -> Stream:

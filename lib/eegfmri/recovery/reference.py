@@ -13,6 +13,7 @@ import numpy as np
 
 from eegfmri.cache import read_json
 from eegfmri.errors import DataError
+from eegfmri.preprocessing.spectra import power_spectrum
 from eegfmri.recordings import STAGES
 from eegfmri.recovery.simulator import fit_spectrum
 from eegfmri.simulation.stage_sequences import label_stage, read_label_runs
@@ -105,12 +106,10 @@ def eeg_statistics(eeg: np.ndarray, sfreq: float, names: list[str]) -> dict[str,
         ``exponent``, ``alpha_frequency`` and ``alpha_height_db`` (see `eegfmri.recovery.simulator.fit_spectrum`), and the share of
         each band in the power from 1 to 45 Hz.
     """
-    from scipy.signal import welch
-
     eeg = eeg - eeg.mean(axis=0)
     posterior = [i for i, name in enumerate(names) if name.upper().startswith(("O", "PO", "P"))]
     fit = fit_spectrum(eeg, sfreq, posterior or None)
-    frequencies, density = welch(eeg, sfreq, nperseg=round(4 * sfreq))
+    frequencies, density = power_spectrum(eeg, sfreq)
 
     def power(low, high):
         return density[:, (frequencies >= low) & (frequencies < high)].sum(axis=1) * frequencies[1]
@@ -142,9 +141,7 @@ def mean_spectrum(eeg: np.ndarray, sfreq: float) -> dict[str, list[float]]:
         ``frequency`` (Hz, from 1 to 45 in steps of 0.5) and ``db``: power density, median over channels after their mean was
         subtracted, in dB relative to its own mean over these frequencies.
     """
-    from scipy.signal import welch
-
-    frequencies, density = welch(eeg - eeg.mean(axis=0), sfreq, nperseg=round(4 * sfreq))
+    frequencies, density = power_spectrum(eeg - eeg.mean(axis=0), sfreq)
     grid = np.arange(1.0, 45.01, 0.5)
     curve = np.interp(grid, frequencies, np.median(density, axis=0))
     return {"frequency": grid.tolist(), "db": np.round(10 * np.log10(curve / curve.mean()), 2).tolist()}

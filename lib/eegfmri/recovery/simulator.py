@@ -13,7 +13,7 @@ import numpy as np
 
 from eegfmri.metrics.intervals import bootstrap_mean
 from eegfmri.preprocessing.eeg import BANDS as EEG_BANDS
-from eegfmri.preprocessing.eeg import volume_band_power
+from eegfmri.preprocessing.spectra import band_means, power_spectrum, volume_band_power
 from eegfmri.recordings import EPOCH_SECONDS, Recording
 from eegfmri.simulation.activity import CANONICAL_PEAK
 from eegfmri.simulation.parameters import BANDS, GROUPS
@@ -70,9 +70,7 @@ def fit_spectrum(eeg: np.ndarray, sfreq: float, posterior: Sequence[int] | None 
     SpectralFit
         Of the posterior channels; exponent of all.
     """
-    from scipy.signal import welch
-
-    frequencies, spectra = welch(eeg, sfreq, nperseg=round(4 * sfreq))
+    frequencies, spectra = power_spectrum(eeg, sfreq)
     kept = (frequencies >= 1) & (frequencies <= 45)
     f, spectra = frequencies[kept], spectra[:, kept]
     straight = (f >= SLOPE_RANGE[0]) & (f <= SLOPE_RANGE[1])
@@ -588,16 +586,13 @@ def stage_power(
     dict
         Band → stage → dB relative to 1 V²/Hz, averaged over channels and epochs.
     """
-    from scipy.signal import welch
-
     n_times = round(seconds * sfreq)
     n_epochs = min(len(stages), eeg.shape[1] // n_times)
     epochs = eeg[:, : n_epochs * n_times].reshape(len(eeg), n_epochs, n_times)
-    frequencies, density = welch(epochs, sfreq, nperseg=round(4 * sfreq))
-    found = {}
-    for band, (low, high) in BANDS.items():
-        inside = (frequencies >= low) & (frequencies < high)
-        power = 10 * np.log10(density[..., inside].mean(axis=-1)).mean(axis=0)
-        known = dict.fromkeys(stage for stage in stages[:n_epochs] if stage)
-        found[band] = {stage: float(power[[s == stage for s in stages[:n_epochs]]].mean()) for stage in known}
-    return found
+    power = 10 * np.log10(band_means(*power_spectrum(epochs, sfreq), BANDS)).mean(axis=0)  # (n_epochs, n_bands)
+    stages = np.array(stages[:n_epochs], dtype=object)
+    known = dict.fromkeys(stage for stage in stages if stage)
+    return {
+        band: {stage: float(own[stages == stage].mean()) for stage in known}
+        for band, own in zip(BANDS, power.T, strict=True)
+    }

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eegfmri.datasets.label_tables import parse_stage
 from eegfmri.recordings import EPOCH_SECONDS
 from eegfmri.simulation.artefacts import make_gradient
 from eegfmri.simulation.bold import slice_times
@@ -18,7 +19,7 @@ from eegfmri.simulation.eeg import pieces
 from eegfmri.simulation.files import cut_short, write_header, write_image, write_markers, write_signal
 from eegfmri.simulation.parameters import ACQUISITIONS, DEFAULT_QUIRKS, Preset, Scale
 from eegfmri.simulation.sources import make_t1
-from eegfmri.simulation.stage_sequences import choose_donor, donors, draw_stages, label_stage
+from eegfmri.simulation.stage_sequences import choose_donor, donors, draw_stages
 from eegfmri.simulation.subjects import (
     Generator,
     Run,
@@ -89,7 +90,7 @@ def stages_behind(labels: Iterable[str]) -> list[str]:
     """Return a stage for every label: of ``2 or 3 (unscorable)`` the first, of ``unscorable`` the one before (at first W)."""
     stages: list[str] = []
     for label in labels:
-        stage = label_stage(label) or label_stage(label.split()[0])
+        stage = parse_stage(label)[0] or parse_stage(label.split()[0])[0]
         stages.append(stage or (stages[-1] if stages else "W"))
     return stages
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eegfmri.preprocessing.sources import DEEPEST, fit_sphere, sphere_potentials
 from eegfmri.simulation.parameters import Acquisition, Preset
 
 if TYPE_CHECKING:
@@ -152,14 +153,11 @@ def _template_electrodes(names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray
     montage = mne.channels.make_standard_montage("colin27_1005", head_size=None)
     positions = montage.get_positions()["ch_pos"]
     electrodes = np.array([positions[_TEMPLATE_NAMES.get(name, name)] for name in names])
-    design = np.c_[2 * electrodes, np.ones(len(electrodes))]
-    solution = np.linalg.lstsq(design, (electrodes**2).sum(axis=1), rcond=None)[0]
-    centre = solution[:3]
-    return electrodes, centre, float(np.sqrt(solution[3] + centre @ centre))
+    return electrodes, *fit_sphere(electrodes)
 
 
 def make_head(preset: Preset, regions: Regions, acquisition: Acquisition, rng: np.random.Generator) -> Head:
-    """Draw a subject's head and compute its lead field in a three-shell sphere.
+    """Draw a subject's head and compute its lead field in a four-shell sphere.
 
     Parameters
     ----------
@@ -177,8 +175,6 @@ def make_head(preset: Preset, regions: Regions, acquisition: Acquisition, rng: n
     Head
         Geometry and fields.
     """
-    import mne
-
     names = list(dict.fromkeys((*acquisition.channels, *acquisition.reference)))
     template, centre, template_radius = _template_electrodes(tuple(names))
     radius = float(np.clip(rng.normal(*preset.head_radius), 0.085, 0.108))
@@ -187,21 +183,12 @@ def make_head(preset: Preset, regions: Regions, acquisition: Acquisition, rng: n
 
     dipoles = (regions.centroids / 1000 - centre) * radius / template_radius
     depth = np.linalg.norm(dipoles, axis=1, keepdims=True)
-    dipoles *= np.minimum(1.0, 0.86 * radius / depth)  # inside the innermost shell (0.90) with a margin
+    dipoles *= np.minimum(1.0, DEEPEST * radius / depth)
     normals = dipoles / np.linalg.norm(dipoles, axis=1, keepdims=True)
     normals = normals + rng.normal(0.0, preset.orientation_spread, normals.shape)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
 
-    info = mne.create_info(names, 125.0, "eeg")
-    montage = mne.channels.make_dig_montage(dict(zip(names, electrodes, strict=True)), coord_frame="head")
-    info.set_montage(montage, verbose="error")
-    sphere = mne.make_sphere_model(r0=(0.0, 0.0, 0.0), head_radius=radius, verbose="error")
-    space = mne.setup_volume_source_space(pos={"rr": dipoles, "nn": normals}, sphere=sphere, verbose="error")
-    forward = mne.make_forward_solution(
-        info, trans=None, src=space, bem=sphere, meg=False, eeg=True, mindist=0.0, verbose="error"
-    )
-    free = forward["sol"]["data"].reshape(len(names), len(dipoles), 3)
-    potential = np.einsum("crk,rk->cr", free, normals)
+    potential = sphere_potentials(electrodes, dipoles, normals, radius)
 
     eyes = np.array([[0.032, 0.075, -0.035], [-0.032, 0.075, -0.035]]) * radius / template_radius
     distance = np.linalg.norm(electrodes[:, None] - eyes[None], axis=2)

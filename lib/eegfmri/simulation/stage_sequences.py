@@ -6,6 +6,7 @@ whose dwell times are that subject's own (a Kaplan-Meier estimate, because a run
 into one chain would make every simulated subject sleep alike and would turn dwell times geometric.
 """
 
+import itertools
 import re
 from collections import Counter
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eegfmri.cache import read_json
+from eegfmri.datasets.label_tables import parse_stage, read_labels
 from eegfmri.errors import DataError
+from eegfmri.recordings import STAGES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,18 +25,17 @@ if TYPE_CHECKING:
 #: The two kinds of run.
 RUN_KINDS = ("rest", "sleep")
 
-_STAGE_OF_LABEL = {"W": "W", "1": "N1", "2": "N2", "3": "N3"}
-_ROW = re.compile(r"task-(?P<kind>rest|sleep)_run-(?P<run>\d+)[\t ](?P<onset>\d+)[\t ](?P<label>[^\t\r\n]+)")
+_RUN = re.compile(r"task-(rest|sleep)_run-(\d+)")
 _SUBJECT_TABLE = "sub-*-sleep-stage.tsv"
 
 
 def read_label_runs(path: str | Path) -> dict[tuple[str, int], list[str]]:
-    """Read the labels of one table as written, run by run.
+    """Read the labels of one table as written, run by run, by the dataset's own reader.
 
     Parameters
     ----------
     path : str or pathlib.Path
-        ``sub-XX-sleep-stage.tsv``; the leading column of sub-01 and a blank in place of a tab are accepted.
+        ``sub-XX-sleep-stage.tsv``; what `eegfmri.datasets.label_tables.read_labels` mends is accepted.
 
     Returns
     -------
@@ -43,24 +45,19 @@ def read_label_runs(path: str | Path) -> dict[tuple[str, int], list[str]]:
     Raises
     ------
     DataError
-        If a line after the header is not a run, a time and a label.
+        If the reader would refuse a run of it.
     """
-    path = Path(path)
-    runs: dict[tuple[str, int], list[tuple[int, str]]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()[1:], start=2):
-        if not line.strip():
-            continue
-        match = _ROW.search(line)
-        if match is None:
-            raise DataError(f"{path}, line {number}: {line!r} is not a run, a time and a label; correct the row.")
-        key = (match["kind"], int(match["run"]))
-        runs.setdefault(key, []).append((int(match["onset"]), match["label"].strip()))
-    return {key: [label for _, label in sorted(rows)] for key, rows in sorted(runs.items())}
+    labels = read_labels(path)
+    for problem in itertools.chain(*labels.problems.values()):
+        raise DataError(problem)
+    runs = {tuple(_RUN.fullmatch(run).groups()): list(epochs["label"]) for run, epochs in labels.runs.items()}
+    return {(kind, int(number)): own for (kind, number), own in sorted(runs.items())}
 
 
 def label_stage(label: str) -> str | None:
     """Return the stage of a label without doubt (``"2"`` is ``"N2"``), None for uncertain and unscorable ones."""
-    return _STAGE_OF_LABEL.get(label.strip())
+    stage, certainty = parse_stage(label)
+    return stage if certainty == "certain" else None
 
 
 def fit_stage_statistics(labels_dir: str | Path) -> dict:
@@ -172,7 +169,7 @@ def published_stage_table() -> "pd.DataFrame":
     for subject, kinds in load_stage_statistics()["subjects"].items():
         for kind, found in kinds.items():
             row = {"subject": subject, "run": f"task-{kind}", "runs": found["runs"]}
-            for stage in _STAGE_OF_LABEL.values():
+            for stage in STAGES:
                 lengths = [found[end].get(stage, {}) for end in ("ended", "censored")]
                 row[stage] = sum(int(length) * count for table in lengths for length, count in table.items())
             rows.append(row)
