@@ -84,7 +84,7 @@ def test_a_new_subject_is_scaled_as_declared(windows):
         fitted.set_params(adaptation=adaptation, calibration_minutes=0.5)
         found[adaptation] = fitted.scaling_for(test)["03"]
     np.testing.assert_array_equal(found["none"], np.mean(list(fitted.eeg_scaling_.values()), axis=0))
-    np.testing.assert_array_equal(found["transductive"], fitted._learn_scaling(test, "03"))
+    np.testing.assert_array_equal(found["transductive"], fitted._learn_scaling(test))
     first = test[(test.table["run"] == "run-1").to_numpy() & (test.table["volume"] < 6 + 15).to_numpy()]
     np.testing.assert_allclose(found["calibration"], fitted._learn_scaling(first))
     assert not np.allclose(found["calibration"], found["transductive"])

@@ -6,6 +6,7 @@ chosen by `InnerValidation` inside the training windows: the test subject is sco
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -205,13 +206,15 @@ class SubjectFolds:
 
     def split(self, windows: Windows) -> Iterator[Fold]:
         """Yield up to ``n_parts`` folds."""
-        subjects = np.array(windows.subjects)
-        if len(subjects) < self.n_parts:
-            raise RequestError(f"{len(subjects)} subjects cannot be parted into {self.n_parts} parts: ask for fewer.")
-        parts = np.array_split(np.random.default_rng(self.seed).permutation(subjects), self.n_parts)
-        for number, part in enumerate(parts[: self.n_folds]):
-            tested = np.isin(windows.groups, part)
-            yield Fold(f"part-{number + 1}", np.flatnonzero(~tested), np.flatnonzero(tested))
+        from sklearn.model_selection import GroupKFold
+
+        n_subjects = len(windows.subjects)
+        if n_subjects < self.n_parts:
+            raise RequestError(f"{n_subjects} subjects cannot be parted into {self.n_parts} parts: ask for fewer.")
+        parts = GroupKFold(self.n_parts, shuffle=True, random_state=self.seed)
+        splits = islice(parts.split(np.zeros(len(windows)), groups=windows.groups), self.n_folds)
+        for number, (train, test) in enumerate(splits):
+            yield Fold(f"part-{number + 1}", train, test)
 
 
 @dataclass(frozen=True)
