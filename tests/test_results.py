@@ -189,3 +189,28 @@ def test_what_was_found_in_real_recordings_is_hidden_by_nothing_but_the_same_aga
     write("runs/x-4/results.json", "a/x", "simulated, old", 60, **simulated, **full)
     write("book/_build/results/a/x.json", "a/x", "simulated", 50, **simulated, **quick)
     assert [document["results"] for document in results.latest()] == [["full"], ["quick"], ["simulated"]]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("recording/all/lag/people", "recording/all/lag/subjects"),
+        ("simulator/recovery/spectrum/people/left_out", "simulator/recovery/spectrum/subjects/left_out"),
+        ("transformer_cnn/data/windows/per_person", "transformer_cnn/data/windows/per_subject"),
+        (
+            "evaluation/shuffled/clock_reader/balanced_accuracy/compared",
+            "evaluation/shuffled/nearest_in_time/balanced_accuracy/compared",
+        ),
+        ("evaluation/loso/lda_eeg/kappa", "evaluation/loso/lda_eeg/kappa"),
+        ("synthesis/loso/peoples/mse", "synthesis/loso/peoples/mse"),
+    ],
+)
+def test_keys_of_older_documents_are_read_under_their_present_names(old, new):
+    document = {"schema": 1, "chapter": "a/b", "results": [{"key": old, "value": 1.0}]}
+    assert results.renamed(document)["results"] == [{"key": new, "value": 1.0}]
+    assert results.present_key(new) == new, "a present name stays"
+
+
+def test_what_is_no_document_is_left_to_those_who_judge_it():
+    for entry in ([], "text", {"results": "none"}, {"results": [1, {"key": 2}]}):
+        assert results.renamed(entry) == entry

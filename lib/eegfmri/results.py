@@ -10,6 +10,7 @@ import math
 import re
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 
@@ -133,6 +134,59 @@ def harvest(notebook: Mapping) -> dict:
     return {"results": list(results.values()), "data": data if data is not None else describe_data()}
 
 
+def renamed(document: dict) -> dict:
+    """Return a ``results.json`` document with its keys under their present names.
+
+    Parameters
+    ----------
+    document : dict
+        As it was written, by this or an earlier version of the book; what has no list of results is returned as it is.
+
+    Returns
+    -------
+    dict
+        The same but for the keys that ``data/renamed_keys.yml`` renames.
+    """
+    entries = document.get("results") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        return document
+    kept = [
+        {**entry, "key": present_key(entry["key"])}
+        if isinstance(entry, dict) and isinstance(entry.get("key"), str)
+        else entry
+        for entry in entries
+    ]
+    return {**document, "results": kept}
+
+
+def present_key(key: str) -> str:
+    """Return the present name of a result's key, which may be its old one.
+
+    Parameters
+    ----------
+    key : str
+        As it was written.
+
+    Returns
+    -------
+    str
+        After all renames of ``data/renamed_keys.yml``, in the order of the file.
+    """
+    path = project.data_dir() / "renamed_keys.yml"
+    for pattern, name in _renames(path, path.stat().st_mtime_ns) if path.is_file() else ():
+        match = pattern.fullmatch(key)
+        key = match.expand(name) if match else key
+    return key
+
+
+@lru_cache(maxsize=4)
+def _renames(path: Path, _mtime: int) -> tuple[tuple[re.Pattern, str], ...]:
+    import yaml
+
+    changes = yaml.safe_load(path.read_text(encoding="utf-8")) or []
+    return tuple((re.compile(rename["from"]), rename["to"]) for change in changes for rename in change["renames"])
+
+
 def latest() -> list[dict]:
     """Read the ``results.json`` documents of the last build and of the runs, as far as no later one takes their place.
 
@@ -152,7 +206,7 @@ def latest() -> list[dict]:
         # What an interrupted copy left is no result.
         if path.name.startswith("."):
             continue
-        document = read_json(path)
+        document = renamed(read_json(path))
         if document.get("schema") != SCHEMA:
             continue
         data = document.get("data") or {}

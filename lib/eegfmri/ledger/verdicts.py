@@ -40,6 +40,7 @@ from eegfmri.ledger.claims import (
     _read,
     _value,
 )
+from eegfmri.results import renamed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -191,7 +192,7 @@ def _import(file: Path) -> list[_Document]:
     except (ValueError, IsADirectoryError):
         raise RequestError(f"{file} is not a JSON file: give the path of a results.json.") from None
     entries = content if isinstance(content, list) else [content]
-    return [_document(entry, f"{file}, document {i}") for i, entry in enumerate(entries, start=1)]
+    return [_document(renamed(entry), f"{file}, document {i}") for i, entry in enumerate(entries, start=1)]
 
 
 def _entry(claim: Claim, ledger: Mapping[str, Claim], found: Mapping[str, list[_Found]], asked: _Asked) -> dict:

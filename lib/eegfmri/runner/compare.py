@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eegfmri import cache, project
 from eegfmri.errors import RequestError
-from eegfmri.results import SCHEMA
+from eegfmri.results import SCHEMA, renamed
 from eegfmri.runner.execution import build_dir
 
 #: What belongs to one run and says nothing about another.
@@ -106,7 +106,7 @@ def _read(path: Path) -> dict | None:
     except ValueError:
         return None
     whole = isinstance(document, dict) and document.get("schema") == SCHEMA and {"chapter", "results"} <= set(document)
-    return document if whole else None
+    return renamed(document) if whole else None
 
 
 def _compare_chapter(chapter: str, first: Mapping, second: Mapping) -> dict:
