@@ -14,6 +14,8 @@ ROOMS = (
     ("errors",),
     ("project",),
     ("cache",),
+    ("text", "examined"),
+    ("images",),
     ("recordings",),
     ("results", "prose"),
     ("metrics",),

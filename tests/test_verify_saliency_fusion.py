@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from book_project import REPOSITORY, eegfmri, make_project
+from eegfmri.datasets.formats import AS_REAL
 from eegfmri.simulation.simulate import simulate
 
 #: Small enough for a test.
@@ -58,12 +59,12 @@ def results_of(project, dataset, data, out):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["sleep", "oddball"])
-def test_the_page_is_executed_with_the_truth_and_without(project, tmp_path, dataset):
+def test_the_page_is_executed_with_the_truth_and_without(project, tmp_path, dataset, monkeypatch):
     root = simulate(dataset, tmp_path / "with" / dataset, scale="small", n_subjects=3)
     unlabelled = tmp_path / "without" / dataset
     shutil.copytree(root, unlabelled)
-    (unlabelled / "simulated.json").unlink()
     simulated = results_of(project, dataset, tmp_path / "with", "a")
+    monkeypatch.setenv(AS_REAL, "1")
     real = results_of(project, dataset, tmp_path / "without", "b")
     assert simulated.keys() == real.keys()
     about_truth = ("saliency_fusion/planted/", "saliency_fusion/recordings/", "_maps/recovery/")

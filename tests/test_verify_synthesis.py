@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from book_project import REPOSITORY, eegfmri, make_project
+from eegfmri.datasets.formats import AS_REAL
 from eegfmri.ledger import claims
 from eegfmri.simulation.simulate import simulate
 
@@ -32,7 +33,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def documents(tmp_path_factory):
-    """What ``verify --json`` says of the same files with and without the simulator's own file beside them."""
+    """What ``verify --json`` says of the same files as what they are and taken for real ones."""
     folder = tmp_path_factory.mktemp("verify")
     project = make_project(folder / "project", chapters=("synthesis/synthesis",))
     (project / "book" / "synthesis").mkdir()
@@ -43,12 +44,13 @@ def documents(tmp_path_factory):
     root = simulate("oddball", folder / "simulated" / "oddball", scale="tiny")
     unlabelled = folder / "unlabelled" / "oddball"
     shutil.copytree(root, unlabelled)
-    (unlabelled / "simulated.json").unlink()
     found = {}
     for name in ("simulated", "unlabelled"):
-        done = eegfmri(
-            project, "verify", "--paper", "synthesis", "--data", str(folder / name), "--json", f"{name}.json"
-        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(AS_REAL, "1" if name == "unlabelled" else "")
+            done = eegfmri(
+                project, "verify", "--paper", "synthesis", "--data", str(folder / name), "--json", f"{name}.json"
+            )
         assert done.returncode == 0, done.stderr
         claims_by_id = {claim["id"]: claim for claim in json.loads((project / f"{name}.json").read_text())["claims"]}
         results = json.loads((project / "book" / "_build" / "results" / "synthesis" / "synthesis.json").read_text())
