@@ -121,7 +121,7 @@ def _open(path: Path, a_run: bool = False) -> tuple[object, ImageFacts]:
     with reading(f"{path} as NIfTI"):
         try:
             image = nibabel.load(path)
-        except HeaderDataError as error:
+        except (HeaderDataError, ValueError) as error:
             if "w2" not in str(error):
                 raise
             image = _RoundedImage.from_filename(path)
@@ -365,7 +365,8 @@ def _read_to_the_end(path: Path, offset: int, shape: tuple[int, ...], dtype: np.
                     _look(np.frombuffer(block, dtype), index, found)
             found["bytes"] += len(stream.read(1))
         except EOFError:
-            pass  # cut off inside the compressed stream: the bytes counted so far are too few
+            # cut off inside the compressed stream, or before the checksum that ends it
+            found["bytes"] = min(found["bytes"], due - 1)
     return found
 
 

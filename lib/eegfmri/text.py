@@ -68,7 +68,9 @@ def decode(content: bytes, path: str | Path, stated: str | None = None) -> str:
         raise DataError(f"{path} holds binary data where text is expected: fetch the file again.")
     for encoding in ("utf-8", stated, "cp1252"):
         try:
-            return content.decode(encoding or "utf-8")
+            # an encoding of two bytes to a letter would turn any text into some other
+            if encoding and b"[]".decode(encoding) == "[]":
+                return content.decode(encoding)
         except (UnicodeDecodeError, LookupError):
             continue
     return content.decode("latin-1")

@@ -17,6 +17,9 @@ from eegfmri.examined import remembered
 #: Root mean square (V) of scalp EEG: the least, the most once the scanner's artefacts are gone, the most with them.
 LEAST, MOST, MOST_IN_SCANNER = 1e-7, 1e-3, 1e-1
 
+#: What is left (V) of a signal that does not vary once its mean is subtracted.
+SMALLEST = 1e-15
+
 #: A recording of which more than this share has a channel without values is of no use.
 MOST_GAPS = 0.5
 
@@ -145,7 +148,7 @@ def judge(signals: Signals, name: str, unit: str, n_times: int, sfreq: float, in
     DataError
         If the root mean square is below `LEAST`, or above `MOST` (`MOST_IN_SCANNER`), or most of the recording is a gap.
     """
-    if signals.rms == 0:
+    if signals.rms < SMALLEST:
         raise DataError(f"{name} is empty: its samples do not vary; fetch it again.")
     most = MOST_IN_SCANNER if in_scanner else MOST
     if not LEAST <= signals.rms <= most:
