@@ -15,6 +15,8 @@ ROOMS = (
     ("machine",),
     ("project",),
     ("cache",),
+    ("text", "examined"),
+    ("images",),
     ("recordings",),
     ("results", "prose"),
     ("metrics",),

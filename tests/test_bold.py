@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eegfmri import images
 from eegfmri.datasets import sleep
 from eegfmri.datasets.single_files import open_bold
 from eegfmri.errors import DataError, RequestError
@@ -58,9 +59,9 @@ def test_slice_times_that_cannot_be_are_refused(times):
 def test_slice_times_come_from_the_sidecar_or_not_at_all(tmp_path):
     image = tmp_path / "sub-01_bold.nii.gz"
     with pytest.raises(DataError, match="SliceTiming"):
-        bold.read_slice_times(image)
+        images.read_slice_times(image)
     (tmp_path / "sub-01_bold.json").write_text(json.dumps({"SliceTiming": [1.0, 0.0]}))
-    np.testing.assert_array_equal(bold.read_slice_times(image), [1, 0])
+    np.testing.assert_array_equal(images.read_slice_times(image), [1, 0])
 
 
 def some_motion(n_volumes=50, seed=0):
@@ -305,7 +306,8 @@ def test_files_of_ones_own_are_checked(tmp_path):
     with pytest.raises(DataError, match="axes"):
         open_bold(flat)
     timeless = tmp_path / "timeless.nii.gz"
-    image = nibabel.Nifti1Image(np.zeros((4, 4, 4, 12), np.int16), np.eye(4))
+    volumes = np.random.default_rng(0).integers(0, 900, (4, 4, 4, 12)).astype(np.int16)
+    image = nibabel.Nifti1Image(volumes, np.eye(4))
     image.header.set_zooms((3, 3, 3, 0))
     nibabel.save(image, timeless)
     with pytest.raises(DataError, match="repetition time"):

@@ -181,10 +181,15 @@ def test_a_bad_row_refuses_its_run_and_no_other(root, row, said):
         bad.raw()
 
 
-def test_a_wrong_table_header_names_file_and_line(root):
-    write_labels(root, "01", epochs(), "session\tonset\tstage")
+def test_a_wrong_table_header_refuses_its_subject_and_names_file_and_line(root):
+    write_run(root, "02")
+    write_labels(root, "02", epochs())
+    table = write_labels(root, "01", epochs(), "session\tonset\tstage")
     with pytest.raises(DataError, match=r"sub-01-sleep-stage.tsv, line 1"):
-        sleep.read(root)
+        sleep.read_labels(table)
+    first, second = sleep.read(root)
+    assert (first.status, second.status) == ("refused", "ok")
+    assert "sub-01-sleep-stage.tsv, line 1" in first.problems[0]
 
 
 def test_channel_names_are_matched_by_name_not_position(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from book_project import REPOSITORY, eegfmri, make_project
+from eegfmri.datasets.formats import AS_REAL
 from eegfmri.ledger import claims
 from eegfmri.simulation.simulate import simulate
 
@@ -165,10 +166,13 @@ def verified(request, tmp_path_factory) -> Verified:
     root = simulate(case.dataset, folder / "simulated" / case.dataset, **case.scale)
     unlabelled = folder / "unlabelled" / case.dataset
     shutil.copytree(root, unlabelled)
-    (unlabelled / "simulated.json").unlink()
     said, results = {}, {}
     for name in ("simulated", "unlabelled"):
-        done = eegfmri(project, "verify", "--paper", case.paper, "--data", str(folder / name), "--json", f"{name}.json")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(AS_REAL, "1" if name == "unlabelled" else "")
+            done = eegfmri(
+                project, "verify", "--paper", case.paper, "--data", str(folder / name), "--json", f"{name}.json"
+            )
         assert done.returncode == 0, done.stderr
         document = json.loads((project / f"{name}.json").read_text(encoding="utf-8"))
         said[name] = {claim["id"]: claim for claim in document["claims"]}

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from eegfmri.errors import EegFmriError, RequestError
+from eegfmri.errors import DEBUG, EegFmriError, RequestError
 
 app = typer.Typer(
     name="eegfmri",
@@ -46,6 +46,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command and leave with its exit code; an error is one sentence, unless ``--debug`` is given."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
+    if debug:
+        os.environ[DEBUG] = "1"
     # Accepted anywhere on the line.
     arguments = [word for word in arguments if word != "--debug"]
     try:

@@ -4,6 +4,14 @@ Every message is one sentence that names what, where, and what to do; the comman
 traceback and leaves with the exit code of its kind.
 """
 
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+#: Environment variable that has the traceback behind a refused file shown; ``--debug`` sets it.
+DEBUG = "EEGFMRI_DEBUG"
+
 
 class EegFmriError(Exception):
     """The work failed: a file is not what it should be, a chapter's cell raised, a disk is full."""
@@ -19,3 +27,38 @@ class RequestError(EegFmriError):
 
 class DataError(EegFmriError):
     """A recording's file cannot be used, with the file, the line or field, and the remedy."""
+
+
+@contextmanager
+def reading(path: object, remedy: str = "fetch the file again") -> Iterator[None]:
+    """Stand around whatever opens or reads one file: any exception becomes a `DataError` that names the file.
+
+    What a damaged file makes a library raise cannot be listed, so every exception counts. With the environment variable
+    `DEBUG` its traceback is printed all the same, so that a fault of ours is not taken for one of the file.
+
+    Parameters
+    ----------
+    path : object
+        What is read, as the sentence names it.
+    remedy : str, default="fetch the file again"
+        What to do.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    DataError
+        In place of any exception but the library's own, which say already what is wrong.
+    """
+    try:
+        yield
+    except EegFmriError:
+        raise
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            traceback.print_exc()
+        reason = " ".join(str(error).split()).rstrip(".")
+        cause = f"{type(error).__name__}: {reason[:300]}" if reason else type(error).__name__
+        raise DataError(f"{path} cannot be read ({cause}): {remedy}.") from error

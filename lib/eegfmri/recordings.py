@@ -187,12 +187,12 @@ class Recording(ABC):
         Raises
         ------
         DataError
-            If the recording is refused or has no BOLD image.
+            If the recording is refused or has no BOLD image; data that cannot be read raise it too, when sliced.
         """
-        import nibabel
+        from eegfmri.images import open_image
 
         self.require_signals()
-        return nibabel.load(self.bold_file)
+        return open_image(self.bold_file)
 
     def require_signals(self) -> None:
         """Raise `DataError` with the reasons if the recording cannot be used."""
@@ -253,7 +253,8 @@ class RecordingSet:
         What holds for the dataset as a whole or for a subject in it, and not for one run: a sidecar that is wrong for every
         run, folders that are left alone.
     simulation : dict or None
-        Preset, scale, seed and digest of the simulator, as written in ``simulated.json``; None for real recordings.
+        Preset, scale, seed and digest of the simulator, as written in ``simulated.json``; None for real recordings, and where
+        that file is lacking.
     """
 
     dataset: str
@@ -278,8 +279,8 @@ class RecordingSet:
 
     @property
     def simulated(self) -> bool:
-        """Whether the recordings were written by the simulator."""
-        return self.simulation is not None
+        """Whether the recordings were written by the simulator: the dataset says so, or any of its files."""
+        return self.simulation is not None or any(recording.simulated for recording in self.recordings)
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -289,8 +290,10 @@ class RecordingSet:
     @property
     def provenance(self) -> str:
         """One sentence for captions and page heads: simulated or real, and which."""
-        if self.simulation is None:
+        if not self.simulated:
             return f"Recordings of the {self.dataset} dataset."
+        if self.simulation is None:
+            return "Simulated recordings (their files say so; what was planted is not known)."
         return (
             f"Simulated recordings (preset {self.simulation['preset']}, scale {self.simulation['scale']}, "
             f"digest {self.simulation['digest']})."

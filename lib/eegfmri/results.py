@@ -262,7 +262,8 @@ def emit(bundle: dict, payload: dict, metadata: dict | None = None) -> None:
 
 def _box(recordings) -> str:
     if recordings.simulated:
-        simulation = recordings.simulation
+        unknown = dict.fromkeys(("preset", "scale", "seed"), "unknown") | {"digest": recordings.digest}
+        simulation = recordings.simulation or unknown
         return (
             '<div class="eegfmri-data eegfmri-simulated" role="note"><strong>Simulated recordings.</strong> '
             f"The {escape(recordings.dataset)} recordings of this page were written by the simulator "

@@ -44,8 +44,18 @@ EXCLUDED_PAIRS = {
     "017": (7, 33),
 }
 
-#: The 63 scalp channels of ``rest``, in file order.
+#: The 63 scalp channels of ``rest`` in the montage of most headers, in file order.
 REST_CHANNELS = _names(
     "Fp1 Fp2 F3 F4 C3 C4 P3 P4 O1 O2 F7 F8 T7 T8 P7 P8 Fz Cz Pz Oz FC1 FC2 CP1 CP2 FC5 FC6 CP5 CP6 TP9 TP10 POz AF3 AF4 FC3 FC4 "
     "CP3 CP4 PO3 PO4 F5 F6 C5 C6 P5 P6 AF7 AF8 FT7 FT8 TP7 TP8 PO7 PO8 FT9 FT10 P9 P10 PO9 PO10 O9 O10 Fpz CPz"
 )
+
+#: The two montages of ``rest``, in file order, by what tells them apart: six electrodes at the lower edge of the back, or six
+#: between the middle and the inner ring.
+REST_MONTAGES = {
+    "P9 P10 PO9 PO10 O9 O10": REST_CHANNELS,
+    "F1 F2 C1 C2 P1 P2": _names(
+        "Fp1 Fp2 F3 F4 C3 C4 P3 P4 O1 O2 F7 F8 T7 T8 P7 P8 Fz Cz Pz Oz FC1 FC2 CP1 CP2 FC5 FC6 CP5 CP6 TP9 TP10 POz F1 F2 C1 C2 P1 P2 "
+        "AF3 AF4 FC3 FC4 CP3 CP4 PO3 PO4 F5 F6 C5 C6 P5 P6 AF7 AF8 FT7 FT8 TP7 TP8 PO7 PO8 FT9 FT10 Fpz CPz"
+    ),
+}

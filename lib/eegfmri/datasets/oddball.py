@@ -17,11 +17,15 @@ import numpy as np
 import pandas as pd
 
 from eegfmri import cache, project
-from eegfmri.datasets.formats import image_header, listed, not_downloaded, simulation, status
+from eegfmri.datasets.formats import listed, marked, not_downloaded, simulation, status
 from eegfmri.datasets.montages import ELECTRODES, EXCLUDED_PAIRS, PAIRS
 from eegfmri.datasets.oddball_trials import Behaviour, decode_events, read_behaviour, read_bids_events
-from eegfmri.errors import DataError, RequestError
+from eegfmri.datasets.signals import Signals, examine_array, guarded, judge
+from eegfmri.errors import DataError, RequestError, reading
+from eegfmri.examined import remembered
+from eegfmri.images import T_R_TOLERANCE, run_facts
 from eegfmri.recordings import EVENT_COLUMNS, Recording, RecordingSet
+from eegfmri.text import number, require_regular
 
 __all__ = [
     "ELECTRODES",
@@ -163,6 +167,7 @@ class OddballRecording(Recording):
     """A run of ds000116; `source` says which of its two EEG files it is."""
 
     source: str = "reref"
+    gaps: tuple[tuple[int, int], ...] = ()
 
     @property
     def has_gradient_artefact(self) -> bool:
@@ -187,7 +192,7 @@ class OddballRecording(Recording):
         info = mne.create_info(list(source.rows), self.sfreq, types)
         if self.source == "noGA":
             info["bads"] = [PAIRS[number - 1] for number in EXCLUDED_PAIRS.get(self.subject, ())]
-        return _array_raw(self.converted(), info)
+        return guarded(_array_raw(self.converted(), info), self.gaps)
 
     def converted(self) -> Path:
         """Return the EEG as ``.npy``, made on first use: float32, (n_rows, n_times), volts; the last two rows levels."""
@@ -195,12 +200,8 @@ class OddballRecording(Recording):
         key = cache.digest(cache.file_stamp(self.eeg_file), cache.code_digest(__name__))
         path = project.cache_dir() / "oddball" / f"{self.name}-{self.source}-{key}.npy"
         if not path.is_file():
-            source = SOURCES[self.source]
-            data = _load(self.eeg_file, source)
-            scale = np.array(
-                [[1.0 if kind == "stim" else 1e-6] for kind in [*["eeg"] * len(source.scalp), *source.others.values()]]
-            )
-            cache.save_array(path, (data * scale).astype(np.float32))
+            with reading(self.eeg_file):
+                cache.save_array(path, _load(self.eeg_file, SOURCES[self.source]).astype(np.float32))
         return path
 
     def stimulus_events(self) -> pd.DataFrame:
@@ -252,31 +253,34 @@ def _open_run(root, holding: list[Path], subject, run, source, simulated) -> Odd
         problems.append(f"The run lies twice, in {places}: which one holds would be a guess; remove one.")
         refused = True
     try:
-        behaviour = read_behaviour(folder, run)
+        with reading(f"the trials of sub{subject}, {run},"):
+            behaviour = read_behaviour(folder, run)
     except DataError as error:
         problems.append(str(error))
     eeg = folder / "EEG" / run / SOURCES[source].file
     images = [folder / "BOLD" / run / name for name in ("bold.nii.gz", "bold.nii")]
     image = next((path for path in images if path.exists() or path.is_symlink()), None)
-    if not eeg.exists() and not eeg.is_symlink():
-        other = next((name for name, about in SOURCES.items() if (eeg.parent / about.file).is_file()), None)
-        hint = f"; source {other!r} is there" if other else ""
-        missing.append(f"no EEG file (EEG/{run}/{eeg.name}{hint})")
-        eeg = None
-    elif reason := not_downloaded(eeg):
-        missing.append(reason)
-    if image is None:
-        missing.append(f"no BOLD file (BOLD/{run}/bold.nii.gz)")
-    elif reason := not_downloaded(image):
-        missing.append(reason)
-    if missing:
-        problems.append(f"Missing: {'; '.join(missing)}.")
-    elif not refused:
-        try:
-            facts = _signal_facts(eeg, image, SOURCES[source], repaired)
-        except DataError as error:
-            problems.append(str(error))
-            refused = True
+    try:
+        with reading(f"sub-{subject}_{run}"):
+            if not eeg.exists() and not eeg.is_symlink():
+                other = next((name for name, about in SOURCES.items() if (eeg.parent / about.file).is_file()), None)
+                hint = f"; source {other!r} is there" if other else ""
+                missing.append(f"no EEG file (EEG/{run}/{eeg.name}{hint})")
+                eeg = None
+            elif reason := not_downloaded(eeg):
+                missing.append(reason)
+            if image is None:
+                missing.append(f"no BOLD file (BOLD/{run}/bold.nii.gz)")
+            elif reason := not_downloaded(image):
+                missing.append(reason)
+            if missing:
+                problems.append(f"Missing: {'; '.join(missing)}.")
+            elif not refused:
+                facts = _signal_facts(eeg, image, SOURCES[source], repaired)
+    except DataError as error:
+        problems.append(str(error))
+        refused = True
+    simulated |= facts.pop("simulated", False)
     repaired += behaviour.repaired
     anatomy = [folder / "anatomy" / f"{name}.nii.gz" for name in ("highresSPGR001", "highresMPRAGE001", "highres001")]
     return OddballRecording(
@@ -298,10 +302,12 @@ def _open_run(root, holding: list[Path], subject, run, source, simulated) -> Odd
 
 def _signal_facts(eeg: Path, image: Path, source: Source, repaired: list[str]) -> dict:
     """Read what shapes and headers say; append to ``repaired`` what was mended, raise on what would be a guess."""
-    shape, sfreq = _array_facts(eeg, source, repaired)
+    shape, sfreq, in_matlab = _array_facts(eeg, source, repaired)
     n_times = shape[1]
-    size, stated, _ = image_header(image)
-    if abs(stated - T_R) > 1e-3:
+    about = run_facts(image)
+    size, stated = about.shape, about.t_r or 0.0
+    repaired += about.repaired
+    if abs(stated - T_R) > T_R_TOLERANCE:
         if abs(n_times / sfreq / size[3] - T_R) > 0.005:
             raise DataError(
                 f"{image.name} says a repetition time of {stated:g} s, the dataset {T_R:g} s, and {n_times} samples of EEG for "
@@ -313,6 +319,8 @@ def _signal_facts(eeg: Path, image: Path, source: Source, repaired: list[str]) -
     covered = int(n_times / sfreq / T_R + 1e-9)
     if covered < 1:
         raise DataError(f"{eeg.name} holds {n_times} samples, less than one volume; fetch the file again.")
+    signals = _examined(eeg, source, sfreq)
+    repaired += judge(signals, eeg.name, "µV", n_times, sfreq, in_scanner=False)
     if covered < size[3]:
         repaired.append(f"The EEG ends after {covered} of {size[3]} volumes; the rest of the scan is not used.")
     elif covered > size[3]:
@@ -327,11 +335,19 @@ def _signal_facts(eeg: Path, image: Path, source: Source, repaired: list[str]) -
         "t_r": T_R,
         "n_volumes": min(covered, size[3]),
         "volume_shape": size[:3],
+        "gaps": signals.gaps,
+        "simulated": marked(in_matlab, about.simulated),
     }
 
 
-def _array_facts(path: Path, source: Source, repaired: list[str]) -> tuple[tuple[int, int], float]:
-    """Return (n_rows, n_times) and sampling rate of the EEG array from the file's headers, without loading it."""
+def _examined(path: Path, source: Source, sfreq: float) -> Signals:
+    """Look at the EEG array once and remember what was found: a MATLAB file cannot be read in parts."""
+    stamp = [cache.file_stamp(path), source.variable, sfreq, cache.code_digest(__name__)]
+    return Signals.of(remembered(stamp, lambda: examine_array(_load(path, source)[: len(source.scalp)], sfreq).facts()))
+
+
+def _array_facts(path: Path, source: Source, repaired: list[str]) -> tuple[tuple[int, int], float, bool]:
+    """Return (n_rows, n_times) and sampling rate of the EEG array, and whether the file says that it was simulated."""
     from scipy.io import loadmat, whosmat
 
     _require_whole(path)
@@ -355,12 +371,20 @@ def _array_facts(path: Path, source: Source, repaired: list[str]) -> tuple[tuple
         shape = shape[::-1]
     sfreq = SFREQ
     if "sfreq" in variables:
-        sfreq = float(np.squeeze(loadmat(path, variable_names=["sfreq"])["sfreq"]))
-    return (int(shape[0]), int(shape[1])), sfreq
+        stated = np.asarray(loadmat(path, variable_names=["sfreq"])["sfreq"])
+        sfreq = number(stated.item()) if stated.size == 1 and stated.dtype.kind in "iuf" else None
+        if sfreq is None or not 1 <= sfreq <= 1e6:
+            raise DataError(
+                f"{path}: the variable sfreq is {str(stated)[:40]}, expected one rate in Hz; correct it or leave it out."
+            )
+    with path.open("rb") as stream:
+        simulated = b"SIMULATED" in stream.read(116)
+    return (int(shape[0]), int(shape[1])), sfreq, simulated
 
 
 def _require_whole(path: Path) -> None:
     """Walk the top-level elements of a MATLAB v5 file: each says its length, and the last must end with the file."""
+    require_regular(path)
     size = path.stat().st_size
     with path.open("rb") as stream:
         head = stream.read(128)
@@ -380,14 +404,20 @@ def _require_whole(path: Path) -> None:
 
 
 def _load(path: Path, source: Source) -> np.ndarray:
-    """Load the EEG array, (n_rows, n_times), as the file has it: microvolts and levels."""
+    """Load the EEG array, (n_rows, n_times): V, and levels in the last two rows."""
     from scipy.io import loadmat
 
-    try:
+    with reading(path):
         data = loadmat(path, variable_names=[source.variable])[source.variable]
-    except Exception as error:
-        raise DataError(f"{path} cannot be read: {error}; fetch the file again.") from error
-    return data if data.shape[0] == len(source.rows) else data.T
+    if data.dtype.kind not in "iuf":
+        raise DataError(
+            f"{path}: {source.variable} holds {data.dtype} numbers, where real ones are due; fetch the file again."
+        )
+    data = data if data.shape[0] == len(source.rows) else data.T
+    scale = np.array(
+        [[1.0 if kind == "stim" else 1e-6] for kind in [*["eeg"] * len(source.scalp), *source.others.values()]]
+    )
+    return data * scale
 
 
 def _array_raw(path: Path, info):
@@ -442,10 +472,10 @@ def _tree_notes(root: Path, folders: dict[str, list[Path]]) -> tuple[str, ...]:
         )
         notes.append(f"{listed(nested)} {said[0]} one folder deeper than expected, as {said[1]} read all the same.")
     tables = [table for deep in ("", "*/") for table in root.glob(f"{deep}sub-*/func/*_events.tsv")]
-    for place, number in sorted(Counter(table.parents[2] for table in tables).items()):
+    for place, count in sorted(Counter(table.parents[2] for table in tables).items()):
         where = "The dataset's folder" if place == root else f"The folder {place.relative_to(root).as_posix()}"
         notes.append(
-            f"{where} holds {number} event table{'s' * (number != 1)} of OpenNeuro's version, in which targets stand twice and the last "
+            f"{where} holds {count} event table{'s' * (count != 1)} of OpenNeuro's version, in which targets stand twice and the last "
             "rows are shifted; trials are read from the legacy tree's own tables, and oddball.read_bids_events is there for these."
         )
     return tuple(notes)

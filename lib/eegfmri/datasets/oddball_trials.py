@@ -14,6 +14,7 @@ import pandas as pd
 
 from eegfmri.errors import DataError
 from eegfmri.recordings import EVENT_COLUMNS
+from eegfmri.text import number, read_text
 
 #: Stimuli shown in every run.
 N_STIMULI = 125
@@ -35,6 +36,9 @@ RESPONSE_LEVEL = 100
 
 #: What the tasks of the legacy tree are.
 TASKS = {"task001": "auditory", "task002": "visual"}
+
+#: Seconds within which an onset of the model's files and one of the table are the same.
+ONSET_TOLERANCE = 0.05
 
 #: A run with a smaller share of targets than this went wrong: one in five stimuli is a target.
 MIN_TARGET_SHARE = 0.1
@@ -77,7 +81,7 @@ def read_bids_events(path: str | Path) -> Behaviour:
         If the columns are others, or a row is of none of these kinds, naming file and line.
     """
     path = Path(path)
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = [line.rstrip("\r\n ") for line in read_text(path).splitlines()]
     columns = ["onset", "duration", "trial_type", "Response", "Stimulus", "response_time"]
     if not lines or lines[0].split("\t") != columns:
         raise DataError(f"{path}, line 1: the columns are not {', '.join(columns)}; fetch the file again.")
@@ -87,19 +91,19 @@ def read_bids_events(path: str | Path) -> Behaviour:
     counts = dict.fromkeys(("stimuli", "targets", "reaction_times", "excluded", "shifted", "repeated", "unnamed"), 0)
     shifted = []
     problems = []
-    for number, line in enumerate(lines[1:], start=2):
+    for place, line in enumerate(lines[1:], start=2):
         cells = line.split("\t")
         if len(cells) != len(columns):
             raise DataError(
-                f"{path}, line {number}: {len(cells)} columns where {len(columns)} are due; fetch the file again."
+                f"{path}, line {place}: {len(cells)} columns where {len(columns)} are due; fetch the file again."
             )
         row = dict(zip(columns, cells, strict=True))
-        onset = _number(row["onset"])
+        onset = number(row["onset"])
         if onset is None:
-            at = _number(row["Response"])
+            at = number(row["Response"])
             if at is None or row["Stimulus"] not in ("0", "1") or row["response_time"] not in ("standard", "target"):
                 raise DataError(
-                    f"{path}, line {number}: {line!r} is neither a trial nor a shifted one; correct the row."
+                    f"{path}, line {place}: {line!r} is neither a trial nor a shifted one; correct the row."
                 )
             shifted.append((at, row["response_time"]))
             continue
@@ -107,10 +111,10 @@ def read_bids_events(path: str | Path) -> Behaviour:
         if match := re.fullmatch(r"(auditory|visual) (standard|oddball) stimulus presentation", kind):
             task = match[1]
             if onset in stimuli:
-                problems.append(f"{path.name}, line {number}: a second stimulus at {onset:g} s; the first is kept.")
+                problems.append(f"{path.name}, line {place}: a second stimulus at {onset:g} s; the first is kept.")
                 continue
             stimuli[onset] = {
-                "duration": _number(row["duration"]) or STIMULUS_SECONDS,
+                "duration": number(row["duration"]) or STIMULUS_SECONDS,
                 "stimulus": "target" if match[2] == "oddball" else "standard",
                 "used": True,
             }
@@ -118,14 +122,15 @@ def read_bids_events(path: str | Path) -> Behaviour:
             counts["targets"] += match[2] == "oddball"
             counts["unnamed"] += row["Response"] == "n/a"
         elif kind.startswith("behavioral response time following"):
-            reactions[onset] = float(row["duration"])
+            reaction = number(row["duration"])
+            reactions |= {} if reaction is None else {onset: reaction}
             counts["reaction_times"] += 1
         elif kind == "n/a" and row["Stimulus"] in ("standard", "target", "n/a"):
             stimulus = None if row["Stimulus"] == "n/a" else row["Stimulus"]
             stimuli[onset] = {"duration": STIMULUS_SECONDS, "stimulus": stimulus, "used": False}
             counts["excluded"] += 1
         else:
-            raise DataError(f"{path}, line {number}: trial type {kind!r} is unknown; correct the row.")
+            raise DataError(f"{path}, line {place}: trial type {kind!r} is unknown; correct the row.")
     for at, stimulus in shifted:
         counts["shifted"] += 1
         if at in stimuli:
@@ -181,7 +186,9 @@ def read_behaviour(folder: str | Path, run: str) -> Behaviour:
         trials = _read_trials(table, repaired)
         rows = []
         for onset, answered, stimulus, reaction in trials:
-            named = [kind for kind, times in clean.items() if len(times) and np.abs(times - onset).min() < 0.05]
+            named = [
+                kind for kind, times in clean.items() if len(times) and np.abs(times - onset).min() < ONSET_TOLERANCE
+            ]
             if clean:
                 stimulus, used = stimulus or (named[0] if named else None), bool(named)
             else:
@@ -196,14 +203,31 @@ def read_behaviour(folder: str | Path, run: str) -> Behaviour:
             problems=(f"{run} has no trials (behav/{run}/behavdata.txt); the EEG's stimulus row may still hold them.",),
         )
     events = _events(rows)
-    return Behaviour(events, tuple(repaired), _doubts(events, run))
+    return Behaviour(events, tuple(repaired), (*_lost(clean, events, run), *_doubts(events, run)))
+
+
+def _lost(clean: dict[str, np.ndarray], events: pd.DataFrame, run: str) -> tuple[str, ...]:
+    """Say which trials are unused because a file is lost, empty or of another run, and not because they went wrong."""
+    said = []
+    if not len(events):
+        said.append(f"{run} has no trial in its table (behav/{run}/behavdata.txt).")
+    for name, kind in (("cond001", "target"), ("cond002", "standard")):
+        times = clean.get(kind)
+        if clean and (times is None or not len(times)):
+            how = "is not there" if times is None else "is empty"
+            said.append(f"{name}.txt of {run} {how}: no {kind} counts as answered rightly and clean, and none is used.")
+        elif times is not None and len(events):
+            stray = sum(np.abs(events["onset"] - time).min() >= ONSET_TOLERANCE for time in times)
+            if stray:
+                said.append(f"{stray} of {len(times)} onsets in {name}.txt of {run} match no trial of its table.")
+    return tuple(said)
 
 
 def _read_trials(path: Path, repaired: list[str]) -> list[tuple]:
     """Return onset, response (0, 1, None), stimulus and reaction time (None without one) of each row."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = read_text(path).splitlines()
     names = lines[0].split() if lines else []
-    has_header = bool(names) and _number(names[0]) is None
+    has_header = bool(names) and number(names[0]) is None
     if not has_header:
         by_count = {2: ["TrialOnset", "RT"], 3: ["TrialOnset", "Response", "Stimulus"]}
         names = by_count.get(len(names), ["TrialOnset", "Response", "Stimulus", "RT"])
@@ -211,7 +235,7 @@ def _read_trials(path: Path, repaired: list[str]) -> list[tuple]:
     if "trialonset" not in columns:
         raise DataError(f"{path}, line 1: no column TrialOnset among {', '.join(names)}; fetch the file again.")
     trials = []
-    for number, line in enumerate(lines[int(has_header) :], start=1 + int(has_header)):
+    for place, line in enumerate(lines[int(has_header) :], start=1 + int(has_header)):
         cells = line.split()
         if not cells:
             continue
@@ -220,18 +244,16 @@ def _read_trials(path: Path, repaired: list[str]) -> list[tuple]:
             place = columns.get(name)
             return None if place is None or place >= len(cells) else cells[place]
 
-        onset = _number(cell("trialonset"))
+        onset = number(cell("trialonset"))
         if onset is None or len(cells) > len(names):
-            repaired.append(
-                f"{path.name} of {path.parent.name}, line {number}: {line.strip()!r} is no trial; left out."
-            )
+            repaired.append(f"{path.name} of {path.parent.name}, line {place}: {line.strip()!r} is no trial; left out.")
             continue
         stimulus = (cell("stimulus") or "").lower()
-        reaction = _number(cell("rt"))
+        reaction = number(cell("rt"))
         trials.append(
             (
                 onset,
-                _number(cell("response")),
+                number(cell("response")),
                 stimulus if stimulus in ("standard", "target") else None,
                 reaction if reaction is not None and reaction > 0 else None,
             )
@@ -242,22 +264,13 @@ def _read_trials(path: Path, repaired: list[str]) -> list[tuple]:
 def _read_onsets(path: Path) -> np.ndarray:
     """Return the onsets (s) of a three-column file: onset, duration, weight."""
     onsets = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for place, line in enumerate(read_text(path).splitlines(), start=1):
         if line.strip():
-            onset = _number(line.split()[0])
+            onset = number(line.split()[0])
             if onset is None:
-                raise DataError(f"{path}, line {number}: {line.strip()!r} does not start with a time in s; correct it.")
+                raise DataError(f"{path}, line {place}: {line.strip()!r} does not start with a time in s; correct it.")
             onsets.append(onset)
     return np.array(onsets)
-
-
-def _number(text: str | None) -> float | None:
-    """Return a finite number, or None for what stands for a missing one."""
-    try:
-        value = float(text)
-    except (TypeError, ValueError):
-        return None
-    return value if np.isfinite(value) else None
 
 
 def _events(rows: Iterable[tuple]) -> pd.DataFrame:

@@ -7,32 +7,28 @@ markers, and a recording whose markers do not tell it is refused.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from eegfmri.datasets.formats import (
-    BrainVisionRecording,
-    header_overrides,
-    image_header,
-    name_channels,
-    not_downloaded,
-    note_partial_sample,
-    read_brainvision,
-    simulation,
-    status,
-)
-from eegfmri.datasets.montages import REST_CHANNELS as EEG_CHANNELS
-from eegfmri.errors import DataError, RequestError
+from eegfmri.datasets.brainvision import BrainVisionRecording, open_run, read_header
+from eegfmri.datasets.formats import listed, marked, not_downloaded, simulation, status
+from eegfmri.datasets.montages import REST_MONTAGES as MONTAGES
+from eegfmri.errors import DataError, RequestError, reading
+from eegfmri.images import T_R_TOLERANCE, run_facts, sidecar_facts
 from eegfmri.recordings import RecordingSet
+from eegfmri.text import number, visible
 
 #: The channel that is not on the scalp, 32nd in the files, with its MNE type.
 OTHER_CHANNELS = {"ECG": "ecg"}
 
 #: Folder of a subject that holds each source, and the suffix of its signal files.
 SOURCES = {"export": ".dat", "raw": ".eeg"}
+
+#: Which electrodes of subjects with different montages are used.
+ELECTRODES = {"common": "those that all montages share", "own": "each subject's own"}
 
 #: Repetition time in s.
 T_R = 2.16
@@ -66,7 +62,9 @@ def is_root(folder: str | Path) -> bool:
     return any(True for _ in _eeg_folders(folder)) or any(folder.glob("fMRI/[0-9][0-9]/*mepi_rest*.nii*"))
 
 
-def read(root: str | Path, source: Literal["export", "raw"] = "export") -> RecordingSet:
+def read(
+    root: str | Path, source: Literal["export", "raw"] = "export", electrodes: Literal["common", "own"] = "common"
+) -> RecordingSet:
     """Open the dataset: headers and markers of every subject, no signals.
 
     Parameters
@@ -75,6 +73,9 @@ def read(root: str | Path, source: Literal["export", "raw"] = "export") -> Recor
         Folder with ``EEG1``, ``EEG2`` (or one folder ``EEG`` with both) and ``fMRI``.
     source : {"export", "raw"}, default="export"
         The export at 250 Hz without the scanner's artefacts, or the recorder's own file.
+    electrodes : {"common", "own"}, default="common"
+        Subjects were recorded with one of two montages, `MONTAGES`. Where both occur, the scalp channels of every recording
+        are the 57 that the two share, or each subject's own 63.
 
     Returns
     -------
@@ -86,11 +87,13 @@ def read(root: str | Path, source: Literal["export", "raw"] = "export") -> Recor
     DataError
         If the folder holds nothing of this dataset.
     RequestError
-        If there is no such source.
+        If there is no such source, or choice of electrodes.
     """
     root = Path(root)
     if source not in SOURCES:
         raise RequestError(f"The rest dataset has no source {source!r}: choose one of {', '.join(SOURCES)}.")
+    if electrodes not in ELECTRODES:
+        raise RequestError(f"There is no choice of electrodes {electrodes!r}: choose one of {', '.join(ELECTRODES)}.")
     folders: dict[str, list[Path]] = {}
     for subject, folder in _eeg_folders(root):
         folders.setdefault(subject, []).append(folder)
@@ -104,20 +107,53 @@ def read(root: str | Path, source: Literal["export", "raw"] = "export") -> Recor
         _open_run(subject, folders.get(subject, []), images.get(subject), source, simulated_by is not None)
         for subject in sorted({*folders, *images})
     )
-    return RecordingSet("rest", root, recordings, simulation=simulated_by)
+    found = {r.montage: None for r in recordings if r.montage}
+    used: tuple[str, ...] | None = None
+    if electrodes == "common" and len(found) > 1:
+        first, *others = (MONTAGES[name] for name in MONTAGES if name in found)
+        used = tuple(name for name in first if all(name in other for other in others))
+        recordings = tuple(replace(recording, electrodes=used) for recording in recordings)
+    return RecordingSet("rest", root, recordings, _montage_notes(recordings, used), simulation=simulated_by)
+
+
+def _montage_notes(recordings: tuple["RestRecording", ...], used: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Name the montages that were found, whose they are, and what is used of them."""
+    owners: dict[str, list[str]] = {}
+    for recording in recordings:
+        if recording.montage:
+            owners.setdefault(recording.montage, []).append(recording.subject)
+    if not owners:
+        return ()
+    said = "; ".join(f"{listed(subjects)} with {name}" for name, subjects in sorted(owners.items()))
+    if len(owners) == 1:
+        return (f"One montage of 63 scalp channels: {said}.",)
+    which = (
+        "each subject's own 63 are used" if used is None else f"the {len(used)} scalp channels that they share are used"
+    )
+    return (f"{len(owners)} montages of 63 scalp channels: {said}; {which}.",)
 
 
 @dataclass(frozen=True, eq=False)
 class RestRecording(BrainVisionRecording):
-    """The run of one subject."""
+    """The run of one subject.
+
+    `montage` is a key of `MONTAGES` (None without EEG), `electrodes` the scalp channels used where they are not all of it.
+    """
 
     source: str = "export"
+    montage: str | None = None
+    electrodes: tuple[str, ...] | None = None
     other_channels = OTHER_CHANNELS
 
     @property
     def scalp_channels(self) -> tuple[str, ...]:
-        """The 63 scalp channels of the dataset."""
-        return EEG_CHANNELS
+        """The 63 scalp channels of the subject's montage, or those that all montages of the dataset share."""
+        return self.electrodes or self.expected_channels
+
+    @property
+    def expected_channels(self) -> tuple[str, ...]:
+        """The 63 scalp channels of the subject's montage."""
+        return MONTAGES[self.montage or next(iter(MONTAGES))]
 
     @property
     def signal_suffix(self) -> str:
@@ -125,14 +161,14 @@ class RestRecording(BrainVisionRecording):
         return SOURCES[self.source]
 
     def summary(self) -> dict:
-        """Describe the recording, source included."""
-        return {**super().summary(), "source": self.source}
+        """Describe the recording, source and montage included."""
+        return {**super().summary(), "source": self.source, "montage": self.montage}
 
 
 def _eeg_folders(root: Path) -> Iterator[tuple[str, Path]]:
     """Yield subject and folder of everyone with a header in ``export`` or ``raw``."""
     for folder in sorted(root.glob("EEG*/[0-9][0-9]")):
-        if any(folder.glob("export/*.vhdr")) or any(folder.glob("raw/*.vhdr")):
+        if any(visible(folder.glob(f"{source}/*.vhdr")) for source in SOURCES):
             yield folder.name, folder
 
 
@@ -142,39 +178,37 @@ def _open_run(subject: str, holding: list[Path], images: Path | None, source: st
     facts: dict = {}
     header = image = t1 = None
     try:
-        if len(holding) > 1:
-            raise DataError(
-                f"EEG of {subject} lies in {' and '.join(folder.parent.name for folder in holding)}: which one holds would be a guess; "
-                "remove one."
-            )
-        if holding:
-            header = _header(holding[0] / source, subject)
-        if images is not None:
-            image = _one(images, "*mepi_rest*.nii*", "resting image")
-            t1 = _one(images, "*_t1_*.nii*", "T1 image")
+        with reading(f"sub-{subject}_{RUN}"):
+            if len(holding) > 1:
+                raise DataError(
+                    f"EEG of {subject} lies in {' and '.join(folder.parent.name for folder in holding)}: which one holds would be a guess; "
+                    "remove one."
+                )
+            if holding:
+                header = _header(holding[0] / source, subject)
+            if images is not None:
+                image = _one(images, "*mepi_rest*.nii*", "resting image")
+                t1 = _one(images, "*_t1_*.nii*", "T1 image")
+            other = next((name for name in SOURCES if holding and visible((holding[0] / name).glob("*.vhdr"))), None)
+            hint = f"; source {other!r} is there" if other else ""
+            for path, absent in (
+                (header, f"no EEG file (EEG1 or EEG2/{subject}/{source}/*.vhdr{hint})"),
+                (image, f"no BOLD file (fMRI/{subject}/3_nw_mepi_rest_with_cross.nii.gz)"),
+            ):
+                if path is None:
+                    missing.append(absent)
+                elif reason := not_downloaded(path):
+                    missing.append(reason)
+            if missing:
+                problems.append(f"Missing: {'; '.join(missing)}.")
+            else:
+                facts = _signal_facts(header, image, source, repaired, problems, notes)
     except DataError as error:
         problems.append(str(error))
         refused = True
-    if not refused:
-        other = next((name for name in SOURCES if holding and any((holding[0] / name).glob("*.vhdr"))), None)
-        hint = f"; source {other!r} is there" if other else ""
-        for path, absent in (
-            (header, f"no EEG file (EEG1 or EEG2/{subject}/{source}/*.vhdr{hint})"),
-            (image, f"no BOLD file (fMRI/{subject}/3_nw_mepi_rest_with_cross.nii.gz)"),
-        ):
-            if path is None:
-                missing.append(absent)
-            elif reason := not_downloaded(path):
-                missing.append(reason)
-        if missing:
-            problems.append(f"Missing: {'; '.join(missing)}.")
-        else:
-            try:
-                facts = _signal_facts(header, image, source, repaired, problems, notes)
-            except DataError as error:
-                problems.append(str(error))
-                refused = True
-            notes += _other_source_notes(holding[0], subject, image, source, {*repaired, *problems})
+    if header is not None and image is not None and not missing:
+        notes += _other_source_notes(holding[0], subject, image, source, {*repaired, *problems})
+    simulated |= facts.pop("simulated", False)
     return RestRecording(
         dataset="rest",
         subject=subject,
@@ -200,11 +234,12 @@ def _other_source_notes(folder: Path, subject: str, image: Path, source: str, sa
     (other,) = (name for name in SOURCES if name != source)
     repaired, problems = [], []
     try:
-        header = _header(folder / other, subject)
-        if header is not None and (reason := not_downloaded(header)):
-            raise DataError(f"{reason}.")
-        if header is not None:
-            _signal_facts(header, image, other, repaired, problems, [])
+        with reading(f"sub-{subject}_{RUN}"):
+            header = _header(folder / other, subject)
+            if header is not None and (reason := not_downloaded(header)):
+                raise DataError(f"{reason}.")
+            if header is not None:
+                _signal_facts(header, image, other, repaired, problems, [])
     except DataError as error:
         problems.append(str(error))
     return [f"Source {other!r}, not used here: {text}" for text in (*repaired, *problems) if text not in said]
@@ -212,7 +247,7 @@ def _other_source_notes(folder: Path, subject: str, image: Path, source: str, sa
 
 def _header(folder: Path, subject: str) -> Path | None:
     """Find the one header of a subject's folder, whatever its time stamp; refuse one that names another subject."""
-    headers = sorted(path for path in folder.glob("*.vhdr") if not path.name.startswith("."))
+    headers = visible(folder.glob("*.vhdr"))
     if len(headers) > 1:
         # The step after the other: where both were exported, the pulse-corrected one is meant.
         corrected = [path for path in headers if "Pulse_Artifact_Correction" in path.name]
@@ -233,7 +268,7 @@ def _header(folder: Path, subject: str) -> Path | None:
 
 def _one(folder: Path, pattern: str, kind: str) -> Path | None:
     """Find the one file of a pattern: names begin with series numbers that differ from subject to subject."""
-    found = sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+    found = visible(folder.glob(pattern))
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise DataError(
@@ -246,15 +281,12 @@ def _signal_facts(
     header: Path, image: Path, source: str, repaired: list[str], problems: list[str], notes: list[str]
 ) -> dict:
     """Read what headers, markers and sizes say; append what was mended, doubtful or unusual, raise on what is a guess."""
-    overrides = header_overrides(header, repaired, SOURCES[source])
-    raw = read_brainvision(header, overrides)
-    sfreq = float(raw.info["sfreq"])
-    data_file = Path(overrides.get("data_fname", raw.filenames[0]))
-    _check_length(header, data_file, len(raw.ch_names), raw.n_times, repaired)
-    name_channels(raw, EEG_CHANNELS, OTHER_CHANNELS, header, repaired)
-
-    shape, stated, affine = image_header(image)
-    n_volumes = shape[3]
+    montage = _montage(header)
+    eeg = open_run(header, MONTAGES[montage], OTHER_CHANNELS, repaired, SOURCES[source], in_scanner=source == "raw")
+    raw, sfreq = eeg.raw, float(eeg.raw.info["sfreq"])
+    about = run_facts(image)
+    repaired += about.repaired
+    n_volumes, affine = about.shape[3], about.affine
     if affine is None or affine[0, 3] == 0:
         what = "states no position in space" if affine is None else "has an affine without an offset along x"
         problems.append(f"{image.name} {what}: register the image before you use coordinates.")
@@ -264,14 +296,10 @@ def _signal_facts(
     }
     onsets = {kind: samples.astype(int) for kind, samples in onsets.items() if len(samples)}
     others = sorted({a["description"] for a in raw.annotations if not a["description"].startswith("New Segment")})
-    first, covered, paced = find_scan(onsets, raw.n_times, sfreq, n_volumes, header.stem, repaired, others, notes)
-    if abs(stated - T_R) > 1e-3:
-        if not paced:
-            raise DataError(
-                f"{image.name} says a repetition time of {stated:g} s, the dataset {T_R:g} s, and no markers decide it; "
-                "correct the header."
-            )
-        repaired.append(f"{image.name} says a repetition time of {stated:g} s; its volume markers are {T_R:g} s apart.")
+    first, covered, paced = find_scan(
+        onsets, raw.n_times, sfreq, n_volumes, header.stem, repaired, others, notes, source
+    )
+    repaired += _repetition_time(image, about.t_r, paced)
     return {
         "sfreq": sfreq,
         "ch_names": tuple(raw.ch_names),
@@ -279,30 +307,41 @@ def _signal_facts(
         "n_times": raw.n_times - first,
         "t_r": T_R,
         "n_volumes": min(covered, n_volumes),
-        "volume_shape": shape[:3],
-        "overrides": overrides,
+        "volume_shape": about.shape[:3],
+        "overrides": eeg.overrides,
+        "gaps": eeg.signals.gaps,
+        "montage": montage,
+        "simulated": marked(eeg.header.simulated, about.simulated),
     }
 
 
-def _check_length(header: Path, data_file: Path, n_channels: int, n_times: int, repaired: list[str]) -> None:
-    """Compare the signal file's size with what the header promises."""
-    text = header.read_text(encoding="utf-8", errors="replace")
-    if re.search(r"^DataFormat\s*=\s*ASCII", text, flags=re.MULTILINE):
-        return
-    promised = re.search(r"^DataPoints\s*=\s*(\d+)", text, flags=re.MULTILINE)
-    if re.search(r"^DataOrientation\s*=\s*VECTORIZED", text, flags=re.MULTILINE):
-        width = 2 if "INT_16" in text else 4
-        size = data_file.stat().st_size
-        due = int(promised[1]) * n_channels * width if promised else size
-        if size != due:
+def _montage(header: Path) -> str:
+    """Return the montage of which a header lacks the fewest channels."""
+    there = {channel.name.lower() for channel in read_header(header).channels}
+    return min(MONTAGES, key=lambda name: sum(channel.lower() not in there for channel in MONTAGES[name]))
+
+
+def _repetition_time(image: Path, header: float | None, paced: bool) -> tuple[str, ...]:
+    """Compare what header and sidecar say with the dataset's repetition time, which markers one volume apart confirm."""
+    sidecar, sources = sidecar_facts(image)
+    said = number(sidecar.get("RepetitionTime"))
+    if said is not None and abs(said - T_R) > T_R_TOLERANCE:
+        if not paced:
             raise DataError(
-                f"{data_file.name} has {size} bytes where {due} are due, channel after channel: every channel would be shifted; "
-                "fetch it again."
+                f"{sources[0].name} says a repetition time of {said:g} s, the dataset {T_R:g} s, and no markers decide it; "
+                "correct the sidecar."
             )
-        return
-    note_partial_sample(data_file, header, n_channels, repaired)
-    if promised and int(promised[1]) > n_times:
-        repaired.append(f"{data_file.name} holds {n_times} samples of the {promised[1]} that its header promises.")
+        return (f"{sources[0].name} says a repetition time of {said:g} s; the volume markers are {T_R:g} s apart.",)
+    if header is not None and abs(header - T_R) <= T_R_TOLERANCE:
+        return ()
+    if not paced and said is None:
+        raise DataError(
+            f"{image.name} says a repetition time of {header or 0:g} s, the dataset {T_R:g} s, and no markers decide it; "
+            "correct the header."
+        )
+    witness = "its volume markers are" if paced else f"the sidecar {sources[0].name} and the dataset say"
+    apart = f"{T_R:g} s apart" if paced else f"{T_R:g} s"
+    return (f"{image.name} says a repetition time of {header or 0:g} s; {witness} {apart}.",)
 
 
 def find_scan(
@@ -314,6 +353,7 @@ def find_scan(
     repaired: list[str],
     others: list[str] = (),
     notes: list[str] | None = None,
+    source: str = "export",
 ) -> tuple[int, int, bool]:
     """Find where in the EEG the scan starts, from its markers.
 
@@ -335,6 +375,8 @@ def find_scan(
         All markers that there are, for the refusal.
     notes : list of str or None
         Gets a sentence where other markers than `USUAL_MARKER` tell the scan.
+    source : str, default="export"
+        Of the recording; a refusal advises the other.
 
     Returns
     -------
@@ -401,11 +443,11 @@ def find_scan(
             "cut to the scan, and starts with it."
         )
         return 0, n_volumes, False
-    listed = ", ".join(others) or "none"
-    reason = "; ".join(doubts) or f"no marker tells a volume (there are: {listed})"
+    reason = "; ".join(doubts) or f"no marker tells a volume (there are: {', '.join(others) or 'none'})"
+    other = "the recorder's file (source='raw')" if source == "export" else "the export (source='export')"
     raise DataError(
         f"{name}: {reason}; the EEG lasts {n_times / sfreq:.1f} s, the scan {n_volumes * T_R:.1f} s, so how long the lead-in is would "
-        "be a guess. Use the recorder's file (source='raw') if its markers tell it."
+        f"be a guess. Use {other} if its markers tell it."
     )
 
 

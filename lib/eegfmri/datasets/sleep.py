@@ -13,23 +13,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from eegfmri.cache import read_json
-from eegfmri.datasets.formats import (
-    BrainVisionRecording,
-    header_overrides,
-    image_header,
-    listed,
-    name_channels,
-    not_downloaded,
-    note_partial_sample,
-    read_brainvision,
-    simulation,
-    status,
-)
+from eegfmri.datasets.brainvision import BrainVisionRecording, open_run
+from eegfmri.datasets.formats import listed, marked, not_downloaded, simulation, status
 from eegfmri.datasets.label_tables import LABEL_FILE, Labels, read_labels
 from eegfmri.datasets.montages import SLEEP_CHANNELS as EEG_CHANNELS
-from eegfmri.errors import DataError, RequestError
+from eegfmri.errors import DataError, RequestError, reading
+from eegfmri.images import repetition_time, run_facts, sidecar_facts
 from eegfmri.recordings import EPOCH_COLUMNS, Recording, RecordingSet
+from eegfmri.text import number as as_number
+from eegfmri.text import read_facts, visible
 
 #: Channels that are not on the scalp, with their MNE types.
 OTHER_CHANNELS = {"EOG": "eog", "ECG": "ecg"}
@@ -82,11 +74,11 @@ def read(root: str | Path) -> RecordingSet:
     root = Path(root)
     tables = {}
     for folder in (root / "sourcedata", root):
-        for path in sorted(folder.glob("sub-*-sleep-stage.tsv")):
-            match = LABEL_FILE.search(path.name)
-            tables.setdefault(match["subject"], path)
+        for path in visible(folder.glob("sub-*-sleep-stage.tsv")):
+            if match := LABEL_FILE.search(path.name):
+                tables.setdefault(match["subject"], path)
     signals: dict[tuple[str, str], dict[str, Path]] = {}
-    for path in (*root.glob("sub-*/eeg/*_eeg.vhdr"), *root.glob("sub-*/func/*_bold.nii*")):
+    for path in visible((*root.glob("sub-*/eeg/*_eeg.vhdr"), *root.glob("sub-*/func/*_bold.nii*"))):
         if match := _RUN_FILE.search(path.name):
             kind = "eeg" if path.suffix == ".vhdr" else "bold"
             signals.setdefault((match["subject"], match["run"]), {})[kind] = path
@@ -95,16 +87,23 @@ def read(root: str | Path) -> RecordingSet:
             f"{root} holds nothing of the sleep dataset: expected sourcedata/sub-XX-sleep-stage.tsv or sub-XX/eeg/*.vhdr."
         )
     simulated_by = simulation(root)
-    recordings = []
+    recordings, notes = [], []
     for subject in sorted({*tables, *(subject for subject, _ in signals)}):
-        labels = read_labels(tables[subject]) if subject in tables else Labels({})
-        runs = {*labels.runs, *(run for owner, run in signals if owner == subject)}
-        for run in sorted(runs, key=_run_order):
+        runs = {run for owner, run in signals if owner == subject}
+        try:
+            with reading(tables.get(subject)):
+                labels = read_labels(tables[subject]) if subject in tables else Labels({})
+        except DataError as error:
+            # Which runs the table has is not known: those with signals carry the reason.
+            labels = Labels({}, problems={run: [str(error)] for run in runs})
+            notes += [] if runs else [f"The label table of sub-{subject} is refused: {error}"]
+        for run in sorted({*labels.runs, *runs}, key=_run_order):
             recordings.append(
                 _open_run(root, subject, run, labels, signals.get((subject, run), {}), simulated_by is not None)
             )
-    notes = (*_sidecar_notes(root, recordings), *_sleepless_notes(recordings), *_folder_notes(root / "sourcedata"))
-    return RecordingSet("sleep", root, tuple(recordings), notes, simulated_by)
+    notes += _sidecar_notes(root, recordings)
+    notes += (*_sleepless_notes(recordings), *_folder_notes(root / "sourcedata"))
+    return RecordingSet("sleep", root, tuple(recordings), tuple(notes), simulated_by)
 
 
 def select_subjects(recordings: RecordingSet, rule: str = "six_of_each") -> tuple[str, ...]:
@@ -191,19 +190,27 @@ def _open_run(root, subject, run, labels, signals, simulated) -> SleepRecording:
             missing.append(
                 f"no {kind.upper()} file ({expected.replace('XX', subject).replace('*', f'sub-{subject}_{run}')})"
             )
-        elif reason := not_downloaded(path):
-            missing.append(reason)
+            continue
+        try:
+            with reading(path):
+                if reason := not_downloaded(path):
+                    missing.append(reason)
+        except DataError as error:
+            problems.append(str(error))
+            refused = True
     if run not in labels.runs and run not in labels.problems:
         missing.append(f"no stage labels (sourcedata/sub-{subject}-sleep-stage.tsv)")
     if missing:
         problems.append(f"Missing: {'; '.join(missing)}.")
     if not missing and not refused:
         try:
-            facts = _signal_facts(root, subject, run, signals["eeg"], signals["bold"], repaired)
-            epochs = _cap(epochs, facts, repaired)
+            with reading(f"sub-{subject}_{run}"):
+                facts = _signal_facts(signals["eeg"], signals["bold"], repaired)
+                epochs = _cap(epochs, facts, repaired)
         except DataError as error:
             problems.append(str(error))
             refused = True
+    simulated |= facts.pop("simulated", False)
     return SleepRecording(
         dataset="sleep",
         subject=subject,
@@ -220,17 +227,13 @@ def _open_run(root, subject, run, labels, signals, simulated) -> SleepRecording:
     )
 
 
-def _signal_facts(root, subject, run, header: Path, image: Path, repaired: list[str]) -> dict:
+def _signal_facts(header: Path, image: Path, repaired: list[str]) -> dict:
     """Read what headers, markers and sizes say; append to ``repaired`` what was mended, raise on what is a guess."""
-    overrides = header_overrides(header, repaired)
-    raw = read_brainvision(header, overrides)
-    sfreq = float(raw.info["sfreq"])
-    data_file = Path(overrides.get("data_fname", raw.filenames[0]))
-    note_partial_sample(data_file, header, len(raw.ch_names), repaired)
-    name_channels(raw, EEG_CHANNELS, OTHER_CHANNELS, header, repaired)
-
-    t_r, n_volumes, shape = _image_facts(root, subject, run, image)
-    onsets = np.array([a["onset"] for a in raw.annotations if _TRIGGER.search(a["description"])])
+    eeg = open_run(header, EEG_CHANNELS, OTHER_CHANNELS, repaired)
+    raw, sfreq = eeg.raw, float(eeg.raw.info["sfreq"])
+    about = run_facts(image)
+    n_volumes = about.shape[3]
+    onsets = np.array([a["onset"] for a in raw.annotations if _TRIGGER.search(a["description"].strip())])
     if not len(onsets):
         raise DataError(
             f"{header.with_suffix('.vmrk').name} has no volume trigger (R128): where the scan starts in the EEG would be "
@@ -238,6 +241,15 @@ def _signal_facts(root, subject, run, header: Path, image: Path, repaired: list[
         )
     samples = np.round(np.sort(onsets) * sfreq).astype(int)
     first, last = int(samples[0]), int(samples[-1])
+    sidecar, _ = sidecar_facts(image)
+    pace = float(np.median(np.diff(samples))) / sfreq if len(samples) > 1 else None
+    t_r, mended = repetition_time(image.name, about.t_r, sidecar.get("RepetitionTime"), pace)
+    repaired += (*about.repaired, *mended)
+    if t_r is None:
+        stem = image.name.split(".nii")[0]
+        raise DataError(
+            f"{image.name} says no repetition time and no sidecar says one; add RepetitionTime to {stem}.json."
+        )
     if len(samples) > 1:
         steps = np.diff(samples) / (t_r * sfreq)
         if np.abs(steps - np.round(steps)).max() > 0.01 or np.round(steps).min() < 1:
@@ -269,37 +281,20 @@ def _signal_facts(root, subject, run, header: Path, image: Path, repaired: list[
         "n_times": n_times,
         "t_r": t_r,
         "n_volumes": min(triggered, n_volumes),
-        "volume_shape": shape,
-        "overrides": overrides,
+        "volume_shape": about.shape[:3],
+        "overrides": eeg.overrides,
+        "gaps": eeg.signals.gaps,
+        "simulated": marked(eeg.header.simulated, about.simulated),
     }
 
 
 def _t1_file(root: Path, subject: str) -> Path | None:
     """The subject's anatomical image, if it was downloaded; a run can be used without it."""
-    path = next(iter(sorted((root / f"sub-{subject}" / "anat").glob(f"sub-{subject}_T1w.nii*"))), None)
-    return None if path is None or not_downloaded(path) else path
-
-
-def _image_facts(root: Path, subject: str, run: str, image: Path) -> tuple[float, int, tuple[int, int, int]]:
-    """Return repetition time in s, number of volumes and matrix, from header, sidecar and file size."""
-    shape, t_r, _ = image_header(image)
-    stem = image.name.removesuffix(".gz").removesuffix(".nii")
-    sidecar = next(
-        (p for p in (image.parent / f"{stem}.json", root / f"{run.split('_')[0]}_bold.json") if p.is_file()), None
-    )
-    if sidecar is not None:
-        stated = read_json(sidecar).get("RepetitionTime")
-        if stated is not None and abs(stated - t_r) > 1e-3:
-            raise DataError(
-                f"{sidecar.name} says a repetition time of {stated:g} s, {image.name} {t_r:g} s: which one holds would be a guess; "
-                "correct the wrong one."
-            )
-        t_r = float(stated if stated is not None else t_r)
-    if t_r <= 0:
-        raise DataError(
-            f"{image.name} says a repetition time of {t_r:g} s and no sidecar says another; add RepetitionTime to {stem}.json."
-        )
-    return t_r, shape[3], shape[:3]
+    path = next(iter(visible((root / f"sub-{subject}" / "anat").glob(f"sub-{subject}_T1w.nii*"))), None)
+    try:
+        return None if path is None or not_downloaded(path) else path
+    except (DataError, OSError):
+        return None
 
 
 def _cap(epochs: pd.DataFrame, facts: dict, repaired: list[str]) -> pd.DataFrame:
@@ -324,7 +319,11 @@ def _sidecar_notes(root: Path, recordings: Iterable[Recording]) -> tuple[str, ..
         sidecar = root / f"task-{task}_eeg.json"
         rates = {r.sfreq for r in recordings if r.run.startswith(f"task-{task}") and r.sfreq}
         if sidecar.is_file() and rates:
-            stated = read_json(sidecar).get("SamplingFrequency")
+            try:
+                stated = as_number(read_facts(sidecar).get("SamplingFrequency"))
+            except DataError as error:
+                notes.append(str(error))
+                continue
             if stated is not None and any(abs(rate - stated) > 1e-6 for rate in rates):
                 found = ", ".join(f"{rate:g}" for rate in sorted(rates))
                 notes.append(f"{sidecar.name} says {stated:g} Hz, the headers {found} Hz; the headers are believed.")

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 from eegfmri import cache, project
-from eegfmri.errors import DataError, RequestError
+from eegfmri.errors import RequestError
+from eegfmri.images import open_anatomy, read_slice_times
 from eegfmri.preprocessing.atlas import AtlasName, load_atlas
 from eegfmri.preprocessing.registration import (
     GRIDS,
@@ -43,7 +44,6 @@ __all__ = [
     "low_motion_mask",
     "mean_volume",
     "prepare",
-    "read_slice_times",
     "region_means",
     "regional_series",
     "resize",
@@ -143,8 +143,6 @@ def prepare(recording: Recording, settings: BoldSettings | None = None, t1: str 
     DataError
         If the recording is not usable, or slice times are asked for and its sidecar has none.
     """
-    import nibabel
-
     settings = settings or BoldSettings()
     recording.require_signals()
     if t1 is None and settings.through_t1:
@@ -169,7 +167,7 @@ def prepare(recording: Recording, settings: BoldSettings | None = None, t1: str 
             image,
             recording.t_r,
             settings,
-            t1=None if t1 is None else nibabel.load(t1),
+            t1=None if t1 is None else open_anatomy(t1),
             slice_times=slice_times,
         )
         cache.save_array(path, series.astype(np.float32))
@@ -271,34 +269,6 @@ def acquisition_times(n_slices: int, t_r: float, order: SliceOrder = "ascending"
     times = np.empty(n_slices)
     times[orders[order]] = np.arange(n_slices) * t_r / n_slices
     return times
-
-
-def read_slice_times(bold_file: str | Path) -> np.ndarray:
-    """Read ``SliceTiming`` of the sidecar beside an image, in s.
-
-    Parameters
-    ----------
-    bold_file : str or pathlib.Path
-        The image (``…_bold.nii.gz``).
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (n_slices,).
-
-    Raises
-    ------
-    DataError
-        If there is no sidecar or it does not say.
-    """
-    bold_file = Path(bold_file)
-    sidecar = bold_file.with_name(bold_file.name.split(".nii")[0] + ".json")
-    facts = cache.read_json(sidecar) if sidecar.is_file() else {}
-    if "SliceTiming" not in facts:
-        raise DataError(
-            f"{sidecar} does not say when slices were acquired (SliceTiming): prepare without slice-time correction, or add it."
-        )
-    return np.array(facts["SliceTiming"], dtype=float)
 
 
 def correct_slice_times(image, slice_times: np.ndarray, t_r: float, reference: float | None = None):

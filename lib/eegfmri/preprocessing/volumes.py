@@ -15,11 +15,11 @@ import numpy as np
 
 from eegfmri import cache, project
 from eegfmri.errors import RequestError
+from eegfmri.images import open_anatomy, read_slice_times
 from eegfmri.preprocessing.bold import (
     correct_slice_times,
     in_template,
     mean_volume,
-    read_slice_times,
     smooth,
     template_mask,
 )
@@ -295,14 +295,13 @@ def prepare_together(
 def _in_space(
     recording: Recording, settings: VolumeSettings, space: Space, t1, slice_times, first: Recording | None
 ) -> np.ndarray:
-    import nibabel
 
     image = recording.image().slicer[..., settings.n_dropped : recording.n_volumes]
     if settings.slice_timing:
         image = correct_slice_times(image, slice_times, recording.t_r)
     motion = estimate_motion(image) if settings.motion_correction else None
     reference = mean_volume(image)
-    t1 = None if t1 is None else nibabel.load(t1)
+    t1 = None if t1 is None else open_anatomy(t1)
     if first is None:
         registration = register_to_template(reference, t1, settings.registration)
     else:

@@ -13,8 +13,9 @@ import numpy as np
 #: Microvolts per bit, as a BrainAmp MR records: 16 bits reach to 16 mV.
 RESOLUTION = 0.5
 
-#: Bytes before the first element of a MATLAB v5 file, and the type of a compressed element.
+#: Bytes before the first element of a MATLAB v5 file, those of them that hold a text, and the type of a compressed element.
 _MATLAB_HEADER = 128
+_MATLAB_TEXT = 116
 _MATLAB_COMPRESSED = 15
 
 
@@ -118,8 +119,11 @@ def write_matlab(path: Path, variables: dict[str, np.ndarray], compressed: bool)
     from scipy.io import savemat
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    mark = b"SIMULATED by eegfmri".ljust(_MATLAB_TEXT)
     if not compressed:
         savemat(path, variables, format="5", oned_as="row")
+        with path.open("r+b") as stream:
+            stream.write(mark)
         return
     with path.open("wb") as stream:
         for number, (name, value) in enumerate(variables.items()):
@@ -128,7 +132,7 @@ def write_matlab(path: Path, variables: dict[str, np.ndarray], compressed: bool)
             head, element = plain.getbuffer()[:_MATLAB_HEADER], plain.getbuffer()[_MATLAB_HEADER:]
             coder = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_HUFFMAN_ONLY)
             body = coder.compress(element) + coder.flush()
-            stream.write(head if number == 0 else b"")
+            stream.write(mark + bytes(head[_MATLAB_TEXT:]) if number == 0 else b"")
             stream.write(struct.pack("<II", _MATLAB_COMPRESSED, len(body)) + body)
 
 

@@ -1,0 +1,437 @@
+"""NIfTI images as others wrote them: one way to open them, which judges type, size, content and position first.
+
+What can be mended without a guess is mended and said; the rest raises `DataError`.
+"""
+
+import gzip
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from nibabel.arrayproxy import ArrayProxy
+from nibabel.spatialimages import HeaderDataError
+
+from eegfmri import cache
+from eegfmri.errors import DataError, reading
+from eegfmri.examined import remembered
+from eegfmri.text import number, read_facts, require_regular, visible
+
+#: Folders above an image in which a sidecar for a whole task is looked for, nearest first.
+MOST_FOLDERS_UP = 4
+
+#: How far (s) two statements of a repetition time may lie apart and still agree.
+T_R_TOLERANCE = 1e-3
+
+#: Seconds per unit of time of a NIfTI header.
+_SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What is true of an image: header, size and content agree.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (x, y, z, n_volumes), or (x, y, z).
+    t_r : float or None
+        Repetition time in s as the header says it, which need not be true; None if it says none.
+    affine : numpy.ndarray or None
+        4 x 4, from voxels to mm; None if the header states no position, for which nibabel would put in a centred one.
+    simulated : bool
+        Whether the header says that the image was simulated.
+    repaired : tuple of str
+        One sentence each: what was mended.
+    """
+
+    shape: tuple[int, ...]
+    t_r: float | None
+    affine: np.ndarray | None
+    simulated: bool = False
+    repaired: tuple[str, ...] = ()
+
+
+def open_image(path: str | Path):
+    """Open an image lazily, judged and mended.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        NIfTI, compressed or not.
+
+    Returns
+    -------
+    nibabel.Nifti1Image
+        Data are read when sliced, voxels that are NaN as 0; a reading that fails raises `DataError` with the file's name.
+
+    Raises
+    ------
+    DataError
+        If the file is no image of real numbers, is truncated or damaged, or blank where a scan is not.
+    """
+    return _open(Path(path))[0]
+
+
+def open_anatomy(path: str | Path):
+    """Open an anatomical image, see `open_image`: three axes, of which a fourth of length 1 is taken off."""
+    image = open_image(path)
+    while len(image.shape) > 3 and image.shape[-1] == 1:
+        image = image.slicer[..., 0] if len(image.shape) == 4 else _squeezed(image)
+    if len(image.shape) != 3:
+        raise DataError(f"{path} has shape {image.shape}, an anatomical image has three axes: give another file.")
+    return image
+
+
+def image_facts(path: str | Path) -> ImageFacts:
+    """Judge an image, see `open_image`.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        NIfTI, compressed or not.
+
+    Returns
+    -------
+    ImageFacts
+        What is true of it, and what was mended.
+
+    Raises
+    ------
+    DataError
+        As `open_image`.
+    """
+    return _open(Path(path))[1]
+
+
+def run_facts(path: str | Path) -> ImageFacts:
+    """Judge the image of a run: `image_facts`, of four axes, more than one volume."""
+    return _open(Path(path), a_run=True)[1]
+
+
+def _squeezed(image):
+    return nibabel.Nifti1Image(np.asarray(image.dataobj)[..., 0], image.affine)
+
+
+def _open(path: Path, a_run: bool = False) -> tuple[object, ImageFacts]:
+    require_regular(path)
+    repaired: list[str] = []
+    with reading(f"{path} as NIfTI"):
+        try:
+            image = nibabel.load(path)
+        except (HeaderDataError, ValueError) as error:
+            if "w2" not in str(error):
+                raise
+            image = _RoundedImage.from_filename(path)
+            repaired.append(
+                f"{path.name}: the quaternion of its position is longer than 1 by rounding; it was normalised."
+            )
+        if not isinstance(image, nibabel.nifti1.Nifti1Pair):
+            raise DataError(f"{path} is a {type(image).__name__}, not NIfTI: convert it.")
+        header, shape = image.header, tuple(int(n) for n in image.shape)
+        dtype = header.get_data_dtype()
+        if dtype.names or dtype.kind not in "iuf":
+            kind = "colours" if dtype.names else f"numbers of type {dtype}"
+            raise DataError(f"{path} holds {kind}, where one real number per voxel is expected: give another file.")
+        if not shape or min(shape) < 1 or len(shape) < 3:
+            raise DataError(f"{path} has shape {shape}, an image has at least three axes: fetch the file again.")
+        if a_run and (len(shape) != 4 or shape[3] < 2):
+            raise DataError(
+                f"{path} has shape {shape}: a run has four dimensions, three axes of space and its volumes."
+            )
+        found = _content(Path(image.file_map["image"].filename), image.dataobj.offset, shape, dtype)
+    _judge(path, shape, found, repaired)
+    affine, image = _position(path, image, repaired)
+    if type(image.dataobj) is ArrayProxy:
+        # nibabel lets a proxy be chosen per class of image only, and `load` chooses that class itself
+        image._dataobj = _Guarded.around(image.dataobj, path)
+    t_r = None
+    if len(shape) > 3:
+        unit, stated = header.get_xyzt_units()[1], number(header["pixdim"][4])
+        t_r = stated * _SECONDS.get(unit, 1.0) if stated is not None and stated > 0 else None
+    simulated = header["descrip"].tobytes().startswith(b"SIMULATED")
+    return image, ImageFacts(shape, t_r, affine, simulated, tuple(repaired))
+
+
+class _RoundedHeader(nibabel.Nifti1Header):
+    """As written by software that rounds the quaternion of the position."""
+
+    quaternion_threshold = 1e-3
+
+
+class _RoundedImage(nibabel.Nifti1Image):
+    """With such a header."""
+
+    header_class = _RoundedHeader
+
+
+def _position(path: Path, image, repaired: list[str]):
+    """Return the affine that the header states, or None, and the image with it."""
+    header = image.header
+    coded = {form: int(header[f"{form}_code"]) > 0 for form in ("sform", "qform")}
+    if not any(coded.values()):
+        return None, image
+    affine = image.affine
+
+    def sound(matrix) -> bool:
+        return bool(np.isfinite(matrix).all()) and abs(np.linalg.det(matrix[:3, :3])) > 1e-6
+
+    if sound(affine):
+        return affine, image
+    with reading(f"{path} as NIfTI"):
+        other = header.get_qform() if coded["qform"] else None
+    if coded["sform"] and other is not None and sound(other):
+        repaired.append(f"{path.name}: its sform is empty or NaN, its qform is not; the qform was used.")
+        mended = type(image)(image.dataobj, other, header)
+        mended.set_sform(other, code=int(header["qform_code"]))
+        return other, mended
+    repaired.append(f"{path.name}: its affine is empty or NaN.")
+    return None, image
+
+
+# --- what stands beside an image -------------------------------------------------------------------------------------
+
+
+def sidecar_facts(path: str | Path) -> tuple[dict, tuple[Path, ...]]:
+    """Read what JSON sidecars say of an image: its own, and those of its task in the folders above, as BIDS inherits them.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The image.
+
+    Returns
+    -------
+    facts : dict
+        The nearest statement of each name; empty without a sidecar.
+    sidecars : tuple of pathlib.Path
+        Where they come from, nearest first.
+
+    Raises
+    ------
+    DataError
+        If one of them is no JSON object.
+    """
+    path = Path(path)
+    own = path.with_name(path.name.split(".nii")[0] + ".json")
+    words = set(re.split(r"[_-]", path.name.split(".")[0]))
+    found = [own] if own.is_file() else []
+    for folder in list(path.absolute().parents)[:MOST_FOLDERS_UP]:
+        for inherited in visible(folder.glob("task-*_bold.json")):
+            if inherited.name.split("_")[0].removeprefix("task-") in words and inherited != own:
+                found.append(inherited)
+    facts: dict = {}
+    for sidecar in reversed(found):
+        facts |= read_facts(sidecar)
+    return facts, tuple(found)
+
+
+def read_slice_times(bold_file: str | Path) -> np.ndarray:
+    """Read when each slice was acquired from the sidecars of an image (``SliceTiming``).
+
+    Parameters
+    ----------
+    bold_file : str or pathlib.Path
+        The image (``…_bold.nii.gz``).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_slices,), s after the start of the volume, from the lowest index along z up; ``SliceEncodingDirection``
+        ``k-`` means that the sidecar counts from the other end.
+
+    Raises
+    ------
+    DataError
+        If there is no sidecar, or it gives no time in s for each slice.
+    """
+    facts, sidecars = sidecar_facts(bold_file)
+    own = Path(bold_file).with_name(Path(bold_file).name.split(".nii")[0] + ".json")
+    sidecar = sidecars[0] if sidecars else own
+    if facts.get("SliceTiming") in (None, [], "", "n/a"):
+        raise DataError(
+            f"{sidecar} does not say when slices were acquired (SliceTiming): prepare without slice-time correction, or add it."
+        )
+    stated = facts["SliceTiming"]
+    times = [number(value) for value in stated] if isinstance(stated, list) else [None]
+    if None in times or min(times) < 0:
+        raise DataError(f"{sidecar}: SliceTiming is {str(stated)[:80]}, expected one time in s per slice; correct it.")
+    direction = str(facts.get("SliceEncodingDirection", "k"))
+    if direction not in ("k", "k-"):
+        raise DataError(
+            f"{sidecar}: slices lie along {direction!r} (SliceEncodingDirection), here they are taken along the third axis (k)."
+        )
+    return np.array(times if direction == "k" else times[::-1], dtype=float)
+
+
+def repetition_time(
+    name: str, header: float | None, sidecar: object = None, paced: float | None = None
+) -> tuple[float | None, tuple[str, ...]]:
+    """Compare what header, sidecar and triggers say of the repetition time.
+
+    Parameters
+    ----------
+    name : str
+        Of the image, for what is said.
+    header : float or None
+        s, see `ImageFacts`.
+    sidecar : object
+        ``RepetitionTime`` in s as the sidecar writes it, a text too; None if it does not say.
+    paced : float or None
+        s between triggers.
+
+    Returns
+    -------
+    t_r : float or None
+        s; None if nothing says.
+    repaired : tuple of str
+        One sentence if a statement was passed over.
+
+    Raises
+    ------
+    DataError
+        If two of them differ and neither is plainly empty. Empty is a header without a value, and one that says 1 s where
+        sidecar and triggers agree on another.
+    """
+    said = number(sidecar)
+    said = None if said is None or said <= 0 else said
+    header = header if header is not None and header > 0 else None
+    others = [value for value in (said, paced) if value is not None]
+    agreed = said is not None and paced is not None and _paced(said, paced)
+    if header is None:
+        if len(others) == 2 and not agreed:
+            raise _differing(name, header, said, paced)
+        if not others:
+            return None, ()
+        source = "its sidecar" if said is not None else "its triggers"
+        return others[0], (f"{name} states no repetition time; {others[0]:g} s was taken from {source}.",)
+    if (said is None or _same(header, said)) and (paced is None or _paced(header, paced)):
+        return (said if said is not None else header), ()
+    if agreed and _same(header, 1.0):
+        return said, (
+            f"{name} says a repetition time of 1 s, its sidecar and triggers {said:g} s; those were believed.",
+        )
+    raise _differing(name, header, said, paced)
+
+
+def _same(a: float, b: float) -> bool:
+    return abs(a - b) <= T_R_TOLERANCE
+
+
+def _paced(stated: float, paced: float) -> bool:
+    """Whether triggers, which lie on samples of a clock of their own, keep a stated time."""
+    return abs(stated - paced) <= 0.01 * stated
+
+
+def _differing(name: str, header: float | None, said: float | None, paced: float | None) -> DataError:
+    values = {"header": header, "sidecar": said, "triggers": paced}
+    listed = ", ".join(f"its {source} {value:g} s" for source, value in values.items() if value is not None)
+    return DataError(
+        f"{name}: statements of the repetition time differ ({listed}), which one holds would be a guess; correct the wrong one."
+    )
+
+
+# --- content ---------------------------------------------------------------------------------------------------------
+
+
+def _content(path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype) -> dict:
+    """Read the file to its end once and remember what was found: bytes, blank volumes, NaN voxels, several gzip members.
+
+    A gzip file's checksum is known to be right only when all of it has been read.
+    """
+    stamp = [cache.file_stamp(path), offset, list(shape), str(dtype), cache.code_digest(__name__)]
+    return remembered(stamp, lambda: _read_to_the_end(path, offset, shape, dtype))
+
+
+def _read_to_the_end(path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype) -> dict:
+    n_volumes = int(np.prod(shape[3:], dtype=np.int64))
+    size = int(np.prod(shape[:3], dtype=np.int64)) * dtype.itemsize
+    due = offset + n_volumes * size
+    compressed = _compressed(path)
+    if not compressed and path.stat().st_size != due:
+        return {"due": due, "bytes": path.stat().st_size}
+    # deflate cannot pack more than about a thousand bytes into one: a header that claims more is wrong
+    if compressed and due > 1100 * path.stat().st_size + 1_000_000:
+        return {"due": due, "bytes": -1}
+    found = {"due": due, "bytes": 0, "blank": [], "nan": 0, "values": n_volumes * size // dtype.itemsize}
+    with gzip.open(path, "rb") if compressed else path.open("rb") as stream:
+        try:
+            found["bytes"] = len(stream.read(offset))
+            for index, block in enumerate(_blocks(stream, size, n_volumes)):
+                found["bytes"] += len(block)
+                if len(block) == size:
+                    _look(np.frombuffer(block, dtype), index, found)
+            found["bytes"] += len(stream.read(1))
+        except EOFError:
+            # cut off inside the compressed stream, or before the checksum that ends it
+            found["bytes"] = min(found["bytes"], due - 1)
+    return found
+
+
+def _blocks(stream, size: int, n_volumes: int) -> Iterator[bytes]:
+    for _ in range(n_volumes):
+        block = stream.read(size)
+        if block:
+            yield block
+        if len(block) < size:
+            return
+
+
+def _look(values: np.ndarray, index: int, found: dict) -> None:
+    if values.dtype.kind == "f":
+        finite = np.isfinite(values)
+        found["nan"] += int(len(values) - finite.sum())
+        values = values[finite]
+    if not len(values) or values.min() == values.max():
+        found["blank"].append(index)
+
+
+def _compressed(path: Path) -> bool:
+    if path.suffix != ".gz":
+        return False
+    with path.open("rb") as stream:
+        if stream.read(2) != b"\x1f\x8b":
+            raise DataError(f"{path} is not gzip although its name says so; fetch the file again.")
+    return True
+
+
+def _judge(path: Path, shape: tuple[int, ...], found: dict, repaired: list[str]) -> None:
+    due = found["due"]
+    if found["bytes"] != due:
+        has = "far fewer" if found["bytes"] < 0 else f"{'more' if found['bytes'] > due else found['bytes']}"
+        raise DataError(
+            f"{path} is truncated or damaged: {due} bytes are due by its header, and it holds {has}; fetch it again."
+        )
+    n_volumes = int(np.prod(shape[3:], dtype=np.int64))
+    blank = found["blank"]
+    if len(blank) == n_volumes:
+        raise DataError(f"{path} is blank: every voxel has one value; fetch it again.")
+    if blank:
+        named = ", ".join(str(index + 1) for index in blank[:6]) + (", …" if len(blank) > 6 else "")
+        raise DataError(
+            f"{path}: volume {named} of {n_volumes} is blank, as when a scan or a transfer breaks off; cut the image or fetch it again."
+        )
+    if found["nan"]:
+        share = found["nan"] / found["values"]
+        repaired.append(f"{path.name}: {share:.1%} of its values are NaN or infinite; they are read as 0.")
+
+
+class _Guarded(ArrayProxy):
+    """The data of an image: what fails while they are read names the file, and NaN is read as 0."""
+
+    @classmethod
+    def around(cls, proxy: ArrayProxy, path: Path) -> "_Guarded":
+        """Return a copy of a proxy that stands in for it."""
+        guarded = proxy.copy()
+        guarded.__class__ = cls
+        guarded.path = path
+        return guarded
+
+    def _get_scaled(self, dtype, slicer):
+        with reading(self.path):
+            values = super()._get_scaled(dtype, slicer)
+        if values.dtype.kind != "f" or np.isfinite(values).all():
+            return values
+        return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
