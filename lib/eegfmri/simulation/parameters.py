@@ -657,6 +657,7 @@ OTHER_QUIRKS = MappingProxyType(
             "zero_affine",
             "wrong_image_rate",
             "broken_raw",
+            "second_montage",
         ),
     }
 )
