@@ -266,6 +266,7 @@ EXPECTED = {
         "zero_affine": ("ok", "without an offset along x"),
         "wrong_image_rate": ("repaired", "repetition time of 1 s"),
         "broken_raw": ("ok", "Source 'raw', not used here: 20130410320002.eeg ends 37 bytes into a sample"),
+        "second_montage": ("dataset", "2 montages of 63 scalp channels: {subject} with F1 F2 C1 C2 P1 P2"),
     },
 }
 
@@ -294,6 +295,23 @@ def test_what_is_unusual_and_harmless_is_noted_and_nothing_else(odd, resting, tm
     notes = {row["subject"]: row["notes"] for row in document["recordings"]}
     assert [len(notes[subject]) for subject in ("32", "35", "38", "40")] == [0, 0, 1, 1]
     assert f"note: sub-38 rest: {notes['38'][0]}" in printed
+
+
+def test_both_montages_are_written_and_what_the_caps_share_is_the_same(tmp_path):
+    caps = {}
+    for name, quirks in (("one", ()), ("two", ("second_montage",))):
+        root = simulator.simulate("rest", tmp_path / name, scale="tiny", n_subjects=2, quirks=quirks)
+        caps[name] = rest.read(root, electrodes="own")
+        assert [recording.usable for recording in caps[name]] == [True, True]
+    first, second = caps["one"][0], caps["two"][0]
+    assert set(second.scalp_channels) - set(first.scalp_channels) == {"F1", "F2", "C1", "C2", "P1", "P2"}
+    assert caps["one"][1].scalp_channels == caps["two"][1].scalp_channels == first.scalp_channels
+    # as the voltage between neighbours, so that the reference does not matter; sensors make noise of their own
+    ours, theirs = (recording.raw().get_data(["Oz", "O1", "O2"]) for recording in (first, second))
+    assert np.corrcoef(ours[0] - ours[1], theirs[0] - theirs[1])[0, 1] > 0.5
+    between = second.raw().get_data(["C1", "Cz", "C3"])
+    assert np.corrcoef(between[0], between[1] + between[2])[0, 1] > 0.9
+    assert rest.read(tmp_path / "two").notes[0].endswith("the 57 scalp channels that they share are used.")
 
 
 @pytest.mark.slow

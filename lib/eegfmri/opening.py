@@ -20,6 +20,7 @@ def open_recordings(
     scale: str = "small",
     simulation_seed: int = 0,
     source: str | None = None,
+    electrodes: str | None = None,
 ) -> RecordingSet:
     """Open one dataset: yours where it is given, simulated recordings otherwise.
 
@@ -33,6 +34,8 @@ def open_recordings(
         Which simulated recordings, see `eegfmri.simulation.simulate.ensure`.
     source : str or None
         Which of a dataset's two forms of EEG: ``reref`` or ``noGA`` of oddball, ``export`` or ``raw`` of rest; None the first.
+    electrodes : str or None
+        Of rest, whose subjects have one of two montages: ``common`` or ``own``, see `eegfmri.datasets.rest.read`; None the first.
 
     Returns
     -------
@@ -47,7 +50,10 @@ def open_recordings(
     module = reader(dataset)
     if source is not None and not hasattr(module, "SOURCES"):
         raise RequestError(f"The {dataset} dataset has one form of EEG only: leave out source={source!r}.")
-    read = module.read if source is None else partial(module.read, source=source)
+    if electrodes is not None and not hasattr(module, "ELECTRODES"):
+        raise RequestError(f"The {dataset} dataset has one montage only: leave out electrodes={electrodes!r}.")
+    chosen = {name: value for name, value in (("source", source), ("electrodes", electrodes)) if value is not None}
+    read = partial(module.read, **chosen)
     if data is None:
         return read(simulate.ensure(dataset, scale=scale, preset=preset, seed=simulation_seed))
     roots = resolve(data)

@@ -117,12 +117,12 @@ def read(
 
 
 def _montage_notes(recordings: tuple["RestRecording", ...], used: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Name the montages that were found, whose they are, and what is used of them."""
+    """Name the montages that were found, where it is not the first of `MONTAGES` alone, whose they are, and what is used of them."""
     owners: dict[str, list[str]] = {}
     for recording in recordings:
         if recording.montage:
             owners.setdefault(recording.montage, []).append(recording.subject)
-    if not owners:
+    if set(owners) <= {next(iter(MONTAGES))}:
         return ()
     said = "; ".join(f"{listed(subjects)} with {name}" for name, subjects in sorted(owners.items()))
     if len(owners) == 1:

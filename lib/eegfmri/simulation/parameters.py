@@ -659,6 +659,7 @@ OTHER_QUIRKS = MappingProxyType(
             "zero_affine",
             "wrong_image_rate",
             "broken_raw",
+            "second_montage",
         ),
     }
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eegfmri.datasets.montages import REST_MONTAGES
 from eegfmri.simulation.artefacts import MODEL_RATE, make_gradient
 from eegfmri.simulation.eeg import pieces
 from eegfmri.simulation.files import cut_short, write_header, write_image, write_markers, write_signal
@@ -67,6 +68,17 @@ EXPORT_RESOLUTION = 0.1
 #: Place of the electrocardiogram among the 64 channels.
 ECG_PLACE = 31
 
+#: The other montage, and the two electrodes between which each of its own six lies.
+SECOND_MONTAGE = REST_MONTAGES["F1 F2 C1 C2 P1 P2"]
+BETWEEN = {
+    "F1": ("Fz", "F3"),
+    "F2": ("Fz", "F4"),
+    "C1": ("Cz", "C3"),
+    "C2": ("Cz", "C4"),
+    "P1": ("Pz", "P3"),
+    "P2": ("Pz", "P4"),
+}
+
 #: Seconds of a real scan.
 SCAN_SECONDS = 648.0
 
@@ -109,6 +121,11 @@ def plan_quirks(subjects: list[Subject], quirks: Iterable[str], scale: Scale) ->
         "zero_affine": (10, RUN, "The image's affine is empty but for the voxels' sizes."),
         "wrong_image_rate": (11, RUN, "The image's header states a repetition time of 1 s."),
         "broken_raw": (0, "+", "The recorder's file breaks off after a third."),
+        "second_montage": (
+            0,
+            "+",
+            "The cap has F1 F2 C1 C2 P1 P2 in place of six electrodes at the lower edge of the back.",
+        ),
     }
     return place_quirks(subjects, quirks, places, DEFAULT_QUIRKS["rest"])
 
@@ -217,10 +234,15 @@ def _write_eeg(root, preset, scale, subject, run, planted, skipped, total, lead_
     """Write the export, ``skipped`` s after the recorder's start and ``total`` s long, and the recorder's file."""
     slow, name = planted.eeg, subject.name
     stamp = SUBJECTS[name][0]
-    channels = list(ACQUISITION.channels)
+    channels, places = list(ACQUISITION.channels), subject.head.electrodes
+    if "second_montage" in quirks:
+        mixing = _second_montage()
+        channels, places = list(SECOND_MONTAGE), mixing @ places
+        places *= (np.linalg.norm(subject.head.electrodes, axis=1).mean() / np.linalg.norm(places, axis=1))[:, None]
     channels.insert(ECG_PLACE, "ECG")
 
     def with_heart(scalp):
+        scalp = mixing @ scalp if "second_montage" in quirks else scalp
         return np.insert(scalp, ECG_PLACE, slow.heart, axis=0).astype(np.float32)
 
     def rng(purpose):
@@ -259,7 +281,7 @@ def _write_eeg(root, preset, scale, subject, run, planted, skipped, total, lead_
     folder = root / half / name / "raw"
     folder.mkdir(parents=True)
     first = round(-slow.start * scale.raw_sfreq)
-    electrodes = np.insert(subject.head.electrodes, ECG_PLACE, subject.head.electrodes[0], axis=0)
+    electrodes = np.insert(places, ECG_PLACE, places[0], axis=0)
     gradient = make_gradient(
         preset,
         ACQUISITION,
@@ -281,6 +303,15 @@ def _write_eeg(root, preset, scale, subject, run, planted, skipped, total, lead_
     write_markers(path.with_suffix(".vmrk"), _markers(first, scale, scale.raw_sfreq, quirks))
     if "broken_raw" in quirks:
         os.truncate(path.with_suffix(".eeg"), 2 * len(channels) * (n_times // 3) + 37)
+
+
+def _second_montage() -> np.ndarray:
+    """What each electrode of the other montage sees of those of the first, shape (63, 63): itself, or the mean of two neighbours."""
+    mixing = np.zeros((len(SECOND_MONTAGE), len(ACQUISITION.channels)), dtype=np.float32)
+    for row, name in enumerate(SECOND_MONTAGE):
+        for seen in BETWEEN.get(name, (name,)):
+            mixing[row, ACQUISITION.channels.index(seen)] = 1 / len(BETWEEN.get(name, (name,)))
+    return mixing
 
 
 def _at_most(parts: Iterable[np.ndarray], n_times: int) -> Iterable[np.ndarray]:
