@@ -68,7 +68,8 @@ def test_what_was_executed_is_not_executed_again(project, swept):
 
 
 @pytest.mark.slow
-def test_a_sweep_larger_than_what_a_build_keeps_is_resumed_after_it(project):
+def test_a_sweep_larger_than_what_a_build_keeps_is_resumed_after_it(tmp_path):
+    project = make_project(tmp_path / "project")
     pauses = ",".join(str(number / 1000) for number in range(1, KEPT + 2))
     words = ("sweep", "fixtures/second", "-p", f"pause={pauses}", "--out", "large")
     first = eegfmri(project, *words)
