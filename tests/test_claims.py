@@ -375,7 +375,7 @@ def test_other_readings_stand_beside_and_do_not_decide(ledger):
         # Left by the profile as the chapter's cell has them.
         ({"lag": -20.0}, "with lag = -20.0 where profile full has 5.0"),
         ({"classes": ["W", "N2"]}, "with classes = ['W', 'N2'] where profile full has ['W', 'N1', 'N2']"),
-        ({"alignment": "none"}, "with alignment = 'none' where"),
+        ({"adaptation": "none"}, "with adaptation = 'none' where"),
         ({"lag": MISSING}, "without lag where profile full has 5.0"),
         ({"n_passes": 3}, "with n_passes = 3, which fusion/graph_fusion does not know"),
         ({"chapter": "recordings/evaluation"}, "made by chapter recordings/evaluation where"),

@@ -63,8 +63,9 @@ def test_maps_have_one_row_each_on_slices_of_the_template_and_outlines_are_named
     values = np.linspace(-1, 1, space.n_voxels)
     images = {"one": space.image(values), "two": space.image(-values)}
     figure = draw.brain_slices(images, limits=(-1, 1), unit="skill", slices=[40.0, 60.0])
-    titles = [axis.get_title(loc="left") for axis in figure.axes]
-    assert [title for title in titles if title] == ["one", "two"]
+    assert [text.get_text() for text in figure.texts] == ["one", "two"]
+    (bar,) = (axis for axis in figure.axes if axis.get_ylabel() == "skill")
+    assert bar.get_ylim() == (-1, 1)
     plain = draw.brain_slices(
         {"mean": space.image(values + 2)}, outlines={"brain": space.image(np.ones(space.n_voxels))}, slices=[40.0, 60.0]
     )
@@ -78,3 +79,10 @@ def test_the_menu_changes_all_courses_together():
     np.testing.assert_allclose(figure.data[0].y, true[:, 1], rtol=1e-3)
     other = figure.layout.updatemenus[0].buttons[0].args[0]["y"]
     np.testing.assert_allclose(other, [true[:, 0], 0.5 * true[:, 0]], rtol=1e-3)
+
+
+def test_what_was_not_measured_draws_no_warning(space, recwarn):
+    values = np.linspace(-1, 1, space.n_voxels)
+    values[:9] = np.nan
+    draw.brain_slices({"one": space.image(values)}, limits=(-1, 1), unit="skill", slices=[40.0])
+    assert not [warning for warning in recwarn if "finite" in str(warning.message)]

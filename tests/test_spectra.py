@@ -149,12 +149,15 @@ def _means(pieces, frame):
 
 
 def plant(root, lead_in, sfreq=SFREQ, volume=6, n_volumes=12):
-    """A run of silence in which one channel holds a burst of 10 Hz for exactly the length of one volume."""
+    """A run in which Oz and Cz are silent, but for a burst of 10 Hz at Oz that lasts exactly one volume; the rest of the head is heard."""
     header = write_eeg(root, lead_in=lead_in, sfreq=sfreq, n_volumes=n_volumes)
     write_images(root, n_volumes=n_volumes)
     data = header.with_suffix(".dat")
     samples = np.fromfile(data, "<f4").reshape(-1, len(CHANNELS))
-    samples[:] = 0.0
+    samples[:] = np.random.default_rng(0).normal(
+        0, 10, samples.shape
+    )  # µV: a file that were silent throughout would be refused
+    samples[:, [CHANNELS.index("Oz"), CHANNELS.index("Cz")]] = 0.0
     first = round(lead_in * sfreq) + round(volume * T_R * sfreq)
     n_burst = round(T_R * sfreq)
     samples[first : first + n_burst, CHANNELS.index("Oz")] = 50 * np.cos(2 * np.pi * 10 * np.arange(n_burst) / sfreq)

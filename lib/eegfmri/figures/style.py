@@ -6,8 +6,6 @@ Colours are Okabe and Ito's, with dark and grey ones beside them, told apart by 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-import numpy as np
-
 #: Okabe and Ito's palette, the strongest contrasts first.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#5F6B7A")
 
@@ -196,4 +194,6 @@ def named_colour(name: str, place: int = 0) -> str:
 
 def short(values) -> list[float | None]:
     """Round numbers to four significant digits, so that a page stays small; None where there is none."""
+    import numpy as np
+
     return [float(f"{value:.4g}") if np.isfinite(value) else None for value in np.asarray(values, dtype=float)]

@@ -222,6 +222,9 @@ def brain_slices(
         Left is left.
     """
     import matplotlib.pyplot as plt
+    import nibabel
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
     from matplotlib.lines import Line2D
     from nilearn import plotting
 
@@ -233,37 +236,52 @@ def brain_slices(
         if point is None
         else {"display_mode": "ortho", "cut_coords": list(point)}
     )
-    figure, axes = plt.subplots(
-        len(rows), 1, figsize=(8.4, (1.9 if point is None else 3.0) * len(rows) + 0.2), squeeze=False
-    )
+    row_height = 1.75 if point is None else 2.8
+    figure = plt.figure(figsize=(8.4, row_height * len(rows) + 0.5 * bool(outlines) + 0.1), layout="none")
+    bottom = 0.5 * bool(outlines) / figure.get_figheight()
+    share, right = (1 - bottom) / len(rows), 1.0 if limits is None else 0.9
     colours = (PALETTE[1], PALETTE[5], PALETTE[2], PALETTE[3])
-    for axis, (title, image) in zip(axes[:, 0], rows.items(), strict=True):
+    diverging = limits is not None and bool(np.isclose(limits[0], -limits[1]))
+    cmap = "gray" if limits is None else "RdBu_r" if diverging else "viridis"
+
+    def finite(image):
+        # where nothing was measured the background shows
+        return nibabel.Nifti1Image(np.nan_to_num(np.asarray(image.dataobj, dtype=np.float32)), image.affine)
+
+    background = None if background is None else finite(background)
+    for number, (title, image) in enumerate(rows.items()):
+        image, low = finite(image), 1 - (number + 1) * share
+        place = (0.0, low, right, share * (0.84 if title else 0.98))
         common = {
-            "axes": axis,
+            "axes": place,
             "figure": figure,
-            "annotate": True,
-            "draw_cross": point is not None,
+            "annotate": False,
             "black_bg": False,
+            "colorbar": False,
+            "cmap": cmap,
             **cuts,
         }
         if limits is None:
             values = np.asarray(image.dataobj)
             top = float(np.percentile(values[values > 0], 99.5)) if (values > 0).any() else 1.0
-            display = plotting.plot_img(image, cmap="gray", vmin=0, vmax=top, colorbar=False, **common)
+            display = plotting.plot_img(image, vmin=0, vmax=top, draw_cross=point is not None, **common)
         else:
-            diverging = bool(np.isclose(limits[0], -limits[1]))
+            least = 1e-6 * max(map(abs, limits)) if threshold is None else threshold
             display = plotting.plot_stat_map(
-                image, bg_img=background, cmap="RdBu_r" if diverging else "viridis", vmin=limits[0], vmax=limits[1],
-                threshold=threshold, colorbar=True, symmetric_cbar=diverging, **common,
+                image, bg_img=background, vmin=limits[0], vmax=limits[1], threshold=least, draw_cross=point is not None, **common
             )  # fmt: skip
-        for number, outline in enumerate((outlines or {}).values()):
-            display.add_contours(outline, levels=[0.5], colors=[colours[number]], linewidths=0.9)
-        axis.set_title(title, fontsize=10, loc="left")
+        for place, outline in enumerate((outlines or {}).values()):
+            display.add_contours(outline, levels=[0.5], colors=[colours[place]], linewidths=0.9)
+        display.annotate(size=8)
+        if title:
+            figure.text(0.005, low + 0.99 * share, title, fontsize=10, fontweight="bold", va="top")
+    if limits is not None:
+        bar = figure.add_axes((0.92, bottom + 0.15 * (1 - bottom), 0.014, 0.7 * (1 - bottom)))
+        scale = ScalarMappable(Normalize(*limits), cmap)
+        figure.colorbar(scale, cax=bar, label=unit)
     if outlines:
         handles = [Line2D([], [], color=c, label=name) for c, name in zip(colours, outlines, strict=False)]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(outlines), fontsize=9)
-    if unit:
-        figure.text(0.995, 0.5, unit, rotation=90, ha="left", va="center", fontsize=9)
+        figure.legend(handles=handles, loc="lower center", ncols=len(outlines), fontsize=9)
     return figure
 
 
