@@ -11,6 +11,8 @@ from eegfmri.figures import style
     ("method", "name", "colour"),
     [
         ("lda_eeg", "LDA, EEG", style.PALETTE[0]),
+        ("ridge_bold", "ridge, BOLD", style.PALETTE[1]),
+        ("ridge", "ridge on band power", style.PALETTE[2]),
         ("best_classical_bold", "best classical, BOLD", style.PALETTE[1]),
         ("eeg_gcn", "EEG graph network", style.PALETTE[0]),
         ("time_in_run", "time in run", style.UNKNOWN_COLOUR),

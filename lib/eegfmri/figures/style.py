@@ -92,6 +92,8 @@ METHODS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "training_mean_by_subject": ("training mean of the subject", "nothing"),
         "own_training_mean": ("training mean of the subject", "nothing"),
         "ridge": ("ridge on band power", "EEG, linear"),
+        "ridge_eeg": ("ridge, EEG", "EEG"),
+        "ridge_bold": ("ridge, BOLD", "BOLD"),
         "band_power_ridge": ("ridge on band power", "EEG, linear"),
         "fully_connected": ("fully connected", "EEG"),
         "siamese": ("Siamese", "EEG"),

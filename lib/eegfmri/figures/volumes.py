@@ -270,8 +270,8 @@ def brain_slices(
             display = plotting.plot_stat_map(
                 image, bg_img=background, vmin=limits[0], vmax=limits[1], threshold=least, draw_cross=point is not None, **common
             )  # fmt: skip
-        for place, outline in enumerate((outlines or {}).values()):
-            display.add_contours(outline, levels=[0.5], colors=[colours[place]], linewidths=0.9)
+        for which, outline in enumerate((outlines or {}).values()):
+            display.add_contours(outline, levels=[0.5], colors=[colours[which]], linewidths=0.9)
         display.annotate(size=8)
         if title:
             figure.text(0.005, low + 0.99 * share, title, fontsize=10, fontweight="bold", va="top")
