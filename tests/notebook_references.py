@@ -26,7 +26,7 @@ LENGTH = 240
 
 #: What differs between runs that are equal: numbers, digests, the places of objects in memory, how columns and lines are broken.
 SCRUBBED = (
-    ("/cells/*/outputs", r"\b(0x[0-9a-f]{6,}|[0-9a-f]{12})\b", "ADDRESS"),
+    ("/cells/*/outputs", r"(?<![.\w])(0x[0-9a-f]{6,}|(?=\d*[a-f])(?:[0-9a-f]{16}|[0-9a-f]{12}))\b", "ADDRESS"),
     ("/cells/*/outputs", r"(?<![A-Za-z_])[-+−]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?|\b(nan|NaN|inf)\b", "#"),
     ("/cells/*/outputs", r"\s+", " "),
 )
