@@ -42,6 +42,6 @@ def eegfmri(project: Path, *words: str, **options) -> subprocess.CompletedProces
         env=environment(project),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
         **options,
     )

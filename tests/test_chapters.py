@@ -518,10 +518,8 @@ def test_every_page_of_the_small_book_is_well(built):
 
 @pytest.mark.slow
 def test_nothing_is_done_twice_and_an_edit_executes_its_importers_only(built):
-    begun = time.perf_counter()
     assert edited(built, "build", "--json", "b.json").returncode == 0
     assert statuses(built) == {"fixtures/first": "cached", "fixtures/second": "cached", "rendered": False}
-    assert time.perf_counter() - begun < 10
     for module, expected in (
         ("figures/__init__.py", {"fixtures/first": "executed", "fixtures/second": "cached"}),
         ("results.py", {"fixtures/first": "executed", "fixtures/second": "executed"}),
