@@ -11,11 +11,15 @@ import pytest
 
 import rest_layout
 import sleep_layout
+from eegfmri import cache
 from eegfmri.datasets import rest, sleep
 from eegfmri.datasets.brainvision import understand_unit
 from eegfmri.datasets.single_files import open_eeg
 from eegfmri.errors import DataError
-from eegfmri.preprocessing.eeg import bad_spans
+from eegfmri.preprocessing.eeg import bad_spans, prepare
+from eegfmri.preprocessing.spectra import PASS_BAND, prepare_spectrograms
+from eegfmri.recordings import Stream
+from eegfmri.windows import volume_windows
 
 RUN = "task-rest_run-1"
 
@@ -275,6 +279,45 @@ def test_a_gap_in_one_channel_stays_a_gap(export, value):
     untouched = samples[5000:, 4].astype(float) * 1e-6
     np.testing.assert_allclose(data[4], untouched, rtol=1e-5)
     assert np.isfinite(raw.copy().load_data().filter(1, 40, verbose="error").get_data()).all()
+
+
+def test_a_gap_is_left_out_of_windows_and_counted(export, tmp_path):
+    samples = np.fromfile(export, "<f4").reshape(-1, 64)
+    whole, gapped = samples.copy(), samples.copy()
+    gapped[6000:6500, 3] = np.nan  # from 4 to 6 s after the first volume, which is the second to the third
+    found = {}
+    for name, written in (("whole", whole), ("gapped", gapped)):
+        written.tofile(export)
+        (recording,) = rest.read(export.parents[3])
+        stream = prepare(recording, PASS_BAND)
+        assert np.isfinite(stream.load()).all()
+        n_volumes = recording.n_volumes
+        cache.save_array(tmp_path / f"{name}.npy", np.zeros((2, n_volumes), np.float32))
+        volumes = Stream(tmp_path / f"{name}.npy", 1 / recording.t_r, ("a", "b"), start=recording.t_r / 2)
+        tables = prepare_spectrograms(recording)
+        found[name] = (
+            stream,
+            volume_windows(
+                [recording], lambda _, s=stream: s, lambda _, v=volumes: v, eeg_seconds=recording.t_r, target="end"
+            ),
+            tables,
+            volume_windows(
+                [recording], lambda _, t=tables: t, lambda _, v=volumes: v, eeg_seconds=recording.t_r, target="end"
+            ),
+        )
+    (stream, windows, tables, of_tables), (before, all_windows, all_tables, all_of_tables) = (
+        found["gapped"],
+        found["whole"],
+    )
+    assert before.gaps == () and "gap in the EEG" not in all_windows.dropped
+    assert len(stream.gaps) == 1 and stream.gaps[0] == pytest.approx((4.0, 2.0)) and "2.0 s" in stream.notes[0]
+    touched = [1, 2]
+    for some, every in ((windows, all_windows), (of_tables, all_of_tables)):
+        assert some.dropped["gap in the EEG"] == len(touched)
+        assert some.y.tolist() == [volume for volume in every.y if volume not in touched]
+        assert np.isfinite(some.eeg[:]).all()
+    lost = np.isnan(tables.load()).all(axis=0)
+    assert np.flatnonzero(lost).tolist() == touched and np.isfinite(all_tables.load()).all()
 
 
 def test_a_recording_that_is_mostly_a_gap_is_refused(export):

@@ -7,6 +7,7 @@ from scipy.io import savemat
 import oddball_layout
 from eegfmri.datasets import oddball
 from eegfmri.datasets.events import read_events
+from eegfmri.datasets.label_tables import read_labels
 from eegfmri.errors import DataError, RequestError
 from eegfmri.preprocessing.eeg import bad_spans
 from eegfmri.preprocessing.responses import contrast_of
@@ -174,6 +175,25 @@ def test_damaged_tables_of_trials_never_end_the_check(root, content):
     (root / "sub001/behav/task001_run001/behavdata.txt").write_bytes(content)
     onsets(root, 1).write_bytes(content)
     assert opened(root).problems
+
+
+# --- label tables of the sleep dataset -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n", " \r\n"])
+def test_spellings_of_one_label_table_are_one_table(tmp_path, encoding, ends):
+    rows = [
+        "session\tepoch_start_time_sec\t30-sec_epoch_sleep_stage",
+        "task-rest_run-1\t0\tW",
+        "task-rest_run-1\t30\t1 (uncertain)",
+    ]
+    path = tmp_path / "sub-07-sleep-stage.tsv"
+    path.write_bytes("".join(row + ends for row in rows).encode(encoding))
+    read = read_labels(path)
+    assert read.runs["task-rest_run-1"]["onset"].tolist() == [0, 30]
+    assert read.runs["task-rest_run-1"]["stage"].tolist() == ["W", "N1"]
+    assert read.problems == {} and read.repaired == {"task-rest_run-1": []}
 
 
 # --- arrays of the oddball dataset -----------------------------------------------------------------------------------

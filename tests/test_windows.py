@@ -1,6 +1,7 @@
 """Windows: the right moment on both modalities, dropped where a run ends, and read only when touched."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,6 +40,15 @@ def test_context_that_leaves_the_run_is_dropped_and_counted_at_both_ends(recordi
     assert windows.dropped["uncertain or unscorable"] == 1
     assert windows.dropped["stage not among the classes"] == 1
     assert len(windows) + sum(windows.dropped.values()) == 8
+
+
+@pytest.mark.parametrize(("gap", "lost"), [((45.0, 1.0), 1), ((59.0, 2.0), 2), ((60.0, 30.0), 1), ((400.0, 5.0), 0)])
+def test_windows_that_touch_a_gap_are_dropped_and_counted(recording, gap, lost):
+    windows = cut([recording], bold_volumes=6)
+    recording.streams["eeg"] = replace(recording.streams["eeg"], gaps=(gap,))
+    left = cut([recording], bold_volumes=6)
+    assert len(windows) - len(left) == left.dropped.get("gap in the EEG", 0) == lost
+    assert not [onset for onset in left.table["onset"] if onset < sum(gap) and onset + 30 > gap[0]]
 
 
 def test_bold_that_ends_before_the_epochs_drops_the_last_one(tmp_path):

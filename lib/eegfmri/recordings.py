@@ -223,7 +223,9 @@ class Stream:
     start : float
         Time of the first sample in s from the first volume.
     notes : tuple of str
-        One sentence each: steps of the preparation that were asked for and could not be done.
+        One sentence each: steps of the preparation that were asked for and could not be done, and what is lacking in the signal.
+    gaps : tuple of (float, float)
+        Onset and duration in s, on the clock of ``start``, of stretches in which nothing was measured: what stands there bridges them.
     """
 
     path: Path
@@ -231,6 +233,7 @@ class Stream:
     names: tuple[str, ...]
     start: float = 0.0
     notes: tuple[str, ...] = ()
+    gaps: tuple[tuple[float, float], ...] = ()
 
     def load(self):
         """Return the array, memory-mapped read-only, shape (n_rows, n_samples)."""

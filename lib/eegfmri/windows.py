@@ -137,7 +137,7 @@ class Windows:
     classes : tuple of str
         Names of the classes.
     dropped : dict of str to int
-        How many epochs were left out, and why.
+        How many epochs were left out, and why; gaps in the EEG are named only where there are any.
     features : dict of str to numpy.ndarray
         Arrays with one row per window, made from that window alone; see `with_feature`.
     """
@@ -456,10 +456,14 @@ class _Cut:
         return self.ranks[recording.subject]
 
     def add(self, onset: float, rank: int, y: int, eeg: tuple[int, int], bold: tuple[int, int]) -> None:
-        """Keep a window of the current run, given by first sample and length on both sides, unless it leaves the run."""
+        """Keep a window of the current run, first sample and length given on both sides, unless it leaves the run or touches a gap."""
         eeg_stream, bold_stream = self.eeg[-1], self.bold[-1]
         if eeg[0] < 0 or sum(eeg) > self.n_times or bold[0] < 0 or sum(bold) > self.n_volumes:
             self.dropped["context leaves the run"] += 1
+            return
+        begin, end = (eeg_stream.start + sample / eeg_stream.sfreq for sample in (eeg[0], sum(eeg)))
+        if any(onset < end and onset + duration > begin for onset, duration in eeg_stream.gaps):
+            self.dropped["gap in the EEG"] = self.dropped.get("gap in the EEG", 0) + 1
             return
         first_volume, t_r = bold_stream.start - 0.5 / bold_stream.sfreq, 1 / bold_stream.sfreq
         self.rows.append(

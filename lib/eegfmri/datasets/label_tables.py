@@ -9,6 +9,7 @@ import pandas as pd
 
 from eegfmri.errors import DataError
 from eegfmri.recordings import EPOCH_COLUMNS, EPOCH_SECONDS
+from eegfmri.text import read_text
 
 #: Name of a subject's table.
 LABEL_FILE = re.compile(r"sub-(?P<subject>\w+)-sleep-stage\.tsv$")
@@ -46,11 +47,11 @@ def read_labels(path: str | Path) -> Labels:
     Raises
     ------
     DataError
-        If the header is not this table's, naming file and line.
+        If it is no text, or its header is not this table's, naming file and line.
     """
     path = Path(path)
-    lines = path.read_text(encoding="utf-8").splitlines()
-    header = lines[0].split("\t") if lines else []
+    lines = read_text(path).splitlines()
+    header = [name.strip() for name in lines[0].split("\t")] if lines else []
     extra = header[:1] == ["subject"]
     if header[int(extra) :] != _LABEL_COLUMNS:
         raise DataError(

@@ -1,4 +1,4 @@
-"""Classical baselines: features that subjects have designed for sleep staging, and six classifiers on them.
+"""Classical baselines: features that people have designed for sleep staging, and six classifiers on them.
 
 The features of a window are computed from that window alone, so they may be computed before any split. What is fitted comes
 after: scaling, principal components, the choice of a method's settings on validation subjects cut from the training

@@ -71,7 +71,8 @@ def prepare(recording: Recording, settings: EegSettings | None = None) -> Stream
     Returns
     -------
     Stream
-        Volts, float32, shape (n_channels, n_times). Its notes say where the pulse artefact could not be removed.
+        Volts, float32, shape (n_channels, n_times). Its notes say where the pulse artefact could not be removed. Its gaps are the spans
+        that annotations call bad; the array has values there, so that filters may follow, and `with_gaps` makes them NaN.
 
     Raises
     ------
@@ -95,6 +96,12 @@ def prepare(recording: Recording, settings: EegSettings | None = None) -> Stream
     names = recording.scalp_channels
     if not (path.is_file() and sidecar.is_file()):
         raw, notes = recording.raw().load_data(verbose="error"), []
+        gaps = [(onset, duration) for onset, duration in bad_spans(raw) if duration > 0]
+        if gaps:
+            seconds = sum(duration for _, duration in gaps)
+            notes.append(
+                f"{recording.name}: {seconds:.1f} s of EEG are called bad, and windows that touch them are left out."
+            )
         scanner = recording.has_gradient_artefact if settings.remove_artefacts is None else settings.remove_artefacts
         if scanner:
             raw = remove_gradient_artefact(raw, recording.t_r, recording.n_volumes)
@@ -108,10 +115,16 @@ def prepare(recording: Recording, settings: EegSettings | None = None) -> Stream
         data = resample(raw.get_data(), raw.info["sfreq"], settings.sfreq)
         data = band_pass(data, settings.sfreq, settings.l_freq, settings.h_freq)
         data, _ = rereference(data, names, settings.reference, settings.recover)
-        cache.write_json(sidecar, {"notes": notes})
+        cache.write_json(sidecar, {"notes": notes, "gaps": gaps})
         cache.save_array(path, data.astype(np.float32))
-    notes = tuple(cache.read_json(sidecar)["notes"])
-    return Stream(path, settings.sfreq, with_recovered(names, settings.recover), notes=notes)
+    found = cache.read_json(sidecar)
+    return Stream(
+        path,
+        settings.sfreq,
+        with_recovered(names, settings.recover),
+        notes=tuple(found["notes"]),
+        gaps=tuple((onset, duration) for onset, duration in found["gaps"]),
+    )
 
 
 def remove_gradient_artefact(raw, t_r: float, n_volumes: int, window: int = 8):

@@ -16,7 +16,7 @@ import numpy as np
 
 from eegfmri import cache, project
 from eegfmri.errors import RequestError
-from eegfmri.preprocessing.eeg import BANDS, EegSettings, band_pass, prepare
+from eegfmri.preprocessing.eeg import BANDS, EegSettings, band_pass, prepare, with_gaps
 from eegfmri.recordings import Recording, Stream
 
 #: The four bands of Bruno et al. 2025, in Hz.
@@ -371,7 +371,7 @@ def prepare_spectrograms(recording: Recording, settings: SpectrogramSettings | N
     -------
     Stream
         Rows are channels and bands (``"Oz alpha"``), band after band within a channel; one sample per volume, which starts with the
-        volume. Volumes whose segment would begin before the EEG does are left out at the start.
+        volume. Volumes whose segment would begin before the EEG does are left out at the start; those whose segment touches a gap are NaN.
 
     Raises
     ------
@@ -401,9 +401,12 @@ def prepare_spectrograms(recording: Recording, settings: SpectrogramSettings | N
     path = project.cache_dir() / "spectrograms" / f"{recording.name}-{key}.npy"
     first, _ = segments(stream.load(), stream.sfreq, recording.t_r, recording.n_volumes, settings.lag)
     if not path.is_file():
-        cache.save_array(path, band_table(stream.load(), stream.sfreq, recording.t_r, recording.n_volumes, settings))
+        signal = with_gaps(stream.load(), stream.sfreq, stream.gaps) if stream.gaps else stream.load()
+        cache.save_array(path, band_table(signal, stream.sfreq, recording.t_r, recording.n_volumes, settings))
     names = tuple(f"{channel} {band}" for channel in stream.names for band, _ in settings.bands)
-    return Stream(path, 1 / recording.t_r, names, start=first * recording.t_r, notes=stream.notes)
+    # a segment lies this much before its volume, whose time the stream keeps
+    gaps = tuple((onset + settings.lag, duration) for onset, duration in stream.gaps)
+    return Stream(path, 1 / recording.t_r, names, start=first * recording.t_r, notes=stream.notes, gaps=gaps)
 
 
 def band_table(eeg: np.ndarray, sfreq: float, t_r: float, n_volumes: int, settings: SpectrogramSettings) -> np.ndarray:
