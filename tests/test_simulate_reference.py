@@ -4,6 +4,7 @@ import nibabel
 import numpy as np
 import pytest
 
+import sleep_layout
 from eegfmri.errors import DataError
 from eegfmri.recovery import reference as reference
 
@@ -68,6 +69,31 @@ def test_stages_are_counted_by_hand():
     assert found["changes_per_hour"] == pytest.approx(120 * 2 / 6)
     assert "bout_N3" not in found
     assert found["n_subjects"] == 2
+
+
+@pytest.mark.parametrize("unit", ["µV", "μV", "uV", "microV"])
+def test_ones_own_eeg_passes_the_gate_of_units(tmp_path, unit):
+    sleep_layout.write_run(tmp_path, "01")
+    header = next(tmp_path.rglob("*.vhdr"))
+    header.write_text(header.read_text(encoding="utf-8").replace("µV", unit), encoding="utf-8")
+    eeg, sfreq, names = reference.read_eeg(header)
+    assert eeg.shape[0] == len(names) == 30
+    assert sfreq == 50
+    assert np.median(eeg.std(axis=1)) == pytest.approx(20e-6, rel=0.1)
+    header.write_text(header.read_text(encoding="utf-8").replace(unit, "xyz"), encoding="utf-8")
+    with pytest.raises(DataError, match="'xyz'"):
+        reference.read_eeg(header)
+
+
+@pytest.mark.parametrize(("unit", "written"), [("sec", 2.0), ("msec", 2000.0), ("usec", 2e6)])
+def test_the_repetition_time_of_ones_own_image_is_in_seconds(tmp_path, unit, written):
+    data = 1000 + np.random.default_rng(0).standard_normal((8, 8, 6, 20)).astype(np.float32)
+    data[:2] = 1.0
+    image = nibabel.Nifti1Image(data, np.diag([3.0, 3.0, 3.0, 1.0]))
+    image.header.set_zooms((3.0, 3.0, 3.0, written))
+    image.header.set_xyzt_units("mm", unit)
+    nibabel.save(image, tmp_path / "bold.nii.gz")
+    assert reference.bold_statistics(tmp_path / "bold.nii.gz")["t_r"] == pytest.approx(2.0)
 
 
 def test_files_that_are_something_else_are_refused(tmp_path):

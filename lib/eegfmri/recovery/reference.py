@@ -12,7 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from eegfmri.cache import read_json
+from eegfmri.datasets.single_files import FEWEST_VOLUMES, open_eeg
 from eegfmri.errors import DataError
+from eegfmri.images import open_image, run_facts
+from eegfmri.preprocessing.eeg import bad_spans, with_gaps
 from eegfmri.preprocessing.spectra import power_spectrum
 from eegfmri.recordings import STAGES
 from eegfmri.recovery.simulator import fit_spectrum
@@ -39,23 +42,19 @@ def bold_statistics(bold_file: str | Path) -> dict[str, float]:
         Inside an intensity mask: ``tsnr`` (median over voxels of mean over standard deviation, straight line removed),
         ``tsnr_low`` and ``tsnr_high`` (quartiles), ``autocorrelation_1`` to ``_4`` (median over voxels, in volumes),
         ``neighbours`` (median correlation of voxels that touch along x), ``global_percent`` (standard deviation of the
-        mask's mean, percent), ``voxel_mm`` (cube root of a voxel's volume) and ``t_r`` (s).
+        mask's mean, percent), ``voxel_mm`` (cube root of a voxel's volume) and ``t_r`` (s; NaN if the header says none).
 
     Raises
     ------
     DataError
-        If the file is no image over time.
+        If the file is no image over time, or `eegfmri.images.run_facts` refuses it.
     """
-    import nibabel
     from nilearn.masking import compute_epi_mask
     from scipy.signal import detrend
 
-    try:
-        image = nibabel.load(bold_file)
-    except (nibabel.filebasedimages.ImageFileError, OSError) as error:
-        raise DataError(f"{bold_file} cannot be read as NIfTI: {error}; give a 4-D image.") from error
-    if len(image.shape) != 4 or image.shape[3] < 10:
-        raise DataError(f"{bold_file} has shape {image.shape}: give an image of at least 10 volumes.")
+    about, image = run_facts(bold_file), open_image(bold_file)
+    if about.shape[3] < FEWEST_VOLUMES:
+        raise DataError(f"{bold_file} has shape {about.shape}: give an image of at least {FEWEST_VOLUMES} volumes.")
     data = np.asarray(image.dataobj, dtype=np.float32)
     mask = np.asarray(compute_epi_mask(image).dataobj) > 0
     mean = data.mean(axis=-1)
@@ -70,7 +69,7 @@ def bold_statistics(bold_file: str | Path) -> dict[str, float]:
     neighbours = (unit[1:][both] * unit[:-1][both]).mean(axis=-1)
     low, middle, high = np.percentile(tsnr, [25, 50, 75])
     whole = data[mask].mean(axis=0)
-    zooms = image.header.get_zooms()
+    zooms = image.header.get_zooms()[:3]
     found = {
         "tsnr": middle,
         "tsnr_low": low,
@@ -81,8 +80,8 @@ def bold_statistics(bold_file: str | Path) -> dict[str, float]:
         },
         "neighbours": np.median(neighbours),
         "global_percent": 100 * detrend(whole).std() / whole.mean(),
-        "voxel_mm": float(np.prod(zooms[:3])) ** (1 / 3),
-        "t_r": zooms[3],
+        "voxel_mm": float(np.prod(zooms)) ** (1 / 3),
+        "t_r": np.nan if about.t_r is None else about.t_r,
     }
     return {name: round(float(value), 4) for name, value in found.items()}
 
@@ -148,7 +147,7 @@ def mean_spectrum(eeg: np.ndarray, sfreq: float) -> dict[str, list[float]]:
 
 
 def read_eeg(eeg_file: str | Path) -> tuple[np.ndarray, float, list[str]]:
-    """Read the scalp channels of any file that MNE knows.
+    """Read the scalp channels of any file that MNE knows, through the gate of `eegfmri.datasets.single_files.open_eeg`.
 
     Parameters
     ----------
@@ -158,29 +157,20 @@ def read_eeg(eeg_file: str | Path) -> tuple[np.ndarray, float, list[str]]:
     Returns
     -------
     eeg : numpy.ndarray
-        Shape (n_channels, n_times), V.
+        Shape (n_channels, n_times), V; NaN in gaps.
     sfreq : float
         Hz.
     names : list of str
-        Channels; eyes and heart, known by their names, are left out.
+        Channels of the extended 10–20 system, under its names.
 
     Raises
     ------
     DataError
-        If MNE cannot read the file.
+        If the file cannot be read or believed.
     """
-    import mne
-
-    try:
-        raw = mne.io.read_raw(eeg_file, preload=True, verbose="error")
-    except Exception as error:  # each format's parser has errors of its own
-        raise DataError(
-            f"{eeg_file} cannot be read as EEG: {error}; give a file that mne.io.read_raw opens."
-        ) from error
-    names = [
-        name for name in raw.copy().pick("eeg").ch_names if not name.upper().startswith(("EOG", "ECG", "HEOG", "VEOG"))
-    ]
-    return raw.get_data(picks=names), float(raw.info["sfreq"]), names
+    recording = open_eeg(eeg_file)[0]
+    raw, names = recording.raw(), list(recording.scalp_channels)
+    return with_gaps(raw.get_data(picks=names), recording.sfreq, bad_spans(raw)), recording.sfreq, names
 
 
 def stage_statistics(labels_dir: str | Path) -> dict[str, float]:
