@@ -130,7 +130,7 @@ def spectral_courses(
         eeg = projection.astype(eeg.dtype) @ eeg
     length, hop = round(seconds * sfreq), round(step * sfreq)
     frequencies, density = spectrogram(eeg, sfreq, length / sfreq, 1 - hop / length, np.hanning(length))
-    power = np.swapaxes(band_means(frequencies, np.swapaxes(density, -1, -2), bands), -1, -2)
+    power = band_means(frequencies, density, bands, axis=-2)
     return np.log(np.maximum(power, 1e-30)), (hop * np.arange(power.shape[-1]) + length / 2) / sfreq
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from eegfmri import cache
 from eegfmri.errors import RequestError
+from eegfmri.machine import cores
 
 
 def names() -> list[str]:
@@ -54,7 +55,7 @@ def machine() -> dict:
     return {
         "system": platform.system(),
         "processor": platform.machine(),
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "python": platform.python_version(),
         **cache.versions("numpy", "scipy", "torch"),

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from eegfmri.errors import DataError
+from eegfmri.prose import enumerate_names
 from eegfmri.text import read_facts, require_regular
 
 #: Written beside simulated recordings.
@@ -53,7 +54,7 @@ def listed(names: Sequence[str], most: int = 6) -> str:
     """Join names for a sentence: ``a, b and c``; of more than ``most`` the first, and how many follow."""
     if len(names) > most:
         return f"{names[0]} and {len(names) - 1} more"
-    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+    return enumerate_names(names, nobody="")
 
 
 def name_channels(

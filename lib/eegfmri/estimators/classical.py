@@ -62,16 +62,20 @@ class PickFeature(TransformerMixin, BaseEstimator):
         return np.asarray(windows.features[self.name])
 
 
-class TimeInRun(TransformerMixin, BaseEstimator):
-    """Describe a window by when it was recorded, and nothing else: rest or sleep run, and seconds into it."""
+class _Stateless(TransformerMixin, BaseEstimator):
+    """A transformer that learns nothing."""
 
-    def fit(self, X: Windows, y=None) -> "TimeInRun":
+    def fit(self, X: Windows, y=None) -> "_Stateless":
         """Learn nothing."""
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
         """Nothing is learned."""
         return True
+
+
+class TimeInRun(_Stateless):
+    """Describe a window by when it was recorded, and nothing else: rest or sleep run, and minutes into it."""
 
     def transform(self, X: Windows) -> np.ndarray:
         """Return kind of run (0 rest, 1 sleep), time in it for rest and for sleep runs, shape (n_windows, 3)."""
@@ -80,16 +84,8 @@ class TimeInRun(TransformerMixin, BaseEstimator):
         return np.column_stack([asleep, minutes * (1 - asleep), minutes * asleep])
 
 
-class OrderInSession(TransformerMixin, BaseEstimator):
+class OrderInSession(_Stateless):
     """Describe a window by its rank among the scored epochs of its subject's session, and nothing else."""
-
-    def fit(self, X: Windows, y=None) -> "OrderInSession":
-        """Learn nothing."""
-        return self
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """Nothing is learned."""
-        return True
 
     def transform(self, X: Windows) -> np.ndarray:
         """Return the rank, shape (n_windows, 1)."""

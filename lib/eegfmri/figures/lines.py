@@ -130,7 +130,8 @@ def traces(
             trace = trace - np.nanmedian(trace)
             factor = 1
             if triggers is not None:
-                factor = 2 ** max(0, int(np.ceil(np.log2(np.nanmax(np.abs(trace[before])) / (0.9 * spacing)))))
+                largest = np.nanmax(np.abs(trace[before]), initial=1e-12)
+                factor = 2 ** max(0, int(np.ceil(np.log2(largest / (0.9 * spacing)))))
                 labels[row] = name if factor == 1 else f"{name} ÷ {factor}"
             alone = len(versions) == 1
             figure.add_scattergl(

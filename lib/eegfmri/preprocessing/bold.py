@@ -150,11 +150,7 @@ def prepare(recording: Recording, settings: BoldSettings | None = None, t1: str 
     slice_times = read_slice_times(recording.bold_file) if settings.slice_timing else None
     key = cache.digest(
         "bold",
-        cache.file_stamp(recording.bold_file),
-        None if t1 is None else cache.file_stamp(t1),
-        None if slice_times is None else slice_times.tolist(),
-        recording.t_r,
-        recording.n_volumes,
+        sources_of(recording, t1, slice_times),
         asdict(settings),
         cache.code_digest("eegfmri.preprocessing.bold"),
         cache.versions("nilearn", "dipy", "simpleitk"),
@@ -172,6 +168,17 @@ def prepare(recording: Recording, settings: BoldSettings | None = None, t1: str 
         )
         cache.save_array(path, series.astype(np.float32))
     return Stream(path, 1 / recording.t_r, atlas.regions, start=recording.t_r / 2)
+
+
+def sources_of(recording: Recording, t1: str | Path | None, slice_times: np.ndarray | None) -> list:
+    """Return what identifies the volumes that a preparation starts from, for its cache key: files, slice times, rate and number."""
+    return [
+        cache.file_stamp(recording.bold_file),
+        None if t1 is None else cache.file_stamp(t1),
+        None if slice_times is None else slice_times.tolist(),
+        recording.t_r,
+        recording.n_volumes,
+    ]
 
 
 def regional_series(

@@ -89,8 +89,7 @@ def response_map(
     mask = nibabel.Nifti1Image(template_mask(grid).astype(np.uint8), GRIDS[grid].affine)
     model = FirstLevelModel(t_r=t_r, mask_img=mask, high_pass=high_pass, slice_time_ref=0.5, minimize_memory=True)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # the template's mask is given on purpose, and holds places that the run does not reach
+        # the template's mask is given on purpose, and holds places that the run does not reach
+        warnings.simplefilter("ignore")
         model.fit(image, events, confounds=confounds)
         return np.asarray(model.compute_contrast(formula, output_type="z_score").dataobj)

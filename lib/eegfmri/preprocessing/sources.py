@@ -5,7 +5,7 @@ inverse is a choice: here the minimum norm, standardised so that a single source
 :cite:t:`pascualmarqui2002`). What comes out is smeared over neighbours all the same; `resolution` says how far.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -42,13 +42,8 @@ def lead_field(ch_names: Sequence[str], points: np.ndarray) -> np.ndarray:
     RequestError
         If a name has no position.
     """
-    import mne
-
-    montage = mne.channels.make_standard_montage("colin27_1005", head_size=None)
-    known = {name.lower(): xyz for name, xyz in montage.get_positions()["ch_pos"].items()}
-    if lacking := [name for name in ch_names if name.lower() not in known]:
-        raise RequestError(f"No standard position is known for {', '.join(lacking)}: leave the channel out.")
-    electrodes = np.array([known[name.lower()] for name in ch_names])
+    known = _template_positions(head_size=None)
+    electrodes = _placed(ch_names, known)
     centre, radius = fit_sphere(np.array([xyz for xyz in known.values() if xyz[2] > -0.03]))
     on_sphere = electrodes - centre
     on_sphere *= radius / np.linalg.norm(on_sphere, axis=1, keepdims=True)
@@ -211,13 +206,18 @@ def electrode_positions(ch_names: Sequence[str]) -> np.ndarray:
     RequestError
         If a name has no position.
     """
+    return _placed(ch_names, _template_positions())
+
+
+def _template_positions(**size) -> dict[str, np.ndarray]:
+    """Positions of all electrodes of MNE's template head in m, by their names in small letters."""
     import mne
 
-    montage = mne.channels.make_standard_montage("colin27_1005")
-    positions = {name.lower(): xyz for name, xyz in montage.get_positions()["ch_pos"].items()}
-    lacking = [name for name in ch_names if name.lower() not in positions]
-    if lacking:
-        raise RequestError(
-            f"No standard position is known for {', '.join(lacking)}: leave the channel out of the graph."
-        )
-    return np.array([positions[name.lower()] for name in ch_names])
+    montage = mne.channels.make_standard_montage("colin27_1005", **size)
+    return {name.lower(): xyz for name, xyz in montage.get_positions()["ch_pos"].items()}
+
+
+def _placed(ch_names: Sequence[str], known: Mapping[str, np.ndarray]) -> np.ndarray:
+    if lacking := [name for name in ch_names if name.lower() not in known]:
+        raise RequestError(f"No standard position is known for {', '.join(lacking)}: leave the channel out.")
+    return np.array([known[name.lower()] for name in ch_names])

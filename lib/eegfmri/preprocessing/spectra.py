@@ -218,7 +218,7 @@ def power_spectrum(eeg: np.ndarray, sfreq: float, seconds: float = 4.0) -> tuple
 
 
 def band_means(
-    frequencies: np.ndarray, density: np.ndarray, bands: Mapping[str, tuple[float, float]] = FOUR_BANDS
+    frequencies: np.ndarray, density: np.ndarray, bands: Mapping[str, tuple[float, float]] = FOUR_BANDS, axis: int = -1
 ) -> np.ndarray:
     """Mean density over the frequencies of each band.
 
@@ -227,14 +227,16 @@ def band_means(
     frequencies : numpy.ndarray
         Shape (n_frequencies,), Hz.
     density : numpy.ndarray
-        Shape (..., n_frequencies).
+        Shape (..., n_frequencies), or with frequencies along another axis.
     bands : mapping of str to (float, float)
         Edges in Hz, the upper one exclusive.
+    axis : int, default=-1
+        Of the frequencies.
 
     Returns
     -------
     numpy.ndarray
-        Shape (..., n_bands).
+        Bands in place of frequencies.
 
     Raises
     ------
@@ -248,7 +250,7 @@ def band_means(
     >>> band_means(frequencies, frequencies, {"alpha": (8.0, 13.0), "beta": (13.0, 30.0)}).tolist()
     [10.0, 21.0]
     """
-    means = []
+    density, means = np.moveaxis(density, axis, -1), []
     for name, (low, high) in bands.items():
         inside = (frequencies >= low) & (frequencies < high)
         if not inside.any() or high > frequencies[-1] + (frequencies[1] - frequencies[0]) / 2:
@@ -257,7 +259,7 @@ def band_means(
                 f"{frequencies[-1]:g} Hz: choose longer frames or another rate."
             )
         means.append(density[..., inside].mean(axis=-1))
-    return np.stack(means, axis=-1)
+    return np.stack(means, axis=axis)
 
 
 def band_power(
@@ -354,7 +356,7 @@ def volume_band_power(
         As `volume_spectra` and `band_means`.
     """
     frequencies, density = volume_spectra(eeg, sfreq, t_r, n_volumes)
-    return np.swapaxes(band_means(frequencies, np.swapaxes(density, -1, -2), bands), -1, -2)
+    return band_means(frequencies, density, bands, axis=-2)
 
 
 def prepare_spectrograms(recording: Recording, settings: SpectrogramSettings | None = None) -> Stream:

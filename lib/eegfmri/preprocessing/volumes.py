@@ -21,6 +21,7 @@ from eegfmri.preprocessing.bold import (
     in_template,
     mean_volume,
     smooth,
+    sources_of,
     template_mask,
 )
 from eegfmri.preprocessing.registration import (
@@ -250,11 +251,7 @@ def prepare_volumes(
     slice_times = read_slice_times(recording.bold_file) if settings.slice_timing else None
     key = cache.digest(
         "volumes",
-        cache.file_stamp(recording.bold_file),
-        None if t1 is None else cache.file_stamp(t1),
-        None if slice_times is None else slice_times.tolist(),
-        recording.t_r,
-        recording.n_volumes,
+        sources_of(recording, t1, slice_times),
         asdict(settings),
         None if first is None else [cache.file_stamp(first.bold_file), first.n_volumes],
         cache.code_digest(__name__),

@@ -87,7 +87,10 @@ def documents(source: str | Path) -> dict[str, dict]:
             raise RequestError(f"{path} is not a results.json of schema {SCHEMA}: name that of a run.")
         return {document["chapter"]: document}
     if not path.is_dir():
-        hint = {"book": "run `eegfmri build` first", "recorded": "record one with `eegfmri run CHAPTER --record`"}
+        hint = {
+            "book": "run `eegfmri build` first",
+            "recorded": "no run is recorded yet, and `eegfmri run` has no --record so far",
+        }
         raise RequestError(
             f"There is no run {path}: {hint.get(str(source), 'name a results.json, the folder of a run, `book` or `recorded`')}."
         )
