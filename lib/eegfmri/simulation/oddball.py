@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eegfmri.datasets.montages import EXCLUDED_PAIRS
+from eegfmri.datasets.montages import EXCLUDED_PAIRS, PAIRS
 from eegfmri.simulation.artefacts import MODEL_RATE, Gradient, make_gradient
 from eegfmri.simulation.eeg import pieces
 from eegfmri.simulation.files import cut_short, write_image, write_matlab
@@ -38,13 +38,7 @@ ACQUISITION = ACQUISITIONS["oddball"]
 #: Rate of the real files in Hz; they do not state it, so another one is written beside the data as ``sfreq``.
 SFREQ = 1000.0
 
-#: Bipolar pairs of ``data_noGA`` in order; the last but two is stored with its sign inverted.
-PAIRS = (
-    *("C3-T7", "T7-LM", "LM-CP5", "CP5-P7", "P7-PO7", "PO7-PO3", "PO3-O1", "O1-Oz", "PO3-P3", "P3-CP1", "Pz-CP1"),
-    *("CP1-C3", "Cz-C3", "Fp2-Fp1", "Fp1-AF3", "AF4-Fp2", "AF3-F3", "F4-AF4", "F3-F7", "F8-F4", "FC1-F3", "F4-FC2"),
-    *("F7-FC5", "FC6-F8", "FC5-T7", "T8-FC6", "Cz-Fz", "Fz-FC1", "FC2-Fz", "T8-C4", "RM-T8", "CP6-RM", "P8-CP6"),
-    *("PO8-P8", "PO4-PO8", "O2-PO4", "Oz-O2", "P4-PO4", "CP2-P4", "CP2-Pz", "C4-CP2", "C4-Cz", "Pz-Oz"),
-)
+#: The pair of `eegfmri.datasets.montages.PAIRS` that is stored with its sign inverted.
 INVERTED_PAIR = "C4-CP2"
 
 #: Levels of the stimulus row, and of the response row while the button is down.
@@ -131,26 +125,7 @@ def _folder(root: Path, subject: str, nested: bool) -> Path:
 def write_subject(
     root: Path, preset: Preset, scale: Scale, subject: Subject, generator: Generator, quirks: dict[str, str | None]
 ) -> list[Run]:
-    """Write the anatomical image; return the runs whose signals are to be written.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        The dataset's folder.
-    preset, scale : Preset, Scale
-        Model and size.
-    subject : Subject
-        Who.
-    generator : callable
-        As in `eegfmri.simulation.subjects.make_subject`.
-    quirks : dict
-        The subject's quirks and the run they fall into.
-
-    Returns
-    -------
-    list of Run
-        All.
-    """
+    """Write the anatomical image; return the runs whose signals are to be written, see `eegfmri.simulation.subjects.Layout`."""
     if scale.t1_matrix is not None:
         data, affine = make_t1(preset, subject.anatomy, scale.t1_matrix, generator(subject.name, "t1"))
         name = "highresMPRAGE001" if subject.name == "010" else "highresSPGR001"
@@ -167,26 +142,7 @@ def write_run(
     generator: Generator,
     quirks: set[str],
 ) -> dict:
-    """Simulate one run and write EEG, image, behaviour and truth.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        The dataset's folder.
-    preset, scale : Preset, Scale
-        Model and size.
-    subject, run : Subject, Run
-        Whose run, and which.
-    generator : callable
-        As in `eegfmri.simulation.subjects.make_subject`.
-    quirks : set of str
-        Quirks of this run, of the subject and of the dataset.
-
-    Returns
-    -------
-    dict
-        Facts of the run for ``simulated.json``.
-    """
+    """Simulate one run and write EEG, image, behaviour and truth, see `eegfmri.simulation.subjects.Layout`."""
     folder = _folder(root, subject.name, "nested_folder" in quirks)
     seconds = scale.n_volumes * ACQUISITION.t_r
     trait = float(generator(subject.name, "reaction").normal())

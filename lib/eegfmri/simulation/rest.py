@@ -144,26 +144,7 @@ def write_root(root: Path, preset: Preset, scale: Scale, seed: int, digest: str,
 def write_subject(
     root: Path, preset: Preset, scale: Scale, subject: Subject, generator: Generator, quirks: dict[str, str | None]
 ) -> list[Run]:
-    """Write the anatomical image; return the runs whose signals are to be written.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        The dataset's folder.
-    preset, scale : Preset, Scale
-        Model and size.
-    subject : Subject
-        Who.
-    generator : callable
-        As in `eegfmri.simulation.subjects.make_subject`.
-    quirks : dict
-        The subject's quirks and the run they fall into.
-
-    Returns
-    -------
-    list of Run
-        The only one.
-    """
+    """Write the anatomical image; return the runs whose signals are to be written, see `eegfmri.simulation.subjects.Layout`."""
     if scale.t1_matrix is not None:
         data, affine = make_t1(preset, subject.anatomy, scale.t1_matrix, generator(subject.name, "t1"))
         number = "04" if subject.name == RENUMBERED else "2"
@@ -180,26 +161,7 @@ def write_run(
     generator: Generator,
     quirks: set[str],
 ) -> dict:
-    """Simulate one run and write export, recorder's file, image and truth.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        The dataset's folder.
-    preset, scale : Preset, Scale
-        Model and size.
-    subject, run : Subject, Run
-        Whose run, and which.
-    generator : callable
-        As in `eegfmri.simulation.subjects.make_subject`.
-    quirks : set of str
-        Quirks of this run, of the subject and of the dataset.
-
-    Returns
-    -------
-    dict
-        Facts of the run for ``simulated.json``.
-    """
+    """Simulate one run and write export, recorder's file, image and truth, see `eegfmri.simulation.subjects.Layout`."""
     seconds = scale.n_volumes * ACQUISITION.t_r
     total = SUBJECTS[subject.name][1] - SCAN_SECONDS + seconds
     share = generator(subject.name, run.name, "bounds").uniform(0.35, 0.9)

@@ -132,26 +132,7 @@ def plan_quirks(subjects: list[Subject], quirks: Iterable[str], scale: Scale) ->
 def write_subject(
     root: Path, preset: Preset, scale: Scale, subject: Subject, generator: Generator, quirks: dict[str, str | None]
 ) -> list[Run]:
-    """Write what belongs to a subject and not to a run: label table and anatomical image.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        The dataset's folder.
-    preset, scale : Preset, Scale
-        Model and size.
-    subject : Subject
-        Who.
-    generator : callable
-        As in `eegfmri.simulation.subjects.make_subject`.
-    quirks : dict
-        The subject's quirks and the run they fall into.
-
-    Returns
-    -------
-    list of Run
-        Runs whose signals are to be written.
-    """
+    """Write what belongs to a subject and not to a run: label table and anatomical image, see `eegfmri.simulation.subjects.Layout`."""
     runs = [run for run in subject.runs if "no_sleep_run" not in quirks or "rest" in run.name]
     _write_labels(root, subject.name, runs, quirks)
     if "labels_only" in quirks:
@@ -174,26 +155,7 @@ def write_run(
     generator: Generator,
     quirks: set[str],
 ) -> dict:
-    """Simulate one run and write its EEG, its image and its truth.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        The dataset's folder.
-    preset, scale : Preset, Scale
-        Model and size.
-    subject, run : Subject, Run
-        Whose run, and which.
-    generator : callable
-        As in `eegfmri.simulation.subjects.make_subject`.
-    quirks : set of str
-        Quirks of this run.
-
-    Returns
-    -------
-    dict
-        Facts of the run for ``simulated.json``.
-    """
+    """Simulate one run and write its EEG, its image and its truth, see `eegfmri.simulation.subjects.Layout`."""
     bounds = generator(subject.name, run.name, "bounds")
     lead_in, tail = on_grid(bounds.uniform(*scale.lead_in)), on_grid(bounds.uniform(*scale.tail))
     scored = EPOCH_SECONDS * len(run.stages)

@@ -7,6 +7,7 @@ writes each run with `plant_run` and `scan`, and has its own quirks.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from eegfmri.simulation.body import Body, make_body
 from eegfmri.simulation.bold import make_volumes, volume_means
 from eegfmri.simulation.eeg import Slow, make_eeg
 from eegfmri.simulation.files import write_image
-from eegfmri.simulation.parameters import ACQUISITIONS, BANDS, Preset
+from eegfmri.simulation.parameters import ACQUISITIONS, BANDS, Preset, Scale
 from eegfmri.simulation.sources import Anatomy, Head, Warp, cortical_regions, make_anatomy, make_head
 from eegfmri.simulation.stimuli import Stimuli, desynchronise, evoke, stimulate
 
@@ -26,6 +27,71 @@ TRUTH_FOLDER = "simulated"
 
 #: Returns the generator that belongs to these names alone.
 Generator = Callable[..., np.random.Generator]
+
+
+class Layout(Protocol):
+    """What a module that writes a layout (``sleep``, ``oddball``, ``rest``) offers, beside ``make_subjects`` and ``plan_quirks``."""
+
+    def write_subject(
+        self,
+        root: Path,
+        preset: Preset,
+        scale: Scale,
+        subject: "Subject",
+        generator: Generator,
+        quirks: dict[str, str | None],
+    ) -> list["Run"]:
+        """Write what belongs to a subject and not to a run.
+
+        Parameters
+        ----------
+        root : pathlib.Path
+            The dataset's folder.
+        preset, scale : Preset, Scale
+            Model and size.
+        subject : Subject
+            Who.
+        generator : callable
+            As in `make_subject`.
+        quirks : dict
+            The subject's quirks and the run they fall into.
+
+        Returns
+        -------
+        list of Run
+            Runs whose signals are to be written.
+        """
+
+    def write_run(
+        self,
+        root: Path,
+        preset: Preset,
+        scale: Scale,
+        subject: "Subject",
+        run: "Run",
+        generator: Generator,
+        quirks: set[str],
+    ) -> dict:
+        """Simulate one run and write its files and its truth.
+
+        Parameters
+        ----------
+        root : pathlib.Path
+            The dataset's folder.
+        preset, scale : Preset, Scale
+            Model and size.
+        subject, run : Subject, Run
+            Whose run, and which.
+        generator : callable
+            As in `make_subject`.
+        quirks : set of str
+            Quirks of this run; those of the subject and of the dataset where its files depend on them.
+
+        Returns
+        -------
+        dict
+            Facts of the run for ``simulated.json``.
+        """
 
 
 @dataclass(frozen=True)
