@@ -1,6 +1,5 @@
 """Planted activity as windows: it is what the recordings were made from, and noise grows on it as asked."""
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 
 from eegfmri import saliency
 from eegfmri.datasets import sleep
+from eegfmri.datasets.formats import AS_REAL
 from eegfmri.errors import RequestError
 from eegfmri.estimators.saliency_fusion import SaliencyGcnnClassifier, spectrum_frequencies, with_spectra
 from eegfmri.preprocessing import eeg
@@ -36,9 +36,10 @@ def cut(truth, recordings, level):
     return recovery.planted_windows(truth, recordings, level, eeg.prepare, CLASSES, bold_volumes=10, lag=5.0)
 
 
-def test_the_truth_of_real_recordings_is_not_known(recordings):
+def test_the_truth_of_real_recordings_is_not_known(recordings, monkeypatch):
+    monkeypatch.setenv(AS_REAL, "1")
     with pytest.raises(RequestError, match="simulated"):
-        Truth(replace(recordings, simulation=None))
+        Truth(sleep.read(recordings.root))
 
 
 def test_noise_on_bold_grows_with_the_level_and_is_the_same_noise(truth, recordings):
