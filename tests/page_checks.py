@@ -132,6 +132,10 @@ def _errors(page: BeautifulSoup):
     for output in page.select(".cell_output"):
         if "Traceback (most recent call last)" in output.get_text():
             yield "an output holds a traceback"
+    for output in page.select(".output pre, pre.output"):
+        found = re.search(r"<[\w.]+ object( at 0x[0-9a-f]+)?>", output.get_text())
+        if found:
+            yield f"an object is shown as Python names it: {found[0]}"
     if "papermill-error-cell" in str(page):
         yield "a cell failed under papermill"
 

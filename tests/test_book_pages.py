@@ -105,6 +105,8 @@ BAD = {
     "traceback": '<div class="cell_output"><pre>Traceback (most recent call last): x</pre></div>',
     "traceback output": '<div class="output traceback">ValueError</div>',
     "stderr": '<div class="output stderr">a warning</div>',
+    "object without a text": '<div class="output text_plain"><pre>&lt;IPython.core.display.Markdown object&gt;</pre></div>',
+    "object at an address": '<div class="output text_plain"><pre>&lt;a.B object at 0x7f12ab&gt;</pre></div>',
     "sphinx message": '<div class="system-message">unknown directive</div>',
     "figure without anything": "<figure><figcaption>A caption.</figcaption></figure>",
     "image of one colour": f'<figure><img alt="a" src="{png(1)}"><figcaption>A caption.</figcaption></figure>',

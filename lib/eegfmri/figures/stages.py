@@ -126,6 +126,7 @@ def predicted_hypnogram(windows, predictions: pd.DataFrame, subject: str, labels
     """
     import plotly.graph_objects as go
 
+    used = [stage for stage in STAGES if stage in windows.classes]
     own = predictions[predictions["subject"] == subject]
     times = windows.table
     order = None
@@ -135,10 +136,10 @@ def predicted_hypnogram(windows, predictions: pd.DataFrame, subject: str, labels
         at = times.loc[said["window"]]
         if order is None:
             order = at["order"].to_numpy()
-            rows.append([list(STAGES).index(windows.classes[k]) for k in said["true"]])
+            rows.append([used.index(windows.classes[k]) for k in said["true"]])
             names.append("scorer")
             texts.append([f"{r.run}, {r.onset:.0f} s" for r in at.itertuples()])
-        rows.append([list(STAGES).index(windows.classes[k]) for k in said["predicted"]])
+        rows.append([used.index(windows.classes[k]) for k in said["predicted"]])
         names.append(label)
         texts.append(texts[0])
     width = int(order.max()) + 1
@@ -146,19 +147,18 @@ def predicted_hypnogram(windows, predictions: pd.DataFrame, subject: str, labels
     hover = np.full((len(rows), width), "", dtype=object)
     for row, (values, text) in enumerate(zip(rows, texts, strict=True)):
         grid[row, order], hover[row, order] = values, text
-    used = [stage for stage in STAGES if stage in windows.classes]
     figure = go.Figure(
         go.Heatmap(
             z=grid,
             y=names,
             text=hover,
-            customdata=np.where(np.isnan(grid), "", np.array([*STAGES, ""])[np.nan_to_num(grid, nan=-1).astype(int)]),
+            customdata=np.where(np.isnan(grid), "", np.array([*used, ""])[np.nan_to_num(grid, nan=-1).astype(int)]),
             hovertemplate="%{y}: %{customdata} (%{text})<extra></extra>",
-            colorscale=_steps([STAGE_COLOURS[stage] for stage in STAGES]),
+            colorscale=_steps([STAGE_COLOURS[stage] for stage in used]),
             zmin=-0.5,
-            zmax=len(STAGES) - 0.5,
+            zmax=len(used) - 0.5,
             ygap=3,
-            colorbar={"tickvals": [STAGES.index(s) for s in used], "ticktext": used, "thickness": 12},
+            colorbar={"tickvals": list(range(len(used))), "ticktext": used, "thickness": 12},
         )
     )
     figure.update_yaxes(autorange="reversed", ticks="", showgrid=False)
