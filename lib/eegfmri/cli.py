@@ -325,6 +325,10 @@ def data_get(
         f"{TERMS[dataset][0]} ({TERMS[dataset][1]}): {len(plan.files)} files asked for, {len(plan.files) - len(plan.missing)} are there, "
         f"{len(plan.missing)} to fetch ({size}) into {_short(plan.root)}"
     )
+    if plan.by_size:
+        console.print(
+            f"{len(plan.by_size)} of those that are there were compared by size only; --verify compares their checksums, once for all."
+        )
     if dry_run:
         from rich.table import Table
 
