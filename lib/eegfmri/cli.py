@@ -54,19 +54,26 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ[DEBUG] = "1"
     # Accepted anywhere on the line.
     arguments = [word for word in arguments if word != "--debug"]
+    # Where an output was closed before the command began (`>&-`), there is nobody to tell, and no reason to fail.
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminated)
     try:
         from eegfmri import project
 
+        project.check_environment()
         project.remove_leftovers()
         code = app(args=arguments, standalone_mode=False, prog_name="eegfmri") or 0
         # What is still to be written is written here, where an error of it can be told.
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except EegFmriError as error:
         _leave(_sentence(error), error.exit_code, debug)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as end:
+        # Click and rich take a closed output for a failure, and end with 1; nothing else here ends so.
+        if isinstance(end, SystemExit) and end.code != 1:
+            raise
         # Whoever read the output has had enough: `eegfmri chapters | head`.
         os._exit(0)
     except OSError as error:
@@ -113,7 +120,7 @@ def _sentence(error: object) -> str:
 
 def _leave(sentence: str, code: int, debug: bool = False) -> None:
     # An output that is closed or full takes nothing more; the exit code says what there is to say.
-    with contextlib.suppress(OSError, ValueError, AttributeError):
+    with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
     with contextlib.suppress(OSError, ValueError):
         if debug:

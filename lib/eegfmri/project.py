@@ -63,6 +63,16 @@ def cache_dir() -> Path:
     return data_dir() / "cache" if (named := _named("EEGFMRI_CACHE")) is None else named
 
 
+def check_environment() -> None:
+    """Raise `RequestError` if an environment variable is set to what can be no folder, before anything is done for nothing."""
+    for variable in ("EEGFMRI_ROOT", "EEGFMRI_CACHE"):
+        folder = _named(variable)
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise RequestError(
+                f"{variable} names {folder}, which is not a folder: give it the path of one, or unset it."
+            )
+
+
 def _named(variable: str) -> Path | None:
     """Return the folder that an environment variable names, or None where it is not set."""
     value = os.environ.get(variable)

@@ -78,6 +78,10 @@ class Header:
         return "/".join(dict.fromkeys(channel.written for channel in self.channels))
 
 
+#: Characters of a name and of a value in a header; MNE's parser takes a time that grows with their square.
+MOST_NAME, MOST_VALUE = 100, 1000
+
+
 def read_header(path: str | Path) -> Header:
     """Read a ``.vhdr`` and see that it can be believed.
 
@@ -170,6 +174,11 @@ def _sections(path: Path, lines: list[str], mended: list[str]) -> tuple[dict, li
             kept.append(bare)
         else:
             name, sign, value = (part.strip() for part in bare.partition("="))
+            if len(name) > MOST_NAME or len(value) > MOST_VALUE:
+                raise DataError(
+                    f"{path.name}, line {place}, begins with {bare[:20]!r} and has {len(bare)} characters, which no header needs; fetch "
+                    "the file again."
+                )
             if not sign:
                 raise DataError(f"{path.name}, line {place}: {bare[:60]!r} is not 'name=value'; fetch the file again.")
             if name.lower() in current:
