@@ -132,7 +132,10 @@ def test_a_simulated_dataset_whose_truth_is_damaged_is_made_anew(small, monkeypa
     monkeypatch.setattr(
         simulator, "_write", lambda _, root, *rest: (root / "simulated.json").write_text(f'{{"digest": "{rest[3]}"}}')
     )
+    stale = small / "data" / "simulated" / ".part-rest-tiny-0123-abcdefgh"
+    stale.mkdir(parents=True)
     dest = simulator.ensure("oddball", scale="tiny")
+    assert not stale.exists()
     whole = (dest / "simulated.json").read_bytes()
     for version in (whole[:-1], b"", b"null", b"{}", b"\xff\xfe", b"[" * 100_000):
         (dest / "simulated.json").write_bytes(version)

@@ -107,6 +107,38 @@ def test_kernels_workers_and_children_of_cells_end_with_the_command(tmp_path, wa
     assert not list(temporary.glob("eegfmri-*")), "the next start leaves nothing"
 
 
+@pytest.mark.slow
+def test_a_page_that_was_being_rendered_is_removed_at_the_next_start(tmp_path):
+    folder = make_project(tmp_path / "project", chapters=("fixtures/second",))
+    name, temporary = secrets.token_hex(8), tmp_path / "tmp"
+    temporary.mkdir()
+    command = subprocess.Popen(
+        [sys.executable, "-m", "eegfmri", "run", "fixtures/second"],
+        cwd=folder,
+        env={**environment(folder), FAMILY: name, "TMPDIR": str(temporary), machine.TETHERS: ""},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(
+        lambda: list(temporary.glob("eegfmri-page-*/stage/_build")) or command.poll() is not None, "nothing is rendered"
+    )
+    assert command.poll() is None
+    command.kill()
+    command.wait()
+    wait_for(lambda: not family(name), "the renderer outlived the command")
+    assert list(temporary.glob("eegfmri-page-*/stage"))
+    again = subprocess.run(
+        [sys.executable, "-m", "eegfmri", "run", "fixtures/second"],
+        cwd=folder,
+        env={**environment(folder), "TMPDIR": str(temporary)},
+        capture_output=True,
+        text=True,
+    )
+    assert again.returncode == 0, again.stderr
+    assert not list(temporary.glob("eegfmri-*"))
+    assert not list(folder.rglob(".part-*"))
+
+
 WORKERS = """
 import sys
 import joblib

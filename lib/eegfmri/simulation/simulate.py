@@ -7,6 +7,7 @@ and source. Whatever is random depends on the seed, the subject, the run and the
 whether 4 or 40 are made, by one thread or by many.
 """
 
+import contextlib
 import glob
 import importlib
 import importlib.metadata
@@ -181,12 +182,23 @@ def ensure(
         lock.acquire()
     try:
         if not _is_made(dest, key):
+            _remove_unfinished(folder)
             if dest.exists():  # the truth is damaged or gone; what is beside it was made from the same numbers
                 shutil.rmtree(dest)
             simulate(dataset, dest, scale=scale, preset=preset, seed=seed, n_subjects=n_subjects)
     finally:
         lock.release()
     return dest
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove from the folder of simulated datasets what processes that were killed were writing."""
+    for stale in folder.glob(f"{cache.PART}*"):
+        name = stale.name.removeprefix(cache.PART).rpartition("-")[0]
+        # filelock's Timeout is an OSError, too: somebody is writing it
+        with contextlib.suppress(OSError), FileLock(folder / f".{name}.writing", timeout=0) as lock:
+            shutil.rmtree(stale, ignore_errors=True)
+            Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def _is_made(dest: Path, key: str) -> bool:
