@@ -36,6 +36,15 @@ def family(name: str) -> list[psutil.Process]:
     return found
 
 
+@pytest.fixture
+def name():
+    """A family's name; whoever of it is left when a test has failed is ended."""
+    name = secrets.token_hex(8)
+    yield name
+    for process in family(name):
+        process.kill()
+
+
 def wait_for(condition, why: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while not condition():
@@ -49,7 +58,7 @@ import os, subprocess, sys
 from pathlib import Path
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
 import joblib
-joblib.Parallel(n_jobs=2, return_as="generator_unordered")(joblib.delayed(sum)(range(10**12)) for _ in range(2))
+running = joblib.Parallel(n_jobs=2, return_as="generator_unordered")(joblib.delayed(sum)(range(10**12)) for _ in range(2))
 import time
 import psutil
 while len(psutil.Process().children()) < 3:
@@ -62,13 +71,13 @@ sum(range(10**12))
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_kernels_workers_and_children_of_cells_end_with_the_command(tmp_path, way):
+def test_kernels_workers_and_children_of_cells_end_with_the_command(tmp_path, name, way):
     folder = make_project(tmp_path / "project", chapters=("fixtures/busy",))
     head = (FIXTURES / "fixtures" / "second.md").read_text(encoding="utf-8").partition("\n# ")[0]
     (folder / "book" / "fixtures" / "busy.md").write_text(
         f"{head}\n# Busy\n\n```{{code-cell}} python\n{BUSY}\n```\n", encoding="utf-8"
     )
-    name, busy, temporary = secrets.token_hex(8), tmp_path / "busy", tmp_path / "tmp"
+    busy, temporary = tmp_path / "busy", tmp_path / "tmp"
     temporary.mkdir()
     command = subprocess.Popen(
         [sys.executable, "-m", "eegfmri", "run", "fixtures/busy"],
@@ -108,9 +117,9 @@ def test_kernels_workers_and_children_of_cells_end_with_the_command(tmp_path, wa
 
 
 @pytest.mark.slow
-def test_a_page_that_was_being_rendered_is_removed_at_the_next_start(tmp_path):
+def test_a_page_that_was_being_rendered_is_removed_at_the_next_start(tmp_path, name):
     folder = make_project(tmp_path / "project", chapters=("fixtures/second",))
-    name, temporary = secrets.token_hex(8), tmp_path / "tmp"
+    temporary = tmp_path / "tmp"
     temporary.mkdir()
     command = subprocess.Popen(
         [sys.executable, "-m", "eegfmri", "run", "fixtures/second"],
@@ -140,21 +149,29 @@ def test_a_page_that_was_being_rendered_is_removed_at_the_next_start(tmp_path):
 
 
 WORKERS = """
-import sys
+import os, sys, time
+from pathlib import Path
 import joblib
 from eegfmri import machine
+place = Path(sys.argv[1])
+def work():
+    (place / str(os.getpid())).touch()
+    sum(range(10**12))
 with machine.tethered():
-    joblib.Parallel(n_jobs=2, return_as="generator_unordered")(joblib.delayed(sum)(range(10**12)) for _ in range(2))
+    running = joblib.Parallel(n_jobs=2, return_as="generator_unordered")(joblib.delayed(work)() for _ in range(2))
+while len(list(place.iterdir())) < 2:
+    time.sleep(0.05)
+time.sleep(0.5)
 print(machine.TETHERS in __import__("os").environ, flush=True)
 sys.stdin.read()
+os._exit(0)
 """
 
 
-@pytest.mark.parametrize("way", ["kill", "end"])
-def test_workers_end_with_a_script_that_is_killed_and_with_one_that_ends(way):
-    name = secrets.token_hex(8)
+@pytest.mark.parametrize("way", ["kill", "leave"])
+def test_workers_end_with_a_script_that_is_killed_and_with_one_that_leaves(tmp_path, name, way):
     process = subprocess.Popen(
-        [sys.executable, "-c", WORKERS],
+        [sys.executable, "-c", WORKERS, str(tmp_path)],
         env={**os.environ, FAMILY: name, machine.TETHERS: ""},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -173,8 +190,7 @@ def test_workers_end_with_a_script_that_is_killed_and_with_one_that_ends(way):
     process.wait()
 
 
-def test_a_child_of_a_fork_does_not_keep_the_guard_waiting():
-    name = secrets.token_hex(8)
+def test_a_child_of_a_fork_does_not_keep_the_guard_waiting(name):
     code = (
         "import os, subprocess, sys, time\n"
         "from eegfmri import machine\n"
@@ -192,8 +208,6 @@ def test_a_child_of_a_fork_does_not_keep_the_guard_waiting():
     process.kill()
     # The forked one was started before anything was tethered, and is not ours to end.
     wait_for(lambda: len(family(name)) == 1, "the guard still waits for the fork")
-    for left in family(name):
-        left.kill()
     process.wait()
     process.stdout.close()
 
