@@ -13,7 +13,8 @@ import rest_layout
 from book_project import environment, make_project
 from eegfmri import project
 from eegfmri.datasets.brainvision import read_header
-from eegfmri.errors import CannotWrite, DataError, RequestError
+from eegfmri.errors import CannotWrite, DataError, EegFmriError, RequestError
+from eegfmri.runner import render
 from eegfmri.simulation import simulate as simulator
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="shells and devices of Unix")
@@ -162,6 +163,14 @@ def test_a_full_disk_while_simulating_is_one_sentence(tmp_path, monkeypatch, num
     with pytest.raises(CannotWrite, match="cannot be written"):
         simulator.simulate("oddball", tmp_path / "out", scale="tiny", n_subjects=1, n_jobs=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_while_rendering_is_one_sentence(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("EEGFMRI_ROOT", str(small))
+    said = "Exception occurred:\n  File sphinx\nOSError: [Errno 28] No space left on device\n"
+    monkeypatch.setattr(render.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 2, "", said))
+    with pytest.raises(EegFmriError, match=r"^The book cannot be rendered, the disk that holds .* is full: make room"):
+        render._jupyter_book(tmp_path, strict=False)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
