@@ -22,6 +22,8 @@ class FaultServer(ThreadingHTTPServer):
         self.faults: dict[str, list[str]] = {}
         self.always: dict[str, str] = {}
         self.tags = True
+        #: Path to a whole answer, used once: code, headers as they are written, body.
+        self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.log: list[tuple[str, str, str | None]] = []
         self.met: dict[str, int] = {}
         self.lock = threading.Lock()
@@ -51,7 +53,25 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
+    def odd(self) -> bool:
+        """Give the whole answer that is laid down for this path, if there is one."""
+        answer = self.server.answers.pop(self.path, None)
+        if answer is None:
+            return False
+        code, headers, body = answer
+        self.send_response(code, headers.get("reason"))
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            if name != "reason" and value is not None:
+                self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+        self.close_connection = True
+        return True
+
     def do_HEAD(self):
+        if self.odd():
+            return
         body = self.server.content.get(self.path)
         self.send_response(200 if body is not None else 404)
         self.send_header("Content-Length", str(len(body or b"")))
@@ -61,6 +81,8 @@ class _Handler(BaseHTTPRequestHandler):
         server: FaultServer = self.server
         with server.lock:
             server.log.append(("GET", self.path, self.headers.get("Range")))
+        if self.odd():
+            return None
         fault = server.next_fault(self.path)
         body = server.content.get(self.path)
         if body is None or fault == "absent":

@@ -410,6 +410,7 @@ def test_an_execution_that_is_used_again_is_not_an_old_one(project):
     made = executed(chapter, execution.KEPT)
     cache.write_json(request.folder / "results.json", {"seconds": 1.0})
     (request.folder / "notebook.ipynb").touch()
+    cache.seal_folder(request.folder)
     os.utime(request.folder, (1, 1))
     [outcome] = execution.execute_all([request], 1, 1)
     assert outcome.status == "cached"

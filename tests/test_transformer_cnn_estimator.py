@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from eegfmri import cache
 from eegfmri.errors import RequestError
 from eegfmri.estimators.transformer_cnn import (
     AutoencoderReconstruction,
@@ -37,7 +38,7 @@ def cut(runs, folder, n_segments=3):
         stream = recording.streams["eeg"]
         table = band_table(stream.load(), SFREQ, T_R, recording.n_volumes, settings)
         path = folder / f"{recording.name}_power.npy"
-        np.save(path, table)
+        cache.save_array(path, table)
         return Stream(path, 1 / T_R, tuple(f"{c} {b}" for c in stream.names for b, _ in BANDS))
 
     return volume_windows(runs, power, lambda r: r.streams["volumes"], eeg_seconds=n_segments * T_R, target="end")

@@ -1,12 +1,12 @@
 """Evaluation of predicted volumes: splits, baselines, what is kept, what leaks."""
 
-import json
 import shutil
 
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
 
+from eegfmri import cache
 from eegfmri.errors import EegFmriError, RequestError
 from eegfmri.estimators import volume_baselines as baselines
 from eegfmri.evaluation.leaks import fitted_digest, poisoned
@@ -125,7 +125,7 @@ def test_finished_folds_are_not_computed_again(windows, tmp_path):
     again = evaluate_volumes(methods, windows, LeaveOneSubjectOut(), folder=tmp_path, n_jobs=2)
     assert (~again.folds["cached"]).sum() == 1
     assert written == {path: path.read_bytes() for path in tmp_path.rglob("*.npy")}
-    assert json.loads((lost / "fold.json").read_text())["variants"]["training_mean"]["scores"]["ssim"][0] is None
+    assert cache.kept_json(lost / "fold.json")["variants"]["training_mean"]["scores"]["ssim"][0] is None
     np.testing.assert_array_equal(first.scores["mse"], again.scores["mse"])
     kept = evaluate_volumes(methods, windows, LeaveOneSubjectOut(), folder=tmp_path, keep=["sub-02"])
     assert len(kept.prediction("training_mean", "sub-02")) == (windows.groups == "02").sum(), "kept on demand"

@@ -4,6 +4,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from eegfmri import cache
 from eegfmri.errors import RequestError
 from eegfmri.evaluation.leaks import poisoned
 from eegfmri.preprocessing import bold
@@ -93,7 +94,7 @@ def test_voxels_without_signal_are_marked_and_zero(tmp_path):
     path = runs[0].streams["volumes"].path
     volumes = np.load(path)
     volumes[:7] = 0
-    np.save(path, np.asfortranarray(volumes))
+    cache.save_array(path, np.asfortranarray(volumes))
     made = cut_volumes(runs, eeg_seconds=10.0)
     targets = VolumeScaling().fit(made).targets(made)
     assert np.array_equal(np.flatnonzero(~targets.measured("01")), np.arange(7))

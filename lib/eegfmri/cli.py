@@ -4,15 +4,19 @@ Exit codes: 0 done, 1 the work failed, 2 the request was wrong. Everything heavy
 it, so that help appears at once.
 """
 
+import contextlib
+import errno
 import os
+import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from eegfmri.errors import DEBUG, EegFmriError, RequestError
+from eegfmri.errors import DEBUG, CannotWrite, EegFmriError, RequestError
 
 app = typer.Typer(
     name="eegfmri",
@@ -50,13 +54,35 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ[DEBUG] = "1"
     # Accepted anywhere on the line.
     arguments = [word for word in arguments if word != "--debug"]
+    # Where an output was closed before the command began (`>&-`), there is nobody to tell, and no reason to fail.
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminated)
     try:
+        from eegfmri import project
+
+        project.check_environment()
+        project.remove_leftovers()
         code = app(args=arguments, standalone_mode=False, prog_name="eegfmri") or 0
+        # What is still to be written is written here, where an error of it can be told.
+        sys.stdout.flush()
     except EegFmriError as error:
         _leave(_sentence(error), error.exit_code, debug)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as end:
+        # Click and rich take a closed output for a failure, and end with 1; nothing else here ends so.
+        if isinstance(end, SystemExit) and end.code != 1:
+            raise
         # Whoever read the output has had enough: `eegfmri chapters | head`.
         os._exit(0)
+    except OSError as error:
+        if error.errno in CannotWrite.NUMBERS | {errno.EBADF}:
+            _leave(_sentence(CannotWrite.of(error, error.filename or "The output")), 1, debug)
+        if error.filename and error.strerror:
+            said = f"{error.filename}: {error.strerror}; see that it is there and open to you (--debug shows where.)"
+            _leave(said, 1, debug)
+        _leave(f"{type(error).__name__}: {_sentence(error)} (--debug shows where.)", 1, debug)
     # Whatever goes wrong becomes one sentence.
     except Exception as error:  # noqa: BLE001
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):
@@ -64,15 +90,27 @@ def main(arguments: list[str] | None = None) -> None:
             hint = f" See `{context.command_path} --help`." if context is not None else ""
             _leave(_sentence(error.format_message()) + hint, 2, debug)
         if type(error).__name__ == "Abort":
-            _leave(INTERRUPTED, 1)
+            _leave(_ended, 1)
         _leave(f"{type(error).__name__}: {_sentence(error)} (--debug shows where.)", 1, debug)
     # Typer turns Ctrl-C into this code.
     if code == 130:
-        _leave(INTERRUPTED, 1)
+        _leave(_ended, 1)
     sys.exit(code)
 
 
 INTERRUPTED = "Interrupted: what was finished is kept, and the same command goes on from there."
+TERMINATED = "Ended by the signal SIGTERM: what was finished is kept, and the same command goes on from there."
+
+#: What is said when a command is ended from outside.
+_ended = INTERRUPTED
+
+
+def _terminated(number: int, _frame: object) -> None:
+    """End as Ctrl-C does: files that are being written are put away; a second signal ends at once."""
+    global _ended
+    _ended = TERMINATED
+    signal.signal(number, signal.SIG_DFL)
+    raise KeyboardInterrupt
 
 
 def _sentence(error: object) -> str:
@@ -81,10 +119,13 @@ def _sentence(error: object) -> str:
 
 
 def _leave(sentence: str, code: int, debug: bool = False) -> None:
-    sys.stdout.flush()
-    if debug:
-        traceback.print_exc()
-    typer.echo(sentence, err=True)
+    # An output that is closed or full takes nothing more; the exit code says what there is to say.
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError, ValueError):
+        if debug:
+            traceback.print_exc()
+        typer.echo(sentence, err=True)
     # Chapters may still be running in threads; their kernels end with this process.
     os._exit(code)
 
@@ -291,6 +332,10 @@ def data_get(
         f"{TERMS[dataset][0]} ({TERMS[dataset][1]}): {len(plan.files)} files asked for, {len(plan.files) - len(plan.missing)} are there, "
         f"{len(plan.missing)} to fetch ({size}) into {_short(plan.root)}"
     )
+    if plan.by_size:
+        console.print(
+            f"{len(plan.by_size)} of those that are there were compared by size only; --verify compares their checksums, once for all."
+        )
     if dry_run:
         from rich.table import Table
 

@@ -4,6 +4,7 @@ Every message is one sentence that names what, where, and what to do; the comman
 traceback and leaves with the exit code of its kind.
 """
 
+import errno
 import os
 import traceback
 from collections.abc import Iterator
@@ -27,6 +28,60 @@ class RequestError(EegFmriError):
 
 class DataError(EegFmriError):
     """A recording's file cannot be used, with the file, the line or field, and the remedy."""
+
+
+#: What the system says when there is no room.
+_NO_ROOM = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
+
+
+class CannotWrite(EegFmriError, OSError):
+    """A file cannot be written: the disk is full, or its folder is closed to us.
+
+    Attributes
+    ----------
+    errno : int
+        The system's number of the error.
+    strerror : str
+        Its words.
+    """
+
+    #: Errors of the system that are always about writing: no room, a file too large, a disk that can only be read.
+    NUMBERS = _NO_ROOM | {errno.EFBIG, errno.EROFS}
+
+    def __init__(self, message: str, number: int | None = None, words: str | None = None):
+        super().__init__(message)
+        self.message, self.errno, self.strerror = message, number, words
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self):
+        return type(self), (self.message, self.errno, self.strerror)
+
+    @classmethod
+    def of(cls, error: OSError, path: object) -> "CannotWrite":
+        """Say in one sentence what the system has reported about a path."""
+        words = error.strerror or str(error)
+        if error.errno in _NO_ROOM:
+            message = f"{path} cannot be written, the disk is full ({words}): make room and run the command again."
+        elif error.errno == errno.EFBIG:
+            message = f"{path} cannot be written, files may not become so large here ({words}): name another folder."
+        else:
+            message = f"{path} cannot be written ({words}): allow writing to its folder, or name another one."
+        return cls(message, error.errno, words)
+
+    @classmethod
+    @contextmanager
+    def saying(cls, path: object, full: bool = False) -> Iterator[None]:
+        """Turn the system's errors into `CannotWrite`; only those about room and read-only disks where ``full``."""
+        try:
+            yield
+        except EegFmriError:
+            raise
+        except OSError as error:
+            if full and error.errno not in cls.NUMBERS:
+                raise
+            raise cls.of(error, path) from error
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import numpy as np
 
 from eegfmri.bench.measure import timed
 from eegfmri.errors import EegFmriError
+from eegfmri.machine import tether
 
 
 def preprocessing() -> list[dict]:
@@ -20,6 +21,7 @@ def preprocessing() -> list[dict]:
         Seconds, and GiB of private memory at its highest above what was there before the step.
     """
     import json
+    import os
     import subprocess
     import sys
 
@@ -30,7 +32,11 @@ def preprocessing() -> list[dict]:
                 f"from eegfmri.bench.preprocessing import _preprocessing_step; _preprocessing_step({case!r}, {step!r})"
             )
             done = subprocess.run(
-                [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False
+                [sys.executable, "-W", "ignore", "-c", code],
+                capture_output=True,
+                text=True,
+                check=False,
+                env=os.environ | tether(),
             )
             if done.returncode:
                 raise EegFmriError(f"The step {step!r} of {case} failed: {done.stderr.strip().splitlines()[-1]}")

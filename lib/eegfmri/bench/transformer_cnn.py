@@ -17,6 +17,7 @@ from eegfmri import project
 from eegfmri.bench.measure import timed
 from eegfmri.errors import EegFmriError
 from eegfmri.estimators.training import one_thread
+from eegfmri.machine import tether
 
 #: The published protocol: subjects for training and validation, pairs of each, training epochs.
 N_TRAINING, N_VALIDATION, N_TEST, N_PAIRS, N_TRAINING_EPOCHS = 8, 4, 4, 295, 100
@@ -84,7 +85,7 @@ def subject(root: Path, cache: Path) -> list[dict]:
             capture_output=True,
             text=True,
             check=False,
-            env=os.environ | {"EEGFMRI_CACHE": str(cache), "EEGFMRI_ROOT": str(project.root())},
+            env=os.environ | tether() | {"EEGFMRI_CACHE": str(cache), "EEGFMRI_ROOT": str(project.root())},
         )
         if done.returncode:
             raise EegFmriError(f"The stage {stage!r} failed: {done.stderr.strip().splitlines()[-1]}")

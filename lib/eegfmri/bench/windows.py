@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eegfmri import project
+from eegfmri import cache, project
 from eegfmri.bench.measure import private_memory
 from eegfmri.recordings import Stream
 from eegfmri.windows import LazyArray
@@ -39,7 +39,7 @@ def windows() -> list[dict]:
         streams = []
         for number in range(N_RUNS):
             path = Path(folder) / f"run-{number:02d}.npy"
-            np.save(path, rng.standard_normal((N_CHANNELS, n_times), dtype=np.float32))
+            cache.save_array(path, rng.standard_normal((N_CHANNELS, n_times), dtype=np.float32))
             streams.append(Stream(path, SFREQ, names))
         lazy = LazyArray(
             streams,

@@ -78,6 +78,10 @@ class Header:
         return "/".join(dict.fromkeys(channel.written for channel in self.channels))
 
 
+#: Characters of a name and of a value in a header; MNE's parser takes a time that grows with their square.
+MOST_NAME, MOST_VALUE = 100, 1000
+
+
 def read_header(path: str | Path) -> Header:
     """Read a ``.vhdr`` and see that it can be believed.
 
@@ -170,6 +174,11 @@ def _sections(path: Path, lines: list[str], mended: list[str]) -> tuple[dict, li
             kept.append(bare)
         else:
             name, sign, value = (part.strip() for part in bare.partition("="))
+            if len(name) > MOST_NAME or len(value) > MOST_VALUE:
+                raise DataError(
+                    f"{path.name}, line {place}, begins with {bare[:20]!r} and has {len(bare)} characters, which no header needs; fetch "
+                    "the file again."
+                )
             if not sign:
                 raise DataError(f"{path.name}, line {place}: {bare[:60]!r} is not 'name=value'; fetch the file again.")
             if name.lower() in current:
@@ -428,9 +437,10 @@ def _plain_markers(path: Path) -> str | None:
 def _copy(path: Path, text: str) -> Path:
     """Write a corrected copy of a small text file into the cache."""
     copy = project.cache_dir() / "headers" / cache.digest(str(path.absolute()), text) / path.name
-    if not copy.is_file():
+    content = text.encode("utf-8")
+    if not copy.is_file() or copy.read_bytes() != content:
         with cache.written_whole(copy) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="")
+            temporary.write_bytes(content)
     return copy
 
 

@@ -2,7 +2,8 @@
 
 ds003768 comes file by file from OpenNeuro's public bucket, checked against the manifest in ``data/manifests``. ds000116 comes
 as OpenfMRI's tarballs and NODDI as archives from OSF; for these no checksum is published with the dataset, so what arrives
-first is recorded in ``downloads.json`` beside the data, and anything that comes later must agree with it.
+first is recorded in ``downloads.json`` beside the data, and anything that comes later must agree with it. Of single files the
+same record holds in which state their checksums were right; a file in another state is said to have been compared by size only.
 
 The addresses are parameters: ``EEGFMRI_OPENNEURO_URL``, ``EEGFMRI_OPENFMRI_URL`` and ``EEGFMRI_OSF_URL`` name mirrors.
 """
@@ -21,10 +22,21 @@ from pathlib import Path
 from urllib.parse import quote
 
 from eegfmri import project
-from eegfmri.cache import read_json, write_json
-from eegfmri.datasets.archives import move_into, unpacked
-from eegfmri.datasets.transfer import RemoteFile, Stopped, Transfer, fetch_file, file_md5, remote_size, require_safe
+from eegfmri.cache import file_stamp, read_json, write_json
+from eegfmri.datasets.archives import Damaged, move_into, unpacked
+from eegfmri.datasets.formats import SIMULATION_FILE
+from eegfmri.datasets.transfer import (
+    RemoteFile,
+    Stopped,
+    Transfer,
+    fetch_file,
+    fetch_json,
+    file_checksums,
+    remote_size,
+    require_safe,
+)
 from eegfmri.errors import DataError, EegFmriError, RequestError
+from eegfmri.text import read_text
 
 #: Where each dataset lies, and the environment variable that names another place.
 SOURCES = {
@@ -53,6 +65,12 @@ UNPACKED_FACTOR = 2.3
 
 RECORD = "downloads.json"
 
+#: Entries of a dataset's folder that are written here or by the simulator, and by no archive.
+OURS = (RECORD, SIMULATION_FILE, ".downloads")
+
+#: Listings of OSF that are asked for: the project has one page.
+MOST_PAGES = 60
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -72,6 +90,8 @@ class Plan:
         Bytes still to come; None if the server does not tell.
     n_bytes_disk : int or None
         Bytes that they take on the disk while they are unpacked.
+    by_size : tuple of RemoteFile
+        Those that are there and have the right size, but have not been compared with their checksum as they are now.
     """
 
     dataset: str
@@ -80,6 +100,7 @@ class Plan:
     missing: tuple[RemoteFile, ...]
     n_bytes: int | None
     n_bytes_disk: int | None
+    by_size: tuple[RemoteFile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,14 +128,22 @@ class Subset:
 @lru_cache(maxsize=4)
 def _manifest(path: Path) -> tuple[RemoteFile, ...]:
     rows = []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_text(path).split("\n")
     body = [line for line in lines if line and not line.startswith("#")]
     if not body or body[0].split("\t") != ["path", "bytes", "md5"]:
         raise DataError(f"{path}: the columns are not path, bytes, md5; restore the file from the project.")
     for line in body[1:]:
-        name, size, md5 = line.split("\t")
-        rows.append(RemoteFile(name, "", int(size), md5))
+        fields = _MANIFEST_LINE.fullmatch(line)
+        if fields is None or ".." in Path(fields[1]).parts:
+            raise DataError(
+                f"{path}: the line {line[:80]!r} is not a path, a number of bytes and an MD5; restore the file from the project."
+            )
+        rows.append(RemoteFile(fields[1], "", int(fields[2]), fields[3]))
     return tuple(rows)
+
+
+#: A path inside the dataset, bytes, MD5.
+_MANIFEST_LINE = re.compile(r"([^/\t\\\0][^\t\\\0]*)\t([0-9]{1,15})\t([0-9a-f]{32})")
 
 
 def manifest() -> tuple[RemoteFile, ...]:
@@ -295,11 +324,14 @@ def make_plan(
     if dataset != "sleep" and runs is not None:
         raise RequestError(f"--runs: {dataset} comes in archives that hold all runs of a subject; leave it out.")
     if dataset == "sleep":
+        record = _verified(root)
         chosen = sleep_files(subjects, runs, labels, extras)
         files = tuple(replace(file, url=f"{base}/{quote(file.name)}") for file in chosen)
-        missing = tuple(file for file in files if not _is_there(root, file, verify))
+        states = {file.name: _state(root, file, verify, record) for file in files}
+        missing = tuple(file for file in files if states[file.name] == "missing")
+        by_size = tuple(file for file in files if states[file.name] == "by size")
         n_bytes = sum(file.n_bytes - _part_size(root / file.name) for file in missing)
-        return Plan(dataset, root, files, missing, n_bytes, n_bytes)
+        return Plan(dataset, root, files, missing, n_bytes, n_bytes, by_size)
     if dataset == "oddball":
         for subject in subjects or ():
             if subject not in ODDBALL_SUBJECTS:
@@ -409,6 +441,8 @@ def fetch(plan: Plan, n_jobs: int = 4, transfer: Transfer | None = None) -> dict
                     transfer.listen("failed", file, outcome)
     except Timeout:
         raise RequestError(f"Another download into {plan.root} is running: wait for it, or end it.") from None
+    if plan.dataset == "sleep":
+        _remember(plan.root, {file.name: done[file.name] for file in plan.missing if file.name in done})
     if failed:
         first = next(iter(failed.values()))
         sentence = str(first) if str(first).endswith(".") else f"{first}."
@@ -461,30 +495,49 @@ def _one(plan: Plan, file: RemoteFile, transfer: Transfer, recording: threading.
     archive = _downloads(plan.root) / file.name
     if archive.is_file():
         # Whole, but not unpacked when the last attempt ended.
-        about = {"bytes": archive.stat().st_size, "md5": file_md5(archive)}
-        if file.md5 and about["md5"] != file.md5:
+        about = {"bytes": archive.stat().st_size, **file_checksums(archive)}
+        if file.differs(about) is not None:
             archive.unlink()
     if not archive.is_file():
         about = fetch_file(file, archive, transfer)
-    about["checksum"] = "published" if file.md5 and not _record(plan.root).get(file.name) else "recorded"
     try:
-        with unpacked(archive, archive.with_name(f"{archive.name}.unpacking")) as folder:
-            inner = _contents(plan, file, folder)
-            tops = sorted(path.name for path in inner.iterdir())
-            with recording:
-                _require_free(plan.root, tops, file)
-                # First what is going to be there, then the move, then that it is complete: a crash between leaves a record
-                # that says so, and the next attempt replaces exactly these entries.
-                entry = {"url": file.url, **about, "unpacked": tops}
-                _write_record(plan.root, file.name, {**entry, "complete": False})
-                move_into(inner, plan.root, tops)
-                _write_record(plan.root, file.name, {**entry, "complete": True})
-    except DataError:
+        try:
+            return _unpack(plan, file, archive, about, recording)
+        except Damaged as error:
+            # With the right checksum it is the server's own: fetched again, it would be the same.
+            if file.md5 or file.sha256:
+                raise
+            transfer.fault("bad archive")
+            transfer.listen("retry", file, str(error))
+            aside = archive.with_name(f"{archive.name}.wrong")
+            os.replace(archive, aside)
+            about = fetch_file(file, archive, transfer)
+            done = _unpack(plan, file, archive, about, recording)
+            aside.unlink(missing_ok=True)
+            return done
+    except DataError as error:
+        if not archive.is_file():
+            raise
         transfer.fault("bad archive")
         aside = archive.with_name(f"{archive.name}.wrong")
-        if archive.is_file():
-            os.replace(archive, aside)
-        raise
+        os.replace(archive, aside)
+        raise type(error)(f"{str(error).rstrip('.')}; it is kept as {aside}.") from error
+
+
+def _unpack(plan: Plan, file: RemoteFile, archive: Path, about: dict, recording: threading.Lock) -> dict:
+    """Unpack an archive into the dataset's folder and record it; return what is known of it."""
+    about = {**about, "checksum": "published" if file.md5 and not _record(plan.root).get(file.name) else "recorded"}
+    with unpacked(archive, archive.with_name(f"{archive.name}.unpacking")) as folder:
+        inner = _contents(plan, file, folder)
+        tops = sorted(path.name for path in inner.iterdir())
+        with recording:
+            _require_free(plan.root, tops, file)
+            # First what is going to be there, then the move, then that it is complete: a crash between leaves a record
+            # that says so, and the next attempt replaces exactly these entries.
+            entry = {"url": file.url, **about, "unpacked": tops}
+            _write_record(plan.root, {file.name: {**entry, "complete": False}})
+            move_into(inner, plan.root, tops)
+            _write_record(plan.root, {file.name: {**entry, "complete": True}})
     archive.unlink()
     return about
 
@@ -516,6 +569,11 @@ def _require_free(root: Path, tops: list[str], file: RemoteFile) -> None:
     """Refuse to replace what was not put there by this download."""
     record = _record(root)
     ours = set(record.get(file.name, {}).get("unpacked", ()))
+    own = [name for name in tops if name.casefold() in OURS]
+    if own:
+        raise DataError(
+            f"{file.name} was refused: it holds {own[0]}, which no dataset has and which is written here only."
+        )
     taken = [name for name in tops if (root / name).exists() and name not in ours]
     if taken:
         raise EegFmriError(
@@ -526,14 +584,39 @@ def _require_free(root: Path, tops: list[str], file: RemoteFile) -> None:
 def _subject(dataset: str, name: str) -> str:
     """Write a subject's number as the dataset does."""
     digits = name.strip().lower().removeprefix("sub").lstrip("-")
-    return f"{int(digits):0{3 if dataset == 'oddball' else 2}d}" if digits.isdigit() else name
+    return f"{int(digits):0{3 if dataset == 'oddball' else 2}d}" if re.fullmatch("[0-9]{1,6}", digits) else name
 
 
-def _is_there(root: Path, file: RemoteFile, verify: bool) -> bool:
+def _state(root: Path, file: RemoteFile, verify: bool, record: dict) -> str:
+    """Say of a single file whether it is ``missing``, ``verified`` as it stands, or has been compared ``by size`` only."""
     path = root / file.name
     if not path.is_file() or path.stat().st_size != file.n_bytes:
-        return False
-    return not verify or file_md5(path) == file.md5
+        return "missing"
+    known = record.get(file.name, {})
+    seen = known.get("md5") == file.md5 and known.get("time_ns") == file_stamp(path)[2]
+    if not verify:
+        return "verified" if seen else "by size"
+    found = file_checksums(path)
+    if file.differs(found) is not None:
+        return "missing"
+    if not seen:
+        _remember(root, {file.name: {"bytes": file.n_bytes, **found}})
+    return "verified"
+
+
+def _remember(root: Path, verified: dict[str, dict]) -> None:
+    """Record the state in which single files had the right checksums."""
+    if verified:
+        states = {name: {**about, "time_ns": file_stamp(root / name)[2]} for name, about in verified.items()}
+        _write_record(root, states, _verified(root))
+
+
+def _verified(root: Path) -> dict[str, dict]:
+    """Return the record of single files; where it is damaged, they are compared anew."""
+    try:
+        return _record(root)
+    except DataError:
+        return {}
 
 
 def _part_size(path: Path) -> int:
@@ -545,17 +628,51 @@ def _downloads(root: Path) -> Path:
     return root / ".downloads"
 
 
-def _record(root: Path) -> dict:
+def _record(root: Path) -> dict[str, dict]:
+    """Return the record of what was fetched into a dataset's folder, by name; empty if there is none."""
     path = root / RECORD
-    return read_json(path)["files"] if path.is_file() else {}
-
-
-def _write_record(root: Path, name: str, entry: dict) -> None:
-    files = {**_record(root), name: entry}
-    about = (
-        "Archives that were fetched. No checksum is published with them: MD5 and size are those of the first arrival."
+    if not path.exists():
+        return {}
+    try:
+        files = read_json(path)["files"] if path.is_file() else None
+        if all(_is_entry(entry) for entry in files.values()):
+            return files
+        reason = "an entry is not as it is written here"
+    except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
+        reason = type(error).__name__
+    raise DataError(
+        f"{path} is damaged ({reason}), and nobody knows whether the archives are unpacked whole: remove it and the folders beside "
+        "it, and fetch them again."
     )
-    write_json(root / RECORD, {"schema": 1, "about": about, "files": dict(sorted(files.items()))})
+
+
+def _is_entry(entry: object) -> bool:
+    """Say whether an entry of the record is as `_write_record` writes them: of an archive, or of a single file."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("bytes"), int):
+        return False
+    checksums = [entry.get("md5"), entry.get("sha256", "0" * 64)]
+    if [_checksum(text, length) for text, length in zip(checksums, (32, 64), strict=True)] != checksums:
+        return False
+    if "time_ns" in entry:
+        return isinstance(entry["time_ns"], int)
+    tops = entry.get("unpacked")
+    plain = isinstance(tops, list) and all(isinstance(top, str) and Path(top).name == top for top in tops)
+    return plain and isinstance(entry.get("complete"), bool)
+
+
+def _checksum(text: object, length: int) -> str | None:
+    """Return a checksum of so many hexadecimal digits, in lower case, or None if it is none."""
+    return text.lower() if isinstance(text, str) and re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", text) else None
+
+
+def _write_record(root: Path, entries: dict[str, dict], before: dict[str, dict] | None = None) -> None:
+    before = _record(root) if before is None else before
+    about = (
+        "What was fetched. No checksum is published with archives: theirs are those of the first arrival. Of single files: in "
+        "which state (time_ns) their checksums were right."
+    )
+    files = dict(sorted({**before, **entries}.items()))
+    write_json(root / RECORD, {"schema": 1, "about": about, "files": files})
 
 
 def _with_record(file: RemoteFile, record: dict) -> RemoteFile:
@@ -563,7 +680,8 @@ def _with_record(file: RemoteFile, record: dict) -> RemoteFile:
     known = record.get(file.name)
     if known is None or file.md5:
         return file
-    return replace(file, md5=known["md5"], n_bytes=file.n_bytes or known["bytes"])
+    sha256 = file.sha256 or known.get("sha256")
+    return replace(file, md5=known["md5"], sha256=sha256, n_bytes=file.n_bytes or known["bytes"])
 
 
 def _is_unpacked(root: Path, name: str, record: dict) -> bool:
@@ -575,41 +693,56 @@ def _is_unpacked(root: Path, name: str, record: dict) -> bool:
     return any(place.is_dir() and any(place.iterdir()) for place in places)
 
 
-def _osf_listing(url: str, transfer: Transfer, depth: int = 3) -> dict[str, RemoteFile]:
-    """Ask OSF for the files of a project, folders and further pages included, by lower-case name."""
-    import requests
-
+def _osf_listing(url: str, transfer: Transfer) -> dict[str, RemoteFile]:
+    """Ask OSF for the files of a project, folders and further pages included, by lower-case name; what stands higher wins."""
     found: dict[str, RemoteFile] = {}
-    pages = 0
-    while url and pages < 50:
-        require_safe(url)
-        for attempt in range(4):
-            try:
-                answer = transfer.session.get(url, timeout=(15, 60))
-                answer.raise_for_status()
-                page = answer.json()
-                break
-            except (requests.RequestException, ValueError) as error:
-                transfer.fault("busy")
-                if attempt == 3:
-                    raise EegFmriError(
-                        f"The list of files at {url} could not be read ({error}); run the command again later."
-                    ) from None
-                transfer.wait(transfer.pause * 2**attempt)
-        for entry in page.get("data", ()):
-            about = entry.get("attributes", {})
-            if about.get("kind") == "folder":
-                inner = entry.get("relationships", {}).get("files", {}).get("links", {}).get("related", {}).get("href")
-                if inner and depth:
-                    found = {**_osf_listing(inner, transfer, depth - 1), **found}
-                continue
-            link = entry.get("links", {}).get("download")
-            if link and about.get("name"):
-                md5 = ((about.get("extra") or {}).get("hashes") or {}).get("md5")
-                canonical = next(
-                    (name for name in REST_ARCHIVES if name.lower() == about["name"].lower()), about["name"]
-                )
-                found[about["name"].lower()] = RemoteFile(canonical, link, about.get("size"), md5)
-        url = (page.get("links") or {}).get("next")
-        pages += 1
+    # Address and depth of the folder; what is in folders comes after what is beside them.
+    pending, asked = [(url, 0)], set()
+    while pending and len(asked) < MOST_PAGES:
+        address, depth = pending.pop(0)
+        if address in asked:
+            continue
+        asked.add(address)
+        page = fetch_json(address, transfer)
+        entries = page.get("data") if isinstance(page, dict) else None
+        if not isinstance(entries, list):
+            kind = (
+                type(page).__name__ if not isinstance(page, dict) else f"object whose data is {_kind(page.get('data'))}"
+            )
+            raise EegFmriError(
+                f"The list of files at {address} is no list but {kind}: run the command again later, or look at "
+                "https://osf.io/94c5t for where the files went."
+            )
+        for entry in entries:
+            name, kind = _text_at(entry, "attributes", "name"), _text_at(entry, "attributes", "kind")
+            inner = _text_at(entry, "relationships", "files", "links", "related", "href")
+            link = _text_at(entry, "links", "download")
+            if kind == "folder" and inner and depth < 3:
+                pending.append((inner, depth + 1))
+            elif kind != "folder" and name and link:
+                canonical = next((known for known in REST_ARCHIVES if known.lower() == name.lower()), name)
+                size = _at(entry, "attributes", "size")
+                size = size if type(size) is int and 0 <= size < 10**15 else None
+                hashes = [_at(entry, "attributes", "extra", "hashes", kind) for kind in ("md5", "sha256")]
+                md5, sha256 = (_checksum(text, length) for text, length in zip(hashes, (32, 64), strict=True))
+                found.setdefault(name.lower(), RemoteFile(canonical, link, size, md5, sha256))
+        following = _text_at(page, "links", "next")
+        if following:
+            pending.insert(0, (following, depth))
     return found
+
+
+def _kind(value: object) -> str:
+    return "null" if value is None else type(value).__name__
+
+
+def _at(value: object, *keys: str) -> object:
+    """Return what lies under keys in nested objects, or None where there is no such thing."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _text_at(value: object, *keys: str) -> str | None:
+    found = _at(value, *keys)
+    return found if isinstance(found, str) else None

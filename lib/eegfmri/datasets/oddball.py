@@ -199,7 +199,7 @@ class OddballRecording(Recording):
         self.require_signals()
         key = cache.digest(cache.file_stamp(self.eeg_file), cache.code_digest(__name__))
         path = project.cache_dir() / "oddball" / f"{self.name}-{self.source}-{key}.npy"
-        if not path.is_file():
+        if not cache.is_whole(path):
             with reading(self.eeg_file):
                 cache.save_array(path, _load(self.eeg_file, SOURCES[self.source]).astype(np.float32))
         return path

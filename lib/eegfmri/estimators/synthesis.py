@@ -316,7 +316,7 @@ def _pooled_run(array: LazyArray, run: int, pool: int, offset: int) -> np.ndarra
         return stream.load()
     key = cache.digest("pooled", cache.file_stamp(stream.path), pool, offset)
     path = project.cache_dir() / "eeg" / f"{stream.path.stem}-pooled-{key}.npy"
-    if not path.is_file():
+    if not cache.is_whole(path):
         values = stream.load()
         n_pooled = (values.shape[1] - offset) // pool
         kept = values[:, offset : offset + n_pooled * pool].reshape(len(values), n_pooled, pool)

@@ -223,18 +223,26 @@ def pretrain(
     mask = torch.from_numpy(X.bold.streams[0].space.mask)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):  # two methods of a fold may need the same one at once
-        if not (folder / "history.json").is_file():
-            module, history = _pretrain(
+        names = _autoencoder_of(mask, config).state_dict()
+        history = cache.kept_json(folder / "history.json")
+        if history is None or not all(cache.is_whole(folder / f"{name}.npy") for name in names):
+            module, epochs = _pretrain(
                 targets, rows, mask, config, centred, n_training_epochs, batch_size, learning_rate, schedule, seed
             )
             for name, values in module.state_dict().items():
                 cache.save_array(folder / f"{name}.npy", values.numpy())
-            cache.write_json(folder / "history.json", history.to_dict("list"))
-    with torch.random.fork_rng(devices=[]):  # weights are drawn although others take their place
-        autoencoder = Autoencoder(mask, config)
+            history = epochs.to_dict("list")
+            cache.keep_json(folder / "history.json", history)
+    autoencoder = _autoencoder_of(mask, config)
     kept = {name: np.array(cache.load_array(folder / f"{name}.npy")) for name in autoencoder.state_dict()}
     autoencoder.load_state_dict({name: torch.from_numpy(values) for name, values in kept.items()})
-    return autoencoder.eval(), pd.DataFrame(cache.read_json(folder / "history.json"))
+    return autoencoder.eval(), pd.DataFrame(history)
+
+
+def _autoencoder_of(mask: torch.Tensor, config: AutoencoderConfig) -> Autoencoder:
+    """Return an autoencoder whose weights are going to be replaced; drawing them leaves the generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        return Autoencoder(mask, config)
 
 
 def _pretrain(

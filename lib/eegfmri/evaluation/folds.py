@@ -7,14 +7,15 @@ What is measured in a fold, and kept of it, depends on what is evaluated: `eegfm
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from eegfmri import cache, project
-from eegfmri.errors import EegFmriError
+from eegfmri import cache, machine, project
+from eegfmri.errors import DataError, EegFmriError
 from eegfmri.evaluation.leaks import fitted_digest
 from eegfmri.evaluation.splits import Fold
 
@@ -47,7 +48,7 @@ class Task:
     fold : Fold
         Rows of training and test data.
     folder : pathlib.Path
-        Where the fold is kept; ``fold.json`` is written last and says that everything is there.
+        Where the fold is kept; ``fold.json`` is written last and names the arrays that belong to it.
     """
 
     method: str
@@ -58,12 +59,24 @@ class Task:
 
     @property
     def finished(self) -> bool:
-        """Whether the fold is on disk."""
-        return (self.folder / "fold.json").is_file()
+        """Whether the fold is on disk, as it was written, with its arrays."""
+        written = cache.kept_json(self.folder / "fold.json")
+        return written is not None and all(cache.is_whole(self.folder / name) for name in written["arrays"])
 
     def read(self) -> dict:
-        """Return ``fold.json``: ``state`` (hash of everything fitted), ``seconds``, ``n_train``, ``n_test``, and what was measured."""
-        return cache.read_json(self.folder / "fold.json")
+        """Return ``fold.json``: ``state`` (hash of everything fitted), ``seconds``, ``n_train``, ``n_test``, and what was measured.
+
+        Raises
+        ------
+        DataError
+            If it is absent, or not as it was written.
+        """
+        written = cache.kept_json(self.folder / "fold.json")
+        if written is None:
+            raise DataError(
+                f"{self.folder / 'fold.json'} is damaged: run the command again, and the fold is measured anew."
+            )
+        return written
 
 
 #: Fits a fresh estimator on training data and tests it: takes the task, the estimator, training and test data; returns the
@@ -129,9 +142,9 @@ def run_folds(
         ]
     cached = [finished(task) for task in tasks]
     unfinished = [task for task, done in zip(tasks, cached, strict=True) if not done]
-    joblib.Parallel(n_jobs=min(n_jobs, max(1, len(unfinished))), backend="loky")(
-        joblib.delayed(_run)(task, measure) for task in unfinished
-    )
+    n_workers = min(n_jobs, max(1, len(unfinished)))
+    with nullcontext() if n_workers == 1 else machine.tethered():
+        joblib.Parallel(n_jobs=n_workers, backend="loky")(joblib.delayed(_run)(task, measure) for task in unfinished)
     return list(zip(tasks, cached, strict=True))
 
 
@@ -187,7 +200,9 @@ def _run(task: Task, measure: Measure) -> None:
         "n_train": len(train),
         "n_test": len(test),
     }
-    cache.write_json(task.folder / "fold.json", facts | measured)
+    arrays = sorted(path.relative_to(task.folder).as_posix() for path in task.folder.rglob("*.npy"))
+    arrays = [name for name in arrays if not Path(name).name.startswith(cache.PART)]
+    cache.keep_json(task.folder / "fold.json", facts | measured | {"arrays": arrays})
 
 
 def parameter_text(estimator) -> str:

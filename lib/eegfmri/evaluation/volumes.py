@@ -300,7 +300,7 @@ def evaluate_volumes(
         ],
         code=__name__,
         finished=lambda task: (
-            task.finished and ((task.method, task.fold.name) not in kept or (task.folder / "predicted.npy").is_file())
+            task.finished and ((task.method, task.fold.name) not in kept or "predicted.npy" in task.read()["arrays"])
         ),
         n_jobs=n_jobs,
         folder=folder,

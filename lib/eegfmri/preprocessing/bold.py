@@ -157,7 +157,7 @@ def prepare(recording: Recording, settings: BoldSettings | None = None, t1: str 
     )
     path = project.cache_dir() / "bold" / f"{recording.name}-{key}.npy"
     atlas = load_atlas(settings.atlas, settings.n_regions)
-    if not path.is_file():
+    if not cache.is_whole(path):
         image = recording.image().slicer[..., : recording.n_volumes]
         series = regional_series(
             image,

@@ -94,7 +94,8 @@ def prepare(recording: Recording, settings: EegSettings | None = None) -> Stream
     path = project.cache_dir() / "eeg" / f"{recording.name}-{key}.npy"
     sidecar = path.with_suffix(".json")
     names = recording.scalp_channels
-    if not (path.is_file() and sidecar.is_file()):
+    found = cache.kept_json(sidecar)
+    if found is None or not cache.is_whole(path):
         raw, notes = recording.raw().load_data(verbose="error"), []
         gaps = [(onset, duration) for onset, duration in bad_spans(raw) if duration > 0]
         if gaps:
@@ -115,9 +116,9 @@ def prepare(recording: Recording, settings: EegSettings | None = None) -> Stream
         data = resample(raw.get_data(), raw.info["sfreq"], settings.sfreq)
         data = band_pass(data, settings.sfreq, settings.l_freq, settings.h_freq)
         data, _ = rereference(data, names, settings.reference, settings.recover)
-        cache.write_json(sidecar, {"notes": notes, "gaps": gaps})
+        found = {"notes": notes, "gaps": gaps}
+        cache.keep_json(sidecar, found)
         cache.save_array(path, data.astype(np.float32))
-    found = cache.read_json(sidecar)
     return Stream(
         path,
         settings.sfreq,

@@ -402,7 +402,7 @@ def prepare_spectrograms(recording: Recording, settings: SpectrogramSettings | N
     )
     path = project.cache_dir() / "spectrograms" / f"{recording.name}-{key}.npy"
     first, _ = segments(stream.load(), stream.sfreq, recording.t_r, recording.n_volumes, settings.lag)
-    if not path.is_file():
+    if not cache.is_whole(path):
         signal = with_gaps(stream.load(), stream.sfreq, stream.gaps) if stream.gaps else stream.load()
         cache.save_array(path, band_table(signal, stream.sfreq, recording.t_r, recording.n_volumes, settings))
     names = tuple(f"{channel} {band}" for channel in stream.names for band, _ in settings.bands)

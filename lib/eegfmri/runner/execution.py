@@ -68,8 +68,8 @@ class Request:
 
     @property
     def cached(self) -> bool:
-        """Whether the chapter has been executed already."""
-        return (self.folder / "results.json").is_file() and (self.folder / "notebook.ipynb").is_file()
+        """Whether the chapter has been executed already, and what was kept of it is as it was written."""
+        return cache.is_whole_folder(self.folder, ("results.json", "notebook.ipynb"))
 
     @property
     def results(self) -> dict:
@@ -353,7 +353,8 @@ def execute(request: Request, threads: int = 1, force: bool = False, listen: Lis
             text = traceback.format_exc()
             sentence = str(error) if isinstance(error, EegFmriError) else f"{request.chapter.name} failed: {error!r}"
             log = build_dir() / "logs" / f"{request.chapter.name.replace('/', '-')}.log"
-            with cache.written_whole(log) as temporary:
+            # On a full disk the sentence is more than nothing.
+            with contextlib.suppress(OSError), cache.written_whole(log) as temporary:
                 temporary.write_text(text, encoding="utf-8")
             return Outcome(request, "failed", time.perf_counter() - begun, sentence, text)
     return Outcome(request, "executed", time.perf_counter() - begun)
@@ -461,10 +462,14 @@ def _keep(request: Request, notebook, seconds: float, threads: int) -> None:
         "results": results.harvest(notebook)["results"],
     }
     request.folder.parent.mkdir(parents=True, exist_ok=True)
+    # Whoever executes holds the lock of this key: other folders of it were left by processes that were killed.
+    for stale in request.folder.parent.glob(f"{PART}{request.key}-*"):
+        shutil.rmtree(stale, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(prefix=f"{PART}{request.key}-", dir=request.folder.parent))
     try:
         (temporary / "notebook.ipynb").write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
         cache.write_json(temporary / "results.json", document)
+        cache.seal_folder(temporary)
         temporary.chmod(0o755)
         if request.folder.exists():
             shutil.rmtree(request.folder)
@@ -579,7 +584,7 @@ def commit() -> str | None:
 def keep(folder: Path, requests: Iterable[Request]) -> None:
     """Let `prune` spare what a run or a sweep executes, as long as the folder of its results is there."""
     names = sorted(f"{request.chapter.name}/{request.key}" for request in requests)
-    cache.write_json(build_dir() / "kept" / f"{cache.digest(folder)}.json", {"folder": str(folder), "executed": names})
+    cache.keep_json(build_dir() / "kept" / f"{cache.digest(folder)}.json", {"folder": str(folder), "executed": names})
 
 
 def _kept() -> set[Path]:
@@ -588,8 +593,8 @@ def _kept() -> set[Path]:
     for path in sorted((build_dir() / "kept").glob("*.json")):
         if path.name.startswith("."):
             continue
-        record = cache.read_json(path)
-        if Path(record["folder"]).is_dir():
+        record = cache.kept_json(path)
+        if record is not None and Path(record["folder"]).is_dir():
             found |= {build_dir() / "executed" / name for name in record["executed"]}
         else:
             path.unlink(missing_ok=True)

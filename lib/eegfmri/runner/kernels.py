@@ -1,8 +1,7 @@
 """The papermill engine of the runner: kernels of this very interpreter, with a working folder and environment each.
 
 Papermill's own engine changes the process's working directory and passes no environment, so two chapters could not be
-executed side by side with it. A kernel ends by itself within a second or two when the runner is killed, since
-``ipykernel`` watches the process that started it.
+executed side by side with it. A kernel and whatever its cells have started end with the runner, however that ends.
 """
 
 import sys
@@ -12,6 +11,8 @@ from jupyter_client.manager import AsyncKernelManager
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.log import logger
+
+from eegfmri import machine, project
 
 #: Name of the engine in papermill's register.
 ENGINE = "eegfmri"
@@ -65,19 +66,29 @@ class _Engine(NBClientEngine):
             cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])
             for cell in nb_man.nb.cells
         )
-        client = PapermillNotebookClient(
-            nb_man,
-            kernel_manager_class=_Kernel,
-            kernel_name=kernel_name,
-            log=logger,
-            on_cell_start=progress.begin,
-            # Never: how long a chapter may take is its own affair.
-            timeout=None,
-            startup_timeout=max(start_timeout, 120),
-            # On a busy machine figures are still on their way when a cell has long replied; the 4 s that nbclient grants are too few.
-            iopub_timeout=600,
-        )
-        return client.execute(env=environment, cwd=folder)
+        with project.temporary_folder("kernel") as place:
+
+            class Kernel(_Kernel):
+                def __init__(self, **options):
+                    # Where the next command removes it, should this one be killed.
+                    super().__init__(connection_file=str(place / "kernel.json"), **options)
+
+            client = PapermillNotebookClient(
+                nb_man,
+                kernel_manager_class=Kernel,
+                kernel_name=kernel_name,
+                log=logger,
+                on_cell_start=progress.begin,
+                # Never: how long a chapter may take is its own affair.
+                timeout=None,
+                startup_timeout=max(start_timeout, 120),
+                # On a busy machine figures are still on their way when a cell has long replied; the 4 s that nbclient grants are
+                # too few.
+                iopub_timeout=600,
+            )
+            # joblib's tracker tells the terminal what it tidies up after a kernel that was ended.
+            quiet = ",".join(filter(None, (environment.get("PYTHONWARNINGS"), "ignore:resource_tracker")))
+            return client.execute(env={**environment, **machine.tether(), "PYTHONWARNINGS": quiet}, cwd=folder)
 
 
 def register() -> None:

@@ -15,12 +15,11 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote
 
-from eegfmri import cache, project
+from eegfmri import cache, machine, project
 from eegfmri.errors import EegFmriError
 from eegfmri.runner.chapters import Chapter, discover
 from eegfmri.runner.execution import Listener, Request, build_dir, notebook_of
@@ -73,7 +72,7 @@ def book(requests: list[Request], force: bool, listen: Listener) -> bool:
         "chapters": {request.chapter.name: request.key for request in requests},
     }
     _settle()
-    if not force and (html_dir() / "index.html").is_file() and stamp.is_file() and cache.read_json(stamp) == identity:
+    if not force and (html_dir() / "index.html").is_file() and stamp.is_file() and cache.kept_json(stamp) == identity:
         return False
     listen("render", chapters=[request.chapter.name for request in requests])
     stage = build_dir() / "stage"
@@ -86,15 +85,15 @@ def book(requests: list[Request], force: bool, listen: Listener) -> bool:
     _jupyter_book(stage, strict=True)
     stamp.unlink(missing_ok=True)
     _replace(stage / "_build" / "html", html_dir())
-    cache.write_json(stamp, identity)
+    cache.keep_json(stamp, identity)
     shutil.rmtree(stage, ignore_errors=True)
     return True
 
 
 def standalone(request: Request) -> str:
     """Return one HTML page of an executed chapter that loads nothing, neither from outside nor from beside it."""
-    with tempfile.TemporaryDirectory(prefix="eegfmri-page-") as folder:
-        stage = Path(folder) / "stage"
+    with project.temporary_folder("page") as folder:
+        stage = folder / "stage"
         _copy_book(stage)
         # Other pages are not there to be linked to; the chapter alone is the book.
         (stage / "_toc.yml").write_text(f"format: jb-book\nroot: {request.chapter.name}\n", encoding="utf-8")
@@ -263,7 +262,13 @@ def _jupyter_book(stage: Path, strict: bool) -> None:
         capture_output=True,
         text=True,
         cwd=stage,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"},
+        env={
+            **os.environ,
+            **machine.tether(),
+            "PYTHONPATH": os.pathsep.join(paths),
+            "NO_COLOR": "1",
+            "PYTHONIOENCODING": "utf-8",
+        },
     )
     output = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
     log = build_dir() / "logs" / "render.log"
@@ -272,6 +277,10 @@ def _jupyter_book(stage: Path, strict: bool) -> None:
     complete = any((stage / "_build" / "html").rglob("*.html"))
     if done.returncode == 0 and complete:
         return
+    if "No space left on device" in output:
+        raise EegFmriError(
+            f"The book cannot be rendered, the disk that holds {stage} is full: make room and run the command again."
+        )
     complaints = [
         re.sub(r"\.ipynb:(\d+)", r".md:\1", line.replace(f"{stage}{os.sep}", "book/")).strip()
         for line in output.split("\n")

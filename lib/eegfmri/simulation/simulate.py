@@ -7,6 +7,8 @@ and source. Whatever is random depends on the seed, the subject, the run and the
 whether 4 or 40 are made, by one thread or by many.
 """
 
+import contextlib
+import glob
 import importlib
 import importlib.metadata
 import os
@@ -17,8 +19,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from eegfmri import cache
-from eegfmri.errors import DataError, RequestError
+from eegfmri.errors import CannotWrite, DataError, RequestError, reading
 from eegfmri.machine import cores
 from eegfmri.simulation.parameters import (
     ACQUISITIONS,
@@ -29,6 +33,7 @@ from eegfmri.simulation.parameters import (
     get_preset,
     get_scale,
 )
+from eegfmri.text import read_facts
 
 SIMULATION_FILE = "simulated.json"
 
@@ -85,31 +90,56 @@ def simulate(
     Raises
     ------
     RequestError
-        If an argument is unknown, out of range or of another dataset, or ``dest`` exists and is not empty.
+        If an argument is unknown, out of range or of another dataset, ``dest`` exists and is not empty, or another process is
+        writing it.
+    CannotWrite
+        If the disk is full, or the folder cannot be written to.
     """
     scale, preset = _resolve(dataset, scale, preset, n_subjects)
     quirks = _check_quirks(dataset, quirks)
-    dest = Path(dest)
-    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
-        raise RequestError(f"{dest} exists and is not empty: name a new folder for the simulated recordings.")
+    dest = Path(os.path.abspath(Path(dest).expanduser()))
+    _require_free(dest)
     if labels_dir is not None:
         if dataset != "sleep":
             raise RequestError(f"labels_dir is given for the dataset {dataset!r}: only sleep has label tables.")
         # real tables bring their own
         quirks = tuple(quirk for quirk in quirks if quirk not in ("doubtful_labels", "rare_labels"))
     stages_from = _stages_from(labels_dir, seed, scale) if dataset == "sleep" else {}
-    dest.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".part-{dest.name}-", dir=dest.parent))
+    with CannotWrite.saying(dest):
+        dest.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=dest.parent).close()  # a lock that cannot be written waits instead of failing
+        lock = FileLock(dest.parent / f".{dest.name}.writing", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RequestError(f"Another process is writing {dest}: wait for it, or name another folder.") from None
     try:
-        temporary.chmod(0o755)
-        digest = _digest(dataset, scale, preset, seed, labels_dir, quirks)
-        _write(dataset, temporary, scale, preset, seed, digest, stages_from, quirks, n_jobs or min(4, cores()))
-        if dest.exists():
-            dest.rmdir()
-        os.replace(temporary, dest)
+        _require_free(dest)  # the other process may have been done a moment ago
+        for stale in dest.parent.glob(f"{cache.PART}{glob.escape(dest.name)}-*"):  # left by a process that was killed
+            shutil.rmtree(stale, ignore_errors=True)
+        with CannotWrite.saying(dest):
+            temporary = Path(tempfile.mkdtemp(prefix=f"{cache.PART}{dest.name}-", dir=dest.parent))
+        try:
+            temporary.chmod(0o755)
+            digest = _digest(dataset, scale, preset, seed, labels_dir, quirks)
+            with CannotWrite.saying(dest, full=True):
+                _write(dataset, temporary, scale, preset, seed, digest, stages_from, quirks, n_jobs or min(4, cores()))
+            with CannotWrite.saying(dest):
+                if dest.exists():
+                    dest.rmdir()
+                os.replace(temporary, dest)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
     return dest
+
+
+def _require_free(dest: Path) -> None:
+    """Raise `RequestError` unless nothing is there but an empty folder."""
+    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
+        raise RequestError(f"{dest} exists and is not empty: name a new folder for the simulated recordings.")
 
 
 def ensure(
@@ -139,22 +169,44 @@ def ensure(
     RequestError
         As `simulate`.
     """
-    from filelock import FileLock
-
     from eegfmri.project import data_dir
 
     key = simulation_digest(dataset, scale=scale, preset=preset, seed=seed, n_subjects=n_subjects)
     folder = data_dir() / "simulated"
     dest = folder / f"{dataset}-{get_scale(scale, dataset).name}-{key}"
-    if (dest / SIMULATION_FILE).is_file():
+    if _is_made(dest, key):
         return dest
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f".{dest.name}.lock"):
-        if not (dest / SIMULATION_FILE).is_file():
-            for stale in folder.glob(f".part-{dest.name}-*"):  # left by a process that was killed
-                shutil.rmtree(stale, ignore_errors=True)
+    with CannotWrite.saying(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f".{dest.name}.lock")
+        lock.acquire()
+    try:
+        if not _is_made(dest, key):
+            _remove_unfinished(folder)
+            if dest.exists():  # the truth is damaged or gone; what is beside it was made from the same numbers
+                shutil.rmtree(dest)
             simulate(dataset, dest, scale=scale, preset=preset, seed=seed, n_subjects=n_subjects)
+    finally:
+        lock.release()
     return dest
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove from the folder of simulated datasets what processes that were killed were writing."""
+    for stale in folder.glob(f"{cache.PART}*"):
+        name = stale.name.removeprefix(cache.PART).rpartition("-")[0]
+        # filelock's Timeout is an OSError, too: somebody is writing it
+        with contextlib.suppress(OSError), FileLock(folder / f".{name}.writing", timeout=0) as lock:
+            shutil.rmtree(stale, ignore_errors=True)
+            Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def _is_made(dest: Path, key: str) -> bool:
+    """Say whether a simulated dataset is there whose truth can be read."""
+    try:
+        return cache.read_json(dest / SIMULATION_FILE)["digest"] == key
+    except (OSError, ValueError, RecursionError, TypeError, KeyError):
+        return False
 
 
 def simulation_digest(
@@ -190,17 +242,20 @@ def read_truth(root: str | Path) -> dict:
     Raises
     ------
     DataError
-        If the folder holds no simulated dataset.
+        If the folder holds no simulated dataset, or the truth is damaged.
     """
     root = Path(root)
     if not (root / SIMULATION_FILE).is_file():
         raise DataError(f"{root} has no {SIMULATION_FILE}: the truth is known for simulated recordings only.")
-    document = cache.read_json(root / SIMULATION_FILE)
-    for subject in document["subjects"].values():
-        for run in subject["runs"].values():
-            for kind in ("power", "bold", "motion", "trials"):
-                if kind in run:
-                    run[kind] = cache.load_array(root / run[kind])
+    document = read_facts(root / SIMULATION_FILE)
+    with reading(root / SIMULATION_FILE, "simulate the dataset again"):
+        for subject in document["subjects"].values():
+            for run in subject["runs"].values():
+                for kind in ("power", "bold", "motion", "trials"):
+                    if kind in run:
+                        if not cache.is_whole(root / run[kind]):
+                            raise DataError(f"{root / run[kind]} is not as it was written: simulate the dataset again.")
+                        run[kind] = cache.load_array(root / run[kind])
     return document
 
 

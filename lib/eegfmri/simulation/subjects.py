@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from eegfmri import cache
 from eegfmri.errors import RequestError
 from eegfmri.simulation.activity import POWER_RATE, PRE_ROLL, Activity, Traits, draw_traits, plant
 from eegfmri.simulation.artefacts import MODEL_RATE
@@ -294,7 +295,7 @@ def save_truth(root: Path, stem: str, arrays: Mapping[str, np.ndarray]) -> dict[
     names = {}
     for kind, array in arrays.items():
         names[kind] = f"{TRUTH_FOLDER}/{stem}_{kind}.npy"
-        np.save(root / names[kind], array, allow_pickle=False)
+        cache.save_array(root / names[kind], array)
     return names
 
 
