@@ -233,10 +233,7 @@ def _write_run(stage: Path, requests: list[Request]) -> None:
             "title": request.chapter.title,
             "key": request.key,
             "command": request.command,
-            "declared": [
-                {"name": p.name, "type": p.annotation, "default": p.default, "help": p.help}
-                for p in request.chapter.parameters.values()
-            ],
+            "declared": [parameter.described() for parameter in request.chapter.parameters.values()],
             "parameters": document["parameters"],
             "data": document["data"],
             "seconds": document["seconds"],
