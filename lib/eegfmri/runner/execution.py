@@ -25,7 +25,9 @@ from pathlib import Path
 from eegfmri import cache, project, results
 from eegfmri.errors import EegFmriError, RequestError
 from eegfmri.machine import cores
-from eegfmri.runner.chapters import RESERVED, Chapter
+from eegfmri.runner.chapters import Chapter
+from eegfmri.runner.parameters import RESERVED, source_of
+from eegfmri.text import jsonable
 
 #: Executed notebooks kept per chapter beside those that runs and sweeps still refer to; those used longest ago go first.
 KEPT = 12
@@ -68,13 +70,19 @@ class Request:
 
     @property
     def cached(self) -> bool:
-        """Whether the chapter has been executed already."""
-        return (self.folder / "results.json").is_file() and (self.folder / "notebook.ipynb").is_file()
+        """Whether the chapter has been executed already, and what was kept of it is whole."""
+        notebook, document = self.folder / "notebook.ipynb", self.folder / "results.json"
+        if not (notebook.is_file() and document.is_file()):
+            return False
+        try:
+            return "seconds" in results.read(document) and isinstance(results.parse(notebook)["cells"], list)
+        except (EegFmriError, KeyError, TypeError):
+            return False
 
     @property
     def results(self) -> dict:
         """The document ``results.json`` of the executed chapter."""
-        return cache.read_json(self.folder / "results.json")
+        return results.read(self.folder / "results.json")
 
     @property
     def command(self) -> str:
@@ -404,18 +412,12 @@ def _run_notebook(request: Request, threads: int, listen: Listener):
 
     register()
     chapter = request.chapter
-    notebook = jupytext.reads(chapter.source, fmt="md:myst")
-    if "parameters" not in {tag for cell in chapter.cells for tag in cell.tags}:
-        injected = {}
-    else:
-        changed = {name: value for name, value in request.parameters.items() if value != chapter.defaults[name]}
-        injected = {**changed, RESERVED: request.data}
+    notebook = with_parameters(jupytext.reads(chapter.source, fmt="md:myst"), request)
     progress = Progress(lambda done, total: listen("cell", request=request, done=done, total=total))
     try:
         executed = execute_notebook(
             notebook,
             None,
-            parameters=injected,
             engine_name=ENGINE,
             kernel_name="python3",
             progress_bar=False,
@@ -431,6 +433,36 @@ def _run_notebook(request: Request, threads: int, listen: Listener):
             raise _cell_failed(chapter, progress.code_cell, "the kernel died, perhaps for lack of memory") from error
         raise
     return executed
+
+
+def with_parameters(notebook, request: Request):
+    """Put a cell behind the parameters cell that sets what the request changes, and the reserved parameter.
+
+    Papermill would write values of its own accord, a tuple as text in which quotes become code; here each is a literal or refused.
+
+    Parameters
+    ----------
+    notebook : nbformat.NotebookNode
+        The chapter; a page without a parameters cell is returned as it is.
+    request : Request
+        Whose parameters.
+
+    Returns
+    -------
+    nbformat.NotebookNode
+        The notebook.
+    """
+    import nbformat
+
+    at = next((i for i, cell in enumerate(notebook.cells, 1) if "parameters" in cell.metadata.get("tags", [])), None)
+    if at is None:
+        return notebook
+    defaults = request.chapter.defaults
+    changed = {name: value for name, value in request.parameters.items() if value != defaults[name]}
+    lines = [f"{name} = {source_of(value)}" for name, value in {**changed, RESERVED: request.data}.items()]
+    cell = nbformat.v4.new_code_cell("\n".join(["# Parameters", *lines]), metadata={"tags": ["injected-parameters"]})
+    notebook.cells.insert(at, cell)
+    return notebook
 
 
 def _first_line(text: str) -> str:
@@ -451,20 +483,21 @@ def _keep(request: Request, notebook, seconds: float, threads: int) -> None:
     import nbformat
 
     notebook = tidied(notebook)
+    harvested = results.harvest(notebook)
     document = {
         "schema": results.SCHEMA,
         "chapter": request.chapter.name,
         "parameters": request.parameters,
-        **{name: value for name, value in results.harvest(notebook).items() if name == "data"},
+        "data": harvested["data"],
         "environment": environment(threads),
         "seconds": round(seconds, 3),
-        "results": results.harvest(notebook)["results"],
+        "results": harvested["results"],
     }
     request.folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f"{PART}{request.key}-", dir=request.folder.parent))
     try:
         (temporary / "notebook.ipynb").write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
-        cache.write_json(temporary / "results.json", document)
+        cache.write_json(temporary / "results.json", jsonable(document))
         temporary.chmod(0o755)
         if request.folder.exists():
             shutil.rmtree(request.folder)
@@ -588,9 +621,14 @@ def _kept() -> set[Path]:
     for path in sorted((build_dir() / "kept").glob("*.json")):
         if path.name.startswith("."):
             continue
-        record = cache.read_json(path)
-        if Path(record["folder"]).is_dir():
-            found |= {build_dir() / "executed" / name for name in record["executed"]}
+        try:
+            record = results.parse(path)
+            folder, executed = Path(record["folder"]), [str(name) for name in record["executed"]]
+        except (EegFmriError, KeyError, TypeError):  # damaged: it spares nothing
+            path.unlink(missing_ok=True)
+            continue
+        if folder.is_dir():
+            found |= {build_dir() / "executed" / name for name in executed}
         else:
             path.unlink(missing_ok=True)
     return found

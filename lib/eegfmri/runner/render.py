@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote
 
-from eegfmri import cache, project
+from eegfmri import cache, project, results
 from eegfmri.errors import EegFmriError
 from eegfmri.runner.chapters import Chapter, discover
 from eegfmri.runner.execution import Listener, Request, build_dir, notebook_of
@@ -73,7 +73,7 @@ def book(requests: list[Request], force: bool, listen: Listener) -> bool:
         "chapters": {request.chapter.name: request.key for request in requests},
     }
     _settle()
-    if not force and (html_dir() / "index.html").is_file() and stamp.is_file() and cache.read_json(stamp) == identity:
+    if not force and (html_dir() / "index.html").is_file() and _stamped(stamp) == identity:
         return False
     listen("render", chapters=[request.chapter.name for request in requests])
     stage = build_dir() / "stage"
@@ -89,6 +89,14 @@ def book(requests: list[Request], force: bool, listen: Listener) -> bool:
     cache.write_json(stamp, identity)
     shutil.rmtree(stage, ignore_errors=True)
     return True
+
+
+def _stamped(stamp: Path) -> object:
+    """Return what the rendered book was made from, or None where that is not known."""
+    try:
+        return results.parse(stamp) if stamp.is_file() else None
+    except EegFmriError:
+        return None
 
 
 def standalone(request: Request) -> str:
