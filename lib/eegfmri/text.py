@@ -132,8 +132,8 @@ def is_printable(text: str) -> bool:
     return not any(unicodedata.category(character) in _INVISIBLE or character in _TURNING for character in text)
 
 
-def visible(text: str, keep: str = "\n\t") -> str:
-    """Return a text that may be sent to a terminal: control characters and bytes that are no text are written as escapes.
+def escaped(text: str, keep: str = "\n\t") -> str:
+    r"""Return a text that may be sent to a terminal: control characters and bytes that are no text are written as escapes.
 
     Parameters
     ----------
@@ -149,8 +149,8 @@ def visible(text: str, keep: str = "\n\t") -> str:
 
     Examples
     --------
-    >>> print(visible("W\x1b[2J"))
-    W\\x1b[2J
+    >>> print(escaped("W\x1b[2J"))
+    W\x1b[2J
     """
     if text.isascii() and text.isprintable():
         return text
@@ -163,7 +163,7 @@ def visible(text: str, keep: str = "\n\t") -> str:
 
 
 def jsonable(value: object) -> object:
-    """Return what strict JSON in UTF-8 can hold: numbers that are not finite as None, texts as `visible` leaves them.
+    """Return what strict JSON in UTF-8 can hold: numbers that are not finite as None, bytes that are no text as escapes.
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ matter, see `Options`.
 
 import difflib
 import io
+import itertools
 import os
 import re
 import tokenize
@@ -270,8 +271,8 @@ def _options_model():
         reads_results: bool | None = None
         #: Parameters with a file or folder of the reader's own, given which no dataset is needed.
         instead: list[str] | None = None
-        #: So many subjects must be left by a selection: a number, or the parameter that has it.
-        min_subjects: Annotated[int, Field(ge=1)] | str = 1
+        #: So many subjects must be left by a selection: a number (0 where no signals are read), or the parameter that has it.
+        min_subjects: Annotated[int, Field(ge=0)] | str = 1
         #: Lists of parameters whose values must rise.
         rising: list[list[str]] | None = None
         #: Pairs of parameters of which the second must be a multiple of the first.
@@ -397,7 +398,7 @@ def resolve_parameters(
         values[name] = _existing(name, values[name], folder or Path.cwd())
     for names in chapter.options.get("rising") or ():
         given = [(name, values[name]) for name in names if values[name] is not None]
-        if any(first >= second for (_, first), (_, second) in zip(given, given[1:], strict=False)):
+        if any(first >= second for (_, first), (_, second) in itertools.pairwise(given)):
             shown = " and ".join(f"{name}={value!r}" for name, value in given)
             raise RequestError(f"Parameters of {chapter.name}: {shown} must rise in this order.")
     for part, whole in chapter.options.get("multiples") or ():

@@ -89,8 +89,8 @@ def documents(source: str | Path) -> dict[str, dict]:
     if is_file:
         try:
             document = results.read(path)
-        except DataError as error:
-            raise RequestError(f"{str(error).partition(': remove')[0]}: name that of a run.") from None
+        except DataError:
+            raise RequestError(f"{path} is not a results.json of schema {SCHEMA}: name that of a run.") from None
         return {document["chapter"]: document}
     if not path.is_dir():
         hint = {

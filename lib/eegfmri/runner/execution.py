@@ -26,8 +26,8 @@ from eegfmri import cache, project, results
 from eegfmri.errors import EegFmriError, RequestError
 from eegfmri.machine import cores
 from eegfmri.runner.chapters import Chapter
-from eegfmri.runner.parameters import RESERVED, source_of
-from eegfmri.text import jsonable
+from eegfmri.runner.parameters import RESERVED, quoted, source_of
+from eegfmri.text import is_printable, jsonable
 
 #: Executed notebooks kept per chapter beside those that runs and sweeps still refer to; those used longest ago go first.
 KEPT = 12
@@ -139,12 +139,28 @@ class DataPlan:
         """Look into the folder given to ``--data``."""
         if data is None:
             return cls()
-        path = Path(data).expanduser().resolve()
+        path = folder_of(data, "--data")
         if not path.is_dir():
             raise RequestError(f"--data: there is no folder {path}.")
         from eegfmri.datasets.roots import resolve
 
         return cls(str(path), resolve(path), simulate_missing)
+
+
+def folder_of(given: str | Path, option: str = "--out") -> Path:
+    """Return the absolute path of a folder that an option names; `RequestError` if that is none."""
+    try:
+        path = Path(given).expanduser().resolve()
+        path.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # too long a name; NUL; ~ of nobody, a circle of links
+        reason = getattr(error, "strerror", None) or str(error)
+        raise RequestError(f"{option}: {quoted(str(given))} is no path ({reason}): give that of a folder.") from None
+    # What is written there, and read again later, is UTF-8.
+    if not is_printable(str(path)):
+        raise RequestError(
+            f"{option}: the name {quoted(str(path))} holds bytes that are no text, or control characters: rename it in plain letters."
+        )
+    return path
 
 
 def prepare(chapter: Chapter, parameters: dict[str, object], plan: DataPlan | None = None) -> Request:

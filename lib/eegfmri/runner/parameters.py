@@ -372,8 +372,10 @@ def _type_of(node: ast.expr, bounds: Range | None) -> object:
                 return checked(list[parts[0]], None if bounds is None else bounds.values)
             if kind == "tuple":
                 return checked(tuple[parts], None if bounds is None else bounds.values)
-            if kind == "Union" or (kind == "Optional" and len(parts) == 1):
-                return Union[(*parts, *((None,) if kind == "Optional" else ()))]
+            if kind == "Optional" and len(parts) == 1:
+                parts = (*parts, None)
+            if kind in ("Optional", "Union"):
+                return Union[parts]  # noqa: UP007
             if kind == "dict" and len(parts) == 2:
                 return dict[parts]
         if kind not in (*TYPES, "Literal", "Optional", "Union"):
