@@ -388,7 +388,9 @@ def _download(console, download, plan, jobs: int) -> dict:
 
         def listen(event, file, value):
             if event == "start":
-                bars[file.name] = progress.add_task(escaped(file.name.rpartition("/")[2]), total=file.n_bytes, completed=value)
+                bars[file.name] = progress.add_task(
+                    escaped(file.name.rpartition("/")[2]), total=file.n_bytes, completed=value
+                )
             elif event == "bytes":
                 progress.advance(bars[file.name], value)
                 progress.advance(whole, value)
@@ -695,9 +697,7 @@ def build_command(
         logs = _short(build_dir() / "logs")
         _say(f"The book was not rendered, for {names} failed (tracebacks in {logs}).{stands}", err=True)
         return 1
-    _say(
-        f"{'The book' if document['rendered'] else 'Nothing has changed; the book'}: {_short(Path(document['html']))}"
-    )
+    _say(f"{'The book' if document['rendered'] else 'Nothing has changed; the book'}: {_short(Path(document['html']))}")
     return 0
 
 
@@ -738,9 +738,7 @@ def verify_command(
     counts: dict[str, int] = {}
     for claim in document["claims"]:
         counts[claim["verdict"]] = counts.get(claim["verdict"], 0) + 1
-    _say(
-        f"{len(document['claims'])} claims: " + ", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items()))
-    )
+    _say(f"{len(document['claims'])} claims: " + ", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items())))
     _write(json_file, document)
     for outcome in failed:
         _say(_sentence(outcome.error), err=True)

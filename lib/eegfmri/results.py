@@ -212,7 +212,9 @@ def parse(path: str | Path) -> object:
     try:
         return json.loads(text, parse_constant=lambda name: None, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not valid JSON ({str(error)[:200]}): remove it and run its chapter again.") from None
+        raise DataError(
+            f"{path} is not valid JSON ({str(error)[:200]}): remove it and run its chapter again."
+        ) from None
 
 
 def _finite(text: str) -> float | None:
@@ -261,7 +263,9 @@ def _fault(document: object) -> str:
     if data is not None:
         if not isinstance(data, dict) or not isinstance(data.get("simulated"), bool):
             return "data does not say whether the recordings are simulated"
-        if not isinstance(data.get("dataset"), (str, type(None))) or not isinstance(data.get("digest"), (str, type(None))):
+        if not isinstance(data.get("dataset"), (str, type(None))) or not isinstance(
+            data.get("digest"), (str, type(None))
+        ):
             return "data does not name the recordings"
     for entry in document["results"]:
         if not isinstance(entry, dict) or not isinstance(entry.get("key"), str) or "value" not in entry:

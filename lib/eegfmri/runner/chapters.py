@@ -205,7 +205,9 @@ def pages() -> list[str]:
                 page = node[key]
                 # A page lies in the book: what is written or replaced under its name must not lie elsewhere.
                 if not isinstance(page, str) or not is_printable(page) or not _PAGE.fullmatch(page):
-                    raise EegFmriError(f"{path} lists the page {quoted(page)}: give a path inside the book, as in fusion/saliency.")
+                    raise EegFmriError(
+                        f"{path} lists the page {quoted(page)}: give a path inside the book, as in fusion/saliency."
+                    )
                 names.append(re.sub(r"\.(md|ipynb|rst)$", "", page))
             for key in ("parts", "chapters", "sections"):
                 visit(node.get(key))
@@ -505,10 +507,7 @@ def listing(chapters: Mapping[str, Chapter] | None = None) -> list[dict]:
             "summary": chapter.summary,
             "minutes": chapter.options.get("minutes"),
             "datasets": list(chapter.datasets),
-            "parameters": [
-                p.described()
-                for p in chapter.parameters.values()
-            ],
+            "parameters": [p.described() for p in chapter.parameters.values()],
         }
         for name, chapter in chapters.items()
     ]

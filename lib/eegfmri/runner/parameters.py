@@ -222,7 +222,9 @@ def source_of(value: object) -> str:
         return f"{{{', '.join(f'{source_of(key)}: {source_of(item)}' for key, item in value.items())}}}"
     if value is None or type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value)):
         return repr(value)
-    raise TypeError(f"A {type(value).__name__} cannot be passed to a chapter: give None, a number, a text or a list of them.")
+    raise TypeError(
+        f"A {type(value).__name__} cannot be passed to a chapter: give None, a number, a text or a list of them."
+    )
 
 
 def read_parameters(source: str, path: Path | str = "the parameters cell", line: int = 1) -> dict[str, Parameter]:

@@ -197,7 +197,9 @@ def _recordings(request: Request, known: Known, found: Preflight) -> dict[str, R
             continue
         usable = opened.select(usable=True)
         kind = "simulated" if opened.simulated else "real"
-        found.say("recordings", f"{dataset}: {len(usable)} of {len(opened)} recordings can be used ({kind}, {opened.root})")
+        found.say(
+            "recordings", f"{dataset}: {len(usable)} of {len(opened)} recordings can be used ({kind}, {opened.root})"
+        )
         if not len(usable) and request.chapter.min_subjects(request.parameters):
             found.refuse(
                 "recordings",
@@ -265,7 +267,9 @@ def _selected(request: Request, opened: RecordingSet) -> tuple[tuple[Recording, 
         names = opened.subjects if name == "subject" else [recording.name for recording in opened]
         if value not in names:
             shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
-            raise RequestError(f"Parameter {name}: there is no {quoted(value)} in {opened.root}: there are {shown or 'none'}.")
+            raise RequestError(
+                f"Parameter {name}: there is no {quoted(value)} in {opened.root}: there are {shown or 'none'}."
+            )
         if name == "recording":
             opened[value].require_signals()
     kept = opened.select(usable=True)
@@ -389,7 +393,9 @@ def _disk(
         free = shutil.disk_usage(place).free
         about = f"about {size(total)} at most ({', '.join(dict.fromkeys(words))}), {size(free)} free at {place}"
         if free < total:
-            found.refuse("disk", f"The disk is too full: {about}; make room, or set EEGFMRI_CACHE to a folder of another disk.")
+            found.refuse(
+                "disk", f"The disk is too full: {about}; make room, or set EEGFMRI_CACHE to a folder of another disk."
+            )
         else:
             found.say("disk", about)
     if out is not None and not unwritable(Path(out)):
@@ -423,7 +429,9 @@ def unwritable(folder: str | Path) -> str:
             return ""
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        return f"{quoted(str(folder))[1:-1]} cannot be written ({reason}): name another folder, or change its permissions."
+        return (
+            f"{quoted(str(folder))[1:-1]} cannot be written ({reason}): name another folder, or change its permissions."
+        )
 
 
 def _existing(folder: Path) -> Path:
