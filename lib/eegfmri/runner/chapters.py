@@ -472,6 +472,8 @@ def _existing(name: str, value: object, folder: Path) -> object:
     if not isinstance(value, str) or not name.endswith(("_file", "_dir")):
         return value
     kind = "folder" if name.endswith("_dir") else "file"
+    if not value.strip():
+        raise RequestError(f"Parameter {name} is empty: give the path of a {kind}, or leave it out.")
     try:
         path = (folder / Path(value).expanduser()).resolve()
         there, right = path.exists(), path.is_dir() if kind == "folder" else path.is_file()

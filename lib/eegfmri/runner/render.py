@@ -418,7 +418,7 @@ def inlined(path: Path, title: str, folder: Path | None = None) -> str:
 
 
 def _external(address: str) -> bool:
-    return bool(re.match(r"(https?:)?//", address))
+    return bool(re.match(r"([A-Za-z][A-Za-z0-9+.-]*:|//)", address))
 
 
 def _beside(path: Path, address: str) -> Path:
