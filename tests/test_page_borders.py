@@ -62,7 +62,11 @@ def test_html_of_an_output_runs_loads_and_embeds_nothing(html):
     assert active(outputs.cleaned(f"<p>before {html} after</p>")) == []
 
 
-@given(st.lists(st.sampled_from([*HOSTILE, "<p>", "</p>", "<", ">", '"', "'", "<!--", "-->", "text", "<table><tr>"]), max_size=8))
+@given(
+    st.lists(
+        st.sampled_from([*HOSTILE, "<p>", "</p>", "<", ">", '"', "'", "<!--", "-->", "text", "<table><tr>"]), max_size=8
+    )
+)
 def test_no_mixture_of_such_html_runs_anything(parts):
     assert active(outputs.cleaned("".join(parts))) == []
 
@@ -86,7 +90,14 @@ def test_markdown_of_an_output_shows_html_as_text(html):
 
 @pytest.mark.parametrize(
     "text",
-    ["![x](../../../etc/passwd)", "![x][y]\n\n[y]: ../secret.png", "[x](../secret.txt)", "[x](/etc/passwd)", "[y]: /etc/passwd\n\n[y]", "<file:///etc/passwd>"],
+    [
+        "![x](../../../etc/passwd)",
+        "![x][y]\n\n[y]: ../secret.png",
+        "[x](../secret.txt)",
+        "[x](/etc/passwd)",
+        "[y]: /etc/passwd\n\n[y]",
+        "<file:///etc/passwd>",
+    ],
 )
 def test_markdown_of_an_output_embeds_and_links_no_file(text):
     from markdown_it import MarkdownIt
@@ -105,15 +116,16 @@ def stream(text):
 
 
 def test_outputs_are_bounded_and_say_what_is_left_out():
-    notebook = {
-        "cells": [
-            {"cell_type": "code", "outputs": [stream("x" * 1_000_000)]},
-            {"cell_type": "code", "outputs": [stream("a")] * (outputs.MOST_OUTPUTS + 5)},
-            {"cell_type": "code", "outputs": [{"output_type": "error", "ename": "E", "evalue": "y" * 10**6, "traceback": ["z" * 10**6] * 999}]},
-            {"cell_type": "code", "outputs": [{"output_type": "display_data", "metadata": {}, "data": {"text/markdown": "x" * 10**6, "text/plain": "short"}}]},
-            {"cell_type": "code", "outputs": [{"output_type": "display_data", "metadata": {}, "data": {"application/javascript": "bad()"}}]},
-        ]
-    }  # fmt: skip
+    error = {"output_type": "error", "ename": "E", "evalue": "y" * 10**6, "traceback": ["z" * 10**6] * 999}
+    shown = {"output_type": "display_data", "metadata": {}}
+    cells = (
+        [stream("x" * 1_000_000)],
+        [stream("a")] * (outputs.MOST_OUTPUTS + 5),
+        [error],
+        [{**shown, "data": {"text/markdown": "x" * 10**6, "text/plain": "short"}}],
+        [{**shown, "data": {"application/javascript": "bad()"}}],
+    )
+    notebook = {"cells": [{"cell_type": "code", "outputs": list(found)} for found in cells]}
     outputs.for_page(notebook)
     first, second, third, fourth, fifth = (cell["outputs"] for cell in notebook["cells"])
     assert len(first[0]["text"]) < 1.1 * outputs.MOST_TEXT
@@ -127,7 +139,11 @@ def test_outputs_are_bounded_and_say_what_is_left_out():
 
 def test_figures_of_ours_pass_as_they_are():
     html = "<figure class='eegfmri-live'><script>draw()</script></figure>"
-    ours = {"output_type": "display_data", "metadata": {"eegfmri": {"figure": {"simulated": False}}}, "data": {"text/html": html}}
+    ours = {
+        "output_type": "display_data",
+        "metadata": {"eegfmri": {"figure": {"simulated": False}}},
+        "data": {"text/html": html},
+    }
     notebook = {"cells": [{"outputs": [ours, {**ours, "metadata": {}}]}]}
     outputs.for_page(notebook)
     own, others = notebook["cells"][0]["outputs"]
@@ -175,14 +191,23 @@ def ran(tmp_path_factory):
     (project / "secret.png").write_bytes(b"secret")
     cells = (
         "print('x' * 1_000_000)",
-        "from IPython.display import HTML, Markdown, Javascript, display\ndisplay(HTML(names[0] + '<img src=\"../../secret.png\" alt=one>'))",
+        "from IPython.display import HTML, Markdown, Javascript, display",
+        "display(HTML(names[0] + '<img src=\"../../secret.png\" alt=one>'))",
         "display(Markdown(f'The run is **{names[-1]}**. <script>bad()</script> ![two](../../secret.png)'))",
         "display(Javascript('bad()'))",
         "print('\\x1b[2J<script>bad()</script>')",
     )
     text += "".join(f"\n```{{code-cell}} python\n{cell}\n```\n" for cell in cells)
     path.write_text(text, encoding="utf-8")
-    done = eegfmri(project, "run", "fixtures/first", "-p", "names=['```', '<script>bad()</script>', 'it\\'s `x` | y']", "--out", "out")
+    done = eegfmri(
+        project,
+        "run",
+        "fixtures/first",
+        "-p",
+        "names=['```', '<script>bad()</script>', 'it\\'s `x` | y']",
+        "--out",
+        "out",
+    )
     assert done.returncode == 0, done.stderr
     return (project / "out" / "fixtures-first.html").read_text(encoding="utf-8")
 
@@ -223,7 +248,9 @@ def labels(tmp_path):
     """Write a label table of one run in a folder of odd name, with a stage that steers a terminal."""
     folder = tmp_path / "ds[003768][/x]" / "sourcedata"
     folder.mkdir(parents=True)
-    stages = ["W"] * 6 + ["1"] * 6 + ["\x1b[2J\x1b]0;bad\x07"] * 2 + ["[/red]"] * 2 + ["[link=https://example.org]x[/link]"]
+    stages = (
+        ["W"] * 6 + ["1"] * 6 + ["\x1b[2J\x1b]0;bad\x07"] * 2 + ["[/red]"] * 2 + ["[link=https://example.org]x[/link]"]
+    )
     rows = [f"1\ttask-rest_run-1\t{30 * i}\t{stage}" for i, stage in enumerate(stages)]
     head = "subject\tsession\tepoch_start_time_sec\t30-sec_epoch_sleep_stage"
     (folder / "sub-01-sleep-stage.tsv").write_text("\n".join([head, *rows, ""]))
@@ -247,7 +274,9 @@ def test_help_and_summaries_do_not_steer_the_terminal(tmp_path):
     project = make_project(tmp_path / "project")
     path = project / "book" / "fixtures" / "first.md"
     text = path.read_text(encoding="utf-8")
-    text = text.replace("# rate in Hz", "# rate \x1b[31m in [/x] Hz").replace("  summary: Records", '  summary: "\\e[2J Records')
+    text = text.replace("# rate in Hz", "# rate \x1b[31m in [/x] Hz").replace(
+        "  summary: Records", '  summary: "\\e[2J Records'
+    )
     path.write_text(text.replace("two figures.", 'two figures."'), encoding="utf-8")
     done = eegfmri(project, "chapters")
     assert done.returncode == 0, done.stderr
@@ -259,7 +288,9 @@ def test_help_and_summaries_do_not_steer_the_terminal(tmp_path):
 def test_an_error_of_a_cell_does_not_steer_the_terminal(tmp_path):
     project = make_project(tmp_path / "project")
     path = project / "book" / "fixtures" / "second.md"
-    path.write_text(path.read_text(encoding="utf-8").replace("the planted failure", "\\x1b[2J[/x] planted"), encoding="utf-8")
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("the planted failure", "\\x1b[2J[/x] planted"), encoding="utf-8"
+    )
     done = eegfmri(project, "run", "fixtures/second", "-p", "fail=True")
     assert done.returncode == 1
     assert "\x1b" not in done.stderr + done.stdout

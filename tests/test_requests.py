@@ -24,7 +24,8 @@ NUMBERS = [
     (name, parameter)
     for name, chapter in BOOK.items()
     for parameter in chapter.parameters.values()
-    if {"int", "float", "list"} & {part.id for part in ast.walk(ast.parse(parameter.annotation)) if isinstance(part, ast.Name)}
+    if {"int", "float", "list"}
+    & {part.id for part in ast.walk(ast.parse(parameter.annotation)) if isinstance(part, ast.Name)}
 ]
 
 
@@ -144,13 +145,22 @@ def test_what_looks_like_a_range_and_is_none_is_refused_with_its_line(text):
         read_parameters(f"\nn: int = 1  # help [{text}]")
 
 
-@pytest.mark.parametrize("source", ["n: str = 'a'  # x [1 to 2]", "n: int = 1  # x [1 to 2 different]", "n: bool = True  # [0 to 1]"])
+@pytest.mark.parametrize(
+    "source", ["n: str = 'a'  # x [1 to 2]", "n: int = 1  # x [1 to 2 different]", "n: bool = True  # [0 to 1]"]
+)
 def test_a_range_that_does_not_fit_its_type_is_refused(source):
     with pytest.raises(EegFmriError, match="does not fit its type"):
         read_parameters(source)
 
 
-@given(st.integers(-50, 50), st.integers(0, 50), st.booleans(), st.booleans(), st.sampled_from(["", "odd, ", "even, "]), st.integers(-120, 120))
+@given(
+    st.integers(-50, 50),
+    st.integers(0, 50),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from(["", "odd, ", "even, "]),
+    st.integers(-120, 120),
+)
 def test_a_range_holds_what_a_plain_comparison_holds(low, more, above, below, parity, value):
     high = low + more
     bounds = Range.read(f"{parity}{'above ' * above}{low} to {'below ' * below}{high}")
@@ -216,7 +226,9 @@ def test_a_type_that_is_no_type_is_refused_with_its_line_and_runs_nothing(annota
 def test_chapters_creates_nothing_and_names_chapter_and_line(project):
     path = project / "book" / "fixtures" / "first.md"
     source = path.read_text(encoding="utf-8")
-    hostile = "seed: [c for c in ().__class__.__base__.__subclasses__() if c.__name__ == 'Popen'][0](['touch', 'F']) = 0"
+    hostile = (
+        "seed: [c for c in ().__class__.__base__.__subclasses__() if c.__name__ == 'Popen'][0](['touch', 'F']) = 0"
+    )
     path.write_text(source.replace("seed: int = 0", hostile), encoding="utf-8")
     done = eegfmri(project, "chapters")
     assert done.returncode == 1
@@ -248,7 +260,9 @@ def test_types_of_the_list_are_understood(annotation, default):
     assert parameter.default == ast.literal_eval(default)
 
 
-@pytest.mark.parametrize("source", ["x: int = (", "x: int = 1\n  y = 2", "x: int = '\0'", "x: int = " + "(" * 5000, "'''"])
+@pytest.mark.parametrize(
+    "source", ["x: int = (", "x: int = 1\n  y = 2", "x: int = '\0'", "x: int = " + "(" * 5000, "'''"]
+)
 def test_a_parameters_cell_that_is_no_python_is_a_sentence(source):
     with pytest.raises(EegFmriError, match=r"the parameters cell:\d+: the parameters cell is not valid Python"):
         read_parameters(source)
@@ -281,7 +295,9 @@ def test_the_injected_cell_holds_literals_whatever_a_value_says(project):
     import jupytext
 
     path = project / "book" / "fixtures" / "first.md"
-    source = path.read_text(encoding="utf-8").replace('names: list[str] = ["a", "b"]', 'names: tuple[str, ...] = ("a",)')
+    source = path.read_text(encoding="utf-8").replace(
+        'names: list[str] = ["a", "b"]', 'names: tuple[str, ...] = ("a",)'
+    )
     path.write_text(source, encoding="utf-8")
     chapter = chapters.find("fixtures/first")
     hostile = "'\"); import os; os.system('touch F'); (\""
@@ -299,7 +315,18 @@ def test_the_injected_cell_holds_literals_whatever_a_value_says(project):
 
 @pytest.mark.parametrize(
     "value",
-    ["a\0b", "~nobody-of-that-name/x", "/" + "a" * 5000, "a/" * 3000 + "b", "\udcff", "x\x1b[2J", "a\nb", "", "/dev/null", "/proc/self/mem/x"],
+    [
+        "a\0b",
+        "~nobody-of-that-name/x",
+        "/" + "a" * 5000,
+        "a/" * 3000 + "b",
+        "\udcff",
+        "x\x1b[2J",
+        "a\nb",
+        "",
+        "/dev/null",
+        "/proc/self/mem/x",
+    ],
     ids=range(10),
 )
 @pytest.mark.parametrize("name", ["eeg_file", "labels_dir"])
@@ -361,8 +388,12 @@ BAD_YAML = [
     "full: {fixtures/first: {seed: 2020-01-01}}",
     "full: {fixtures/first: {names: &a [*a]}}",
     "full: {fixtures/first: {seed: [[[[1]]]]}}",
-    "\n".join(["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"] + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]),
-    "m0: &m0 {k: 1}\n" + "\n".join(f"m{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 9)}], k{i}: 1}}" for i in range(1, 9)),
+    "\n".join(
+        ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+        + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    ),
+    "m0: &m0 {k: 1}\n"
+    + "\n".join(f"m{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 9)}], k{i}: 1}}" for i in range(1, 9)),
 ]
 
 
@@ -374,9 +405,13 @@ def test_bad_yaml_is_a_sentence_wherever_it_stands(project, where, content):
     source = page.read_text(encoding="utf-8")
     if where == "front matter":
         indented = textwrap.indent(content, "  ")
-        page.write_text(source.replace("eegfmri:\n", f"eegfmri:\n{indented}\n").replace("  title", "  # "), encoding="utf-8")
+        page.write_text(
+            source.replace("eegfmri:\n", f"eegfmri:\n{indented}\n").replace("  title", "  # "), encoding="utf-8"
+        )
     elif where == "tags":
-        page.write_text(source.replace(":tags: [parameters]", f":tags: {content}".replace("\n", "\n:")), encoding="utf-8")
+        page.write_text(
+            source.replace(":tags: [parameters]", f":tags: {content}".replace("\n", "\n:")), encoding="utf-8"
+        )
     else:
         (book / where).write_text(content, encoding="utf-8")
     try:
@@ -396,7 +431,9 @@ def test_aliases_are_counted_as_often_as_they_stand_there():
         text.load_yaml("\n".join(levels), "x")
 
 
-@pytest.mark.parametrize("page", ["../../etc/passwd", "/etc/passwd", "a/../../b", "a\\b", "", "x\x1b[2J", 3, [1], "..", "a/./b"])
+@pytest.mark.parametrize(
+    "page", ["../../etc/passwd", "/etc/passwd", "a/../../b", "a\\b", "", "x\x1b[2J", 3, [1], "..", "a/./b"]
+)
 def test_a_page_outside_the_book_is_refused(project, page):
     import yaml
 
@@ -443,7 +480,11 @@ def test_strict_json_holds_no_infinity():
 
 @pytest.mark.parametrize(
     ("chapter", "name"),
-    [("recordings/preprocessing_eeg", "eeg_file"), ("recordings/preprocessing_fmri", "bold_file"), ("recordings/datasets", "labels_dir")],
+    [
+        ("recordings/preprocessing_eeg", "eeg_file"),
+        ("recordings/preprocessing_fmri", "bold_file"),
+        ("recordings/datasets", "labels_dir"),
+    ],
 )
 def test_with_a_file_of_one_s_own_no_dataset_is_needed(chapter, name, tmp_path):
     assert BOOK[chapter].needs(BOOK[chapter].defaults)

@@ -1,8 +1,8 @@
 """What of a chapter's outputs enters its page: no scripts but those of our own figures, no files, and no more than a page can show.
 
-A chapter is trusted, what it shows is not: names of files, texts of tables and parameters end up in outputs. The executed notebook is kept
-as it is; this stands between it and the page. Figures that `eegfmri.figures.show` has emitted bear a mark in the output's metadata, where no
-shown text can put one, and pass as they are.
+A chapter is trusted, what it shows is not: names of files, texts of tables and parameters end up in outputs. The executed notebook is
+kept as it is; this stands between it and the page. Figures that `eegfmri.figures.show` has emitted bear a mark in the output's metadata,
+where no shown text can put one, and pass as they are.
 """
 
 import re

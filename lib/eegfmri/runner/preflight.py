@@ -291,7 +291,7 @@ def _selected(request: Request, opened: RecordingSet) -> tuple[tuple[Recording, 
     stages = parameters.get(name)
     if stages and opened.dataset == "sleep":
         present = {stage for recording in recordings for stage in _stages_of(recording)} & set(stages)
-        if recordings and len(present) < len(stages):
+        if recordings and len(present) < 2:
             lacking = [stage for stage in stages if stage not in present]
             raise RequestError(
                 f"No usable epoch of {enumerate_names(lacking)} is among the recordings that are left in {opened.root}: "
@@ -368,9 +368,9 @@ def _disk(
     request: Request, chosen: Mapping[str, tuple[Recording, ...]], out: str | Path | None, found: Preflight
 ) -> None:
     """Look whether every folder that is written can be written and has room."""
-    needs: dict[Path, list[tuple[str, float]]] = {build_dir(): [("notebook and page", PAGE)]}
+    needs: dict[Path, list[tuple[str, float]]] = {build_dir(): [("notebooks and pages", PAGE)]}
     if out is not None:
-        needs.setdefault(Path(out), []).append(("notebook and page", PAGE))
+        needs.setdefault(Path(out), []).append(("notebooks and pages", PAGE))
     prepared = sum(prepared_bytes(recording, request.parameters) for run in chosen.values() for recording in run)
     if prepared:
         needs.setdefault(project.cache_dir(), []).append(("prepared signals", prepared))
@@ -379,19 +379,20 @@ def _disk(
     )
     if simulated:
         needs.setdefault(project.data_dir() / "simulated", []).append(("simulated recordings", simulated))
-    disks: dict[int, tuple[Path, float, list[str]]] = {}
+    disks: dict[int, tuple[Path, dict[str, float]]] = {}
     for folder, parts in needs.items():
         problem = unwritable(folder)
         if problem:
-            found.refuse("output" if folder == Path(out or os.devnull) else "disk", problem)
+            found.refuse("output" if out is not None and folder == Path(out) else "disk", problem)
             continue
         place = _existing(folder)
-        disk = place.stat().st_dev
-        _, total, words = disks.get(disk, (place, 0.0, []))
-        disks[disk] = (place, total + sum(n for _, n in parts), [*words, *(f"{what} {size(n)}" for what, n in parts)])
-    for place, total, words in disks.values():
-        free = shutil.disk_usage(place).free
-        about = f"about {size(total)} at most ({', '.join(dict.fromkeys(words))}), {size(free)} free at {place}"
+        _, sums = disks.setdefault(place.stat().st_dev, (place, {}))
+        for what, n_bytes in parts:
+            sums[what] = sums.get(what, 0.0) + n_bytes
+    for place, sums in disks.values():
+        free, total = shutil.disk_usage(place).free, sum(sums.values())
+        parts = ", ".join(f"{what} {size(n_bytes)}" for what, n_bytes in sums.items())
+        about = f"about {size(total)} at most ({parts}), {size(free)} free at {place}"
         if free < total:
             found.refuse(
                 "disk", f"The disk is too full: {about}; make room, or set EEGFMRI_CACHE to a folder of another disk."
@@ -417,6 +418,8 @@ def unwritable(folder: str | Path) -> str:
     """
     folder = Path(folder)
     try:
+        if "\0" in str(folder):
+            raise ValueError("its name holds a zero byte")
         if folder.exists() and not folder.is_dir():
             return f"{folder} is not a folder: name another one."
         place = _existing(folder)
@@ -490,7 +493,9 @@ def _memory(chosen: Mapping[str, tuple[Recording, ...]], found: Preflight) -> No
     available, total = memory()
     has = f"{size(available)} of {size(total)} free"
     largest = max((loaded_bytes(recording) for runs in chosen.values() for recording in runs), default=0.0)
-    if not largest:
+    if not largest and chosen:
+        found.say("memory", has)
+    elif not largest:
         found.say("memory", f"not known before the recordings are there; {has}")
     elif largest > total:
         found.refuse(
