@@ -81,7 +81,6 @@ def test_honest_html_is_left_as_it_is():
 
 @pytest.mark.parametrize("html", HOSTILE)
 def test_markdown_of_an_output_shows_html_as_text(html):
-    import jupytext  # noqa: F401  (brings the parser that myst uses)
     from markdown_it import MarkdownIt
 
     for text in (f"The run is **{html}**.", html, f"# {html}", f"- {html}", f"> {html}\n\n{html}"):
