@@ -22,6 +22,9 @@ from eegfmri.text import load_yaml, read_text
 
 SCHEMA = 1
 
+#: Largest integer that a result may be.
+LARGEST = 10**300
+
 #: Outputs under this prefix are kept in the notebook for the prose and shown nowhere.
 GLUE_PREFIX = "application/papermill.record/"
 
@@ -271,7 +274,9 @@ def _fault(document: object) -> str:
         if not isinstance(entry, dict) or not isinstance(entry.get("key"), str) or "value" not in entry:
             return "an entry of results has no key and value"
         for name in ("value", "low", "high", "n"):
-            if not isinstance(entry.get(name), (int, float, type(None))):
+            number = entry.get(name)
+            # What is no double has no place on an axis.
+            if not isinstance(number, (int, float, type(None))) or (isinstance(number, int) and abs(number) > LARGEST):
                 return f"{name} of {entry['key'][:100]} is no number"
     return ""
 

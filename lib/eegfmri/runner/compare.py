@@ -121,7 +121,7 @@ def _compare_chapter(chapter: str, first: Mapping, second: Mapping) -> dict:
     entry = {
         "chapter": chapter,
         "parameters": _differences(first.get("parameters", {}), second.get("parameters", {})),
-        "data": _differences(first.get("data", {}), second.get("data", {})),
+        "data": _differences(first.get("data") or {}, second.get("data") or {}),
         "environment": _differences(_flat(first.get("environment", {})), _flat(second.get("environment", {}))),
         "results": [
             _compare_result(ours[key], theirs[key]) for key in ours if key in theirs and ours[key] != theirs[key]

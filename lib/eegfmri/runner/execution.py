@@ -163,8 +163,30 @@ def folder_of(given: str | Path, option: str = "--out") -> Path:
     return path
 
 
-def prepare(chapter: Chapter, parameters: dict[str, object], plan: DataPlan | None = None) -> Request:
+def prepare(
+    chapter: Chapter,
+    parameters: dict[str, object],
+    plan: DataPlan | None = None,
+    digests: dict[str, str] | None = None,
+) -> Request:
     """Work out where a chapter's data come from and the key of its execution.
+
+    Parameters
+    ----------
+    chapter : Chapter
+        What is executed.
+    parameters : dict
+        Every public parameter.
+    plan : DataPlan or None
+        What ``--data`` offers; simulated recordings if None.
+    digests : dict of str to str or None
+        Identities of real datasets that have been read already; what is read now is added, so that the combinations of a sweep do
+        not read every header again.
+
+    Returns
+    -------
+    Request
+        With its key.
 
     Raises
     ------
@@ -186,8 +208,11 @@ def prepare(chapter: Chapter, parameters: dict[str, object], plan: DataPlan | No
     if real:
         from eegfmri.opening import open_recordings
 
+        digests = {} if digests is None else digests
         for name, root in real.items():
-            identities[name] = open_recordings(root, name).digest
+            if name not in digests:
+                digests[name] = open_recordings(root, name).digest
+            identities[name] = digests[name]
     if missing:
         from eegfmri.simulation.simulate import simulation_digest
 

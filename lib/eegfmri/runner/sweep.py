@@ -203,9 +203,10 @@ def _requests(chapter: Chapter, values: dict[str, list[str]], profile: str | Non
     number = math.prod(len(texts) for texts in values.values())
     if number > MOST:
         raise RequestError(f"That is {number} combinations; a sweep takes at most {MOST}: give fewer values.")
+    digests: dict[str, str] = {}
     for combination in itertools.product(*values.values()):
         assigned = [f"{key}={text}" for key, text in zip(values, combination, strict=True)]
-        yield prepare(chapter, resolve_parameters(chapter, profile, assigned), plan)
+        yield prepare(chapter, resolve_parameters(chapter, profile, assigned), plan, digests)
 
 
 def _row(outcome: Outcome, swept: tuple[str, ...]) -> dict:
