@@ -330,6 +330,28 @@ def test_a_run_a_sweep_and_a_build_are_refused_before_anything_is_executed(refus
         build.build(data=refused)
 
 
+def test_of_the_chapters_behind_claims_one_that_cannot_run_keeps_no_other_from_running(given, monkeypatch, tmp_path):
+    project = make_project(tmp_path / "project")
+    for name, needed in (("first", 2), ("second", 1)):
+        page = project / "book" / "fixtures" / f"{name}.md"
+        more = f"  minutes: 1\n  datasets: [sleep]\n  min_subjects: {needed}"
+        page.write_text(page.read_text(encoding="utf-8").replace("  minutes: 1", more), encoding="utf-8")
+    monkeypatch.setenv("EEGFMRI_ROOT", str(project))
+    execution.build_dir().mkdir()
+    plan = given(night("01", SIX))
+    monkeypatch.setattr(execution.DataPlan, "of", classmethod(lambda cls, data, simulate_missing: plan))
+    monkeypatch.setattr(
+        build, "execute_all", lambda requests, *_: [execution.Outcome(request, "executed", 1.0) for request in requests]
+    )
+    monkeypatch.setattr(build, "_publish_results", lambda *_: None)
+    outcomes = build.execute_for_claims(["fixtures/first", "fixtures/second"], plan.given, "quick")
+    assert {outcome.request.chapter.name: outcome.status for outcome in outcomes} == {
+        "fixtures/first": "failed",
+        "fixtures/second": "executed",
+    }
+    assert "needs at least 2 subjects" in outcomes[0].error
+
+
 def test_a_dry_run_writes_nothing_and_leaves_with_0_or_2(tmp_path):
     project = make_project(tmp_path / "project")
     before = sorted(project.rglob("*"))
