@@ -17,7 +17,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from eegfmri import cache, project
-from eegfmri.errors import EegFmriError, RequestError
+from eegfmri.errors import DataError, EegFmriError, RequestError
 from eegfmri.runner.parameters import QUOTED, RESERVED, Parameter, quoted, read_parameters
 from eegfmri.text import is_printable, load_yaml, read_text
 
@@ -434,7 +434,11 @@ def profile_parameters(chapter: Chapter, profile: str | None) -> dict[str, objec
     if profile in (None, DEFAULT_PROFILE):
         return {}
     path = project.book_dir() / "profiles.yml"
-    profiles = _mapping(load_yaml(read_text(path), path) if path.is_file() else {}, path, "profiles")
+    try:
+        document = load_yaml(read_text(path), path) if path.is_file() else {}
+    except DataError as error:
+        raise RequestError(f"Profile {quoted(profile)} cannot be looked up: {error}") from None
+    profiles = _mapping(document, path, "profiles")
     if profile not in profiles:
         raise RequestError(f"There is no profile {quoted(profile)}{_nearest(profile, [DEFAULT_PROFILE, *profiles])}")
     entries = _mapping(profiles[profile], path, f"profile {profile}")
