@@ -465,7 +465,7 @@ CONTROLS = [chr(number) for number in [*range(32), 127, *range(128, 160)] if chr
 def test_what_is_shown_never_steers_a_terminal(value):
     shown = text.escaped(value)
     assert not any(character in shown for character in CONTROLS)
-    assert shown.encode("utf-8")
+    assert shown.encode("utf-8").decode("utf-8") == shown
     assert text.escaped(shown) == shown
 
 
