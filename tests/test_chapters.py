@@ -408,8 +408,9 @@ def test_an_execution_that_is_used_again_is_not_an_old_one(project):
     chapter = chapters.find("fixtures/first")
     request = execution.prepare(chapter, chapter.defaults)
     made = executed(chapter, execution.KEPT)
-    cache.write_json(request.folder / "results.json", {"seconds": 1.0})
-    (request.folder / "notebook.ipynb").touch()
+    document = {"schema": 1, "chapter": chapter.name, "seconds": 1.0, "results": []}
+    cache.write_json(request.folder / "results.json", document)
+    cache.write_json(request.folder / "notebook.ipynb", {"cells": []})
     cache.seal_folder(request.folder)
     os.utime(request.folder, (1, 1))
     [outcome] = execution.execute_all([request], 1, 1)

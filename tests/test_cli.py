@@ -42,6 +42,7 @@ def test_chapters_lists_names_types_defaults_and_help(project):
     assert document["chapters"][0]["parameters"][0] == {
         "name": "seed",
         "type": "int",
+        "range": None,
         "default": 0,
         "help": "seed of every random choice",
     }

@@ -161,7 +161,8 @@ def write(tmp_path, monkeypatch):
     def write(path, chapter, value, age, schema=1, **more):
         path = tmp_path / path
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"schema": schema, "chapter": chapter, "results": [value], **more}))
+        entry = {"key": "a/b/c", "value": None, "unit": value}
+        path.write_text(json.dumps({"schema": schema, "chapter": chapter, "results": [entry], **more}))
         os.utime(path, (1e9 - age, 1e9 - age))
 
     return write
@@ -169,14 +170,15 @@ def write(tmp_path, monkeypatch):
 
 def test_the_latest_results_are_the_newest_of_each_chapter(tmp_path, write):
     assert results.latest() == []
-    write("book/_build/results/a/x.json", "a/x", 1, age=10)
-    write("book/_build/results/a/y.json", "a/y", 2, age=10)
-    write("runs/x-1/results.json", "a/x", 3, age=5)
-    write("runs/y-1/results.json", "a/y", 4, age=50)
-    write("runs/z-1/results.json", "a/z", 5, age=50)
-    write("runs/z-2/results.json", "a/z", 6, age=1, schema=99)
+    write("book/_build/results/a/x.json", "a/x", "1", age=10)
+    write("book/_build/results/a/y.json", "a/y", "2", age=10)
+    write("runs/x-1/results.json", "a/x", "3", age=5)
+    write("runs/y-1/results.json", "a/y", "4", age=50)
+    write("runs/z-1/results.json", "a/z", "5", age=50)
+    write("runs/z-2/results.json", "a/z", "6", age=1, schema=99)
     (tmp_path / "book" / "_build" / "results" / "a" / ".part-1.json").write_text("{")
-    assert [(d["chapter"], d["results"]) for d in results.latest()] == [("a/x", [3]), ("a/y", [2]), ("a/z", [5])]
+    found = [(document["chapter"], document["results"][0]["unit"]) for document in results.latest()]
+    assert found == [("a/x", "3"), ("a/y", "2"), ("a/z", "5")]
 
 
 def test_what_was_found_in_real_recordings_is_hidden_by_nothing_but_the_same_again(write):
@@ -188,7 +190,8 @@ def test_what_was_found_in_real_recordings_is_hidden_by_nothing_but_the_same_aga
     write("runs/x-3/results.json", "a/x", "quick", 70, **real, **quick)
     write("runs/x-4/results.json", "a/x", "simulated, old", 60, **simulated, **full)
     write("book/_build/results/a/x.json", "a/x", "simulated", 50, **simulated, **quick)
-    assert [document["results"] for document in results.latest()] == [["full"], ["quick"], ["simulated"]]
+    found = [document["results"][0]["unit"] for document in results.latest()]
+    assert found == ["full", "quick", "simulated"]
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ the runner writes beside the pages before it renders them.
 import importlib.util
 import json
 import shutil
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
 from docutils import nodes
-from docutils.statemachine import StringList
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
@@ -28,21 +29,42 @@ def _run(srcdir: str) -> dict:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _code(value: object) -> str:
-    # Backslashes before pipes, for these stand in cells of a table.
+def _code(value: object) -> nodes.literal:
     text = value if isinstance(value, str) else repr(value)
-    return "`" + text.replace("|", "\\|") + "`" if text else "`''`"
+    # Characters that no page shows are written as Python writes them.
+    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    return nodes.literal("", text or "''")
+
+
+def _paragraph(*parts: str | nodes.Node) -> nodes.paragraph:
+    paragraph = nodes.paragraph()
+    paragraph += [nodes.Text(part) if isinstance(part, str) else part for part in parts]
+    return paragraph
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str | nodes.Node | Sequence]]) -> nodes.table:
+    """Return a table whose cells are texts, nodes, or lists of them."""
+
+    def row(cells: Sequence) -> nodes.row:
+        entries = [list(cell) if isinstance(cell, (list, tuple)) else [cell] for cell in cells]
+        return nodes.row("", *(nodes.entry("", _paragraph(*parts)) for parts in entries))
+
+    group = nodes.tgroup(cols=len(head))
+    group += [nodes.colspec(colwidth=1) for _ in head]
+    group += nodes.thead("", row(head))
+    group += nodes.tbody("", *(row(cells) for cells in rows))
+    table = nodes.table(classes=["colwidths-auto"])
+    table += group
+    return table
 
 
 class _Generated(SphinxDirective):
-    """A directive that writes MyST text and has it parsed in place."""
+    """A directive that makes nodes of what the runner says; none of it is parsed, so that no value or comment has a meaning."""
 
     has_content = False
 
-    def parse(self, text: str) -> list[nodes.Node]:
-        holder = nodes.container(classes=list(self.classes))
-        self.state.nested_parse(StringList(text.split("\n"), self.get_source_info()[0]), 0, holder)
-        return [holder]
+    def hold(self, *children: nodes.Node) -> list[nodes.Node]:
+        return [nodes.container("", *children, classes=list(self.classes))]
 
     def missing(self) -> list[nodes.Node]:
         logger.warning(
@@ -61,38 +83,35 @@ class Reexecute(_Generated):
         chapter = _run(self.env.srcdir).get("chapters", {}).get(self.env.docname)
         if chapter is None:
             return self.missing()
-        lines = ["```{rubric} Execute this chapter again", "```", ""]
+        children: list[nodes.Node] = [nodes.rubric("", "Execute this chapter again")]
         if chapter["declared"]:
-            rows = [
-                f"| `{p['name']}` | {_code(p['type'])} | {_code(p['default'])} | "
-                f"{_code(chapter['parameters'][p['name']])} | {p['help'].replace('|', chr(92) + '|')} |"
-                for p in chapter["declared"]
-            ]
-            lines += [
-                "| parameter | type | default | this page | what it sets |",
-                "| --- | --- | --- | --- | --- |",
-                *rows,
-                "",
-            ]
-        lines += [
-            "With the values of this page:" if chapter["declared"] else "The chapter has no parameters:",
-            "",
-            "```bash",
-            chapter["command"],
-            "```",
-            "",
-        ]
-        children = self.parse("\n".join(lines))
+            children.append(
+                _table(
+                    ("parameter", "type", "default", "this page", "what it sets"),
+                    (
+                        (
+                            _code(p["name"]),
+                            [_code(p["type"]), f", {p['range']}" if p["range"] else ""],
+                            _code(p["default"]),
+                            _code(chapter["parameters"][p["name"]]),
+                            p["help"],
+                        )
+                        for p in chapter["declared"]
+                    ),
+                )
+            )
+        told = "With the values of this page:" if chapter["declared"] else "The chapter has no parameters:"
+        command = nodes.literal_block(chapter["command"], chapter["command"], language="bash")
+        children += [_paragraph(told), command]
         sources = chapter.get("sources", {})
         if sources:
             up = "../" * self.env.docname.count("/")
             links = ", ".join(
                 f'<a href="{up}_static/{escape(path)}" download>{escape(label)}</a>' for label, path in sources.items()
             )
-            children[0] += nodes.raw(
-                "", f'<p class="eegfmri-sources">This chapter without its outputs: {links}.</p>', format="html"
-            )
-        return children
+            links = f'<p class="eegfmri-sources">This chapter without its outputs: {links}.</p>'
+            children.append(nodes.raw("", links, format="html"))
+        return self.hold(*children)
 
 
 class RunStatistics(_Generated):
@@ -104,29 +123,47 @@ class RunStatistics(_Generated):
         document = _run(self.env.srcdir)
         if "chapters" not in document:
             return self.missing()
-        lines = [
-            "| chapter | executed (UTC) | seconds | recordings | results | commit |",
-            "| --- | --- | --- | --- | --- | --- |",
-        ]
-        for name, chapter in document["chapters"].items():
+        chapters = document["chapters"]
+        runs = []
+        for name, chapter in chapters.items():
             data = chapter["data"]
-            recordings = (
-                "none"
-                if not data["dataset"]
-                else (f"{data['dataset']}, {'simulated' if data['simulated'] else 'real'}, `{data['digest']}`")
-            )
+            recordings: list[str | nodes.Node] = ["none"]
+            if data["dataset"]:
+                kind = "simulated" if data["simulated"] else "real"
+                recordings = [f"{data['dataset']}, {kind}, ", _code(data["digest"])]
             executed = chapter["environment"]["executed"].replace("T", " ").removesuffix("+00:00")
-            lines.append(
-                f"| [{chapter['title']}](/{name}) | {executed} | {chapter['seconds']:.1f} | {recordings} | "
-                f"{chapter['n_results']} | {_code(chapter['environment']['commit'] or 'unknown')} |"
+            commit = _code(chapter["environment"]["commit"] or "unknown")
+            seconds = f"{chapter['seconds']:.1f}"
+            runs.append(
+                (self.link(name, chapter["title"]), executed, seconds, recordings, str(chapter["n_results"]), commit)
             )
-        lines += ["", "Parameters of each chapter:", "", "| chapter | key | parameters |", "| --- | --- | --- |"]
-        for name, chapter in document["chapters"].items():
-            values = ", ".join(_code(f"{key}={value!r}") for key, value in chapter["parameters"].items())
-            lines.append(f"| {name} | `{chapter['key']}` | {values or 'none'} |")
-        lines += ["", "Versions:", "", "| package | version |", "| --- | --- |"]
-        lines += [f"| {name} | {version} |" for name, version in document["packages"].items()]
-        return self.parse("\n".join(lines))
+        settings = []
+        for name, chapter in chapters.items():
+            values = [
+                part for key, value in chapter["parameters"].items() for part in (", ", _code(f"{key}={value!r}"))
+            ]
+            settings.append((name, _code(chapter["key"]), values[1:] or "none"))
+        return self.hold(
+            _table(("chapter", "executed (UTC)", "seconds", "recordings", "results", "commit"), runs),
+            _paragraph("Parameters of each chapter:"),
+            _table(("chapter", "key", "parameters"), settings),
+            _paragraph("Versions:"),
+            _table(("package", "version"), document["packages"].items()),
+        )
+
+    def link(self, name: str, title: str) -> nodes.Node:
+        """Return a link to a page of the book."""
+        reference = addnodes.pending_xref(
+            "",
+            refdomain="std",
+            reftype="doc",
+            reftarget=f"/{name}",
+            refexplicit=True,
+            refdoc=self.env.docname,
+            refwarn=True,
+        )
+        reference += nodes.inline("", title, classes=["std", "std-doc"])
+        return reference
 
 
 def _needs_plotly(body: str) -> bool:

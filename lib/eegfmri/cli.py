@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from eegfmri.errors import DEBUG, CannotWrite, EegFmriError, RequestError
+from eegfmri.text import escaped, jsonable
 
 app = typer.Typer(
     name="eegfmri",
@@ -32,7 +33,28 @@ app.add_typer(data_app, name="data")
 DataOption = Annotated[
     str | None, typer.Option("--data", metavar="DIR", help="Folder of real recordings; simulated ones if left out.")
 ]
-JsonOption = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON.")]
+
+
+def _writable_file(path: Path | None) -> Path | None:
+    """Refuse a file that cannot be written before anything is computed for it."""
+    if path is None:
+        return None
+    from eegfmri.runner.preflight import unwritable
+
+    try:
+        folder, wrong = path.parent, path.is_dir()
+    except (OSError, ValueError) as error:
+        raise RequestError(f"--json: {escaped(str(path))} is no path ({error}): give that of a file.") from None
+    problem = f"{path} is a folder: name a file." if wrong else unwritable(folder)
+    if problem:
+        raise RequestError(f"--json: {problem}")
+    return path
+
+
+JsonOption = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Also write the result as JSON.", callback=_writable_file),
+]
 ProfileOption = Annotated[
     str | None, typer.Option("--profile", metavar="NAME", help="Profile of parameters: quick (default) or full.")
 ]
@@ -52,6 +74,10 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     if debug:
         os.environ[DEBUG] = "1"
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that has not the letter, or a name that is no text, is no reason to stop: it is shown as an escape.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     # Accepted anywhere on the line.
     arguments = [word for word in arguments if word != "--debug"]
     # Where an output was closed before the command began (`>&-`), there is nobody to tell, and no reason to fail.
@@ -114,7 +140,7 @@ def _terminated(number: int, _frame: object) -> None:
 
 
 def _sentence(error: object) -> str:
-    text = " ".join(str(error).split())
+    text = escaped(" ".join(str(error).split()))
     return text if text.endswith((".", "?", "!", ")")) else f"{text}."
 
 
@@ -130,11 +156,22 @@ def _leave(sentence: str, code: int, debug: bool = False) -> None:
     os._exit(code)
 
 
+def _say(text: object, err: bool = False) -> None:
+    """Print a line: what a file, a folder or a chapter is called must not steer the terminal."""
+    typer.echo(escaped(str(text)), err=err)
+
+
 def _console():
+    """Return what prints tables and progress: every text as it is, without markup and without steering the terminal."""
     from rich.console import Console
 
+    class Plain(Console):
+        def render_str(self, text: str, **options):
+            return super().render_str(escaped(text), **options)
+
     # Into a file or a pipe, a row of a table stays one line.
-    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+    width = None if sys.stdout.isatty() else 200
+    return Plain(highlight=False, markup=False, emoji=False, soft_wrap=True, width=width)
 
 
 def _write(path: Path | None, document: object) -> None:
@@ -143,7 +180,7 @@ def _write(path: Path | None, document: object) -> None:
     from eegfmri.cache import write_json
 
     try:
-        write_json(path, document)
+        write_json(path, jsonable(document))
     except OSError as error:
         raise RequestError(f"--json: cannot write {path}: {error.strerror}.") from None
 
@@ -221,14 +258,13 @@ def data_check(
 
     roots = resolve(folder)
     documents = [open_recordings(root, name).check() for name, root in roots.items()]
-    from rich.markup import escape
     from rich.table import Table
 
     console = _console()
     for document in documents:
         console.print(f"{document['dataset']}{', simulated' if document.get('simulated') else ''}: {folder}")
         for note in document.get("notes", ()):
-            console.print(f"  note: {escape(note)}")
+            console.print(f"  note: {note}")
         # Scored epochs where there are any, events of a task elsewhere.
         scored = any(row["epochs"] for row in document["recordings"])
         counted = "stages" if scored else "events"
@@ -260,8 +296,6 @@ def data_check(
 
 def _remarks(console, recordings: list[dict]) -> None:
     """Print what was repaired, is wrong or is noted, a sentence of many recordings once."""
-    from rich.markup import escape
-
     about: dict[tuple[str, str], list[str]] = {}
     for row in recordings:
         for kind in ("repaired", "problems", "notes"):
@@ -272,7 +306,7 @@ def _remarks(console, recordings: list[dict]) -> None:
         shown[kind] = shown.get(kind, 0) + 1
         if shown[kind] <= SHOWN or kind != "problems":
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            console.print(f"{'note' if kind == 'notes' else kind}: {names[0]}{more}: {escape(sentence)}")
+            console.print(f"{'note' if kind == 'notes' else kind}: {names[0]}{more}: {sentence}")
     if shown.get("problems", 0) > SHOWN:
         console.print(f"problems: and {shown['problems'] - SHOWN} more; --json FILE writes all.")
 
@@ -386,7 +420,7 @@ def _download(console, download, plan, jobs: int) -> dict:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
@@ -399,7 +433,9 @@ def _download(console, download, plan, jobs: int) -> dict:
 
         def listen(event, file, value):
             if event == "start":
-                bars[file.name] = progress.add_task(file.name.rpartition("/")[2], total=file.n_bytes, completed=value)
+                bars[file.name] = progress.add_task(
+                    escaped(file.name.rpartition("/")[2]), total=file.n_bytes, completed=value
+                )
             elif event == "bytes":
                 progress.advance(bars[file.name], value)
                 progress.advance(whole, value)
@@ -468,13 +504,14 @@ def chapters_command(json_file: JsonOption = None) -> None:
     width = max((len(row["chapter"]) for row in rows), default=0)
     for row in rows:
         minutes = f" ({row['minutes']} min)" if row["minutes"] else ""
-        typer.echo(f"{row['chapter']:<{width}}  {row['summary']}{minutes}")
+        _say(f"{row['chapter']:<{width}}  {row['summary']}{minutes}")
         names = [f"{p['name']}: {p['type']} = {p['default']!r}" for p in row["parameters"]]
         column = max((len(name) for name in names if len(name) <= WIDE), default=0)
         for name, parameter in zip(names, row["parameters"], strict=True):
             # Help stands in a column of its own; after a very long type it takes the next line.
             break_line = f"\n{'':<{column + 8}}" if len(name) > WIDE else ""
-            typer.echo(f"    -p {name:<{column}}{break_line}  {parameter['help']}".rstrip())
+            bounds = f" [{parameter['range']}]" if parameter["range"] else ""
+            _say(f"    -p {name:<{column}}{break_line}  {parameter['help']}{bounds}".rstrip())
     _write(json_file, {"schema": 1, "chapters": rows})
 
 
@@ -512,12 +549,18 @@ class _Reporter:
         elif event == "end":
             outcome = about["outcome"]
             self.running.pop(outcome.request.chapter.name, None)
-            mark = {"executed": "[green]executed[/]", "cached": "[dim]cached  [/]", "failed": "[red]failed  [/]"}
+            from rich.text import Text
+
+            style = {"executed": "green", "cached": "dim", "failed": "red"}[outcome.status]
+            name = escaped(outcome.request.chapter.name)
             self.console.print(
-                f"{mark[outcome.status]} {outcome.request.chapter.name} [dim]({outcome.seconds:.1f} s)[/]"
+                Text.assemble((f"{outcome.status:<8}", style), f" {name} ", (f"({outcome.seconds:.1f} s)", "dim"))
             )
         if self.status is not None:
-            self.status.update(" · ".join(f"{name}: {what}" for name, what in self.running.items()))
+            from rich.text import Text
+
+            shown = " · ".join(f"{name}: {what}" for name, what in self.running.items())
+            self.status.update(Text(escaped(shown)))
             (self.status.start if self.running else self.status.stop)()
 
 
@@ -531,15 +574,29 @@ def run_command(
     data: DataOption = None,
     out: Annotated[str | None, typer.Option("--out", metavar="DIR", help="Folder for the results.")] = None,
     force: ForceOption = False,
-) -> None:
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it needs, what is missing and what it would cost.")
+    ] = False,
+) -> int:
     """Execute one chapter: notebook, stand-alone page and results.json."""
     from eegfmri.runner import build as runner
 
+    if dry_run:
+        request, found = runner.forecast(chapter, parameter or [], profile, data, out)
+        _say(f"{request.chapter.name}{f', profile {profile}' if profile else ''}")
+        for what, text in found.lines:
+            if text not in found.problems:
+                _say(f"  {what:<11} {text}")
+        for problem in dict.fromkeys(found.problems):
+            _say(_sentence(problem), err=True)
+        _say("It cannot be executed." if found.problems else "It can be executed.")
+        return 2 if found.problems else 0
     with _Reporter(_console()) as report:
         folder = runner.run(chapter, parameter or [], profile, data, out, force, report)
     for path in sorted(folder.iterdir()):
         if path.suffix in (".html", ".ipynb", ".json"):
-            typer.echo(_short(path))
+            _say(_short(path))
+    return 0
 
 
 @app.command("sweep")
@@ -582,13 +639,13 @@ def sweep_command(
 
         _print_frame(pd.DataFrame(shown[:SHOWN_RESULTS]))
         if len(done.spread) > len(shown[:SHOWN_RESULTS]):
-            typer.echo(f"{len(done.spread)} results in all: {_short(done.folder / 'spread.csv')}")
+            _say(f"{len(done.spread)} results in all: {_short(done.folder / 'spread.csv')}")
     for name in ("sweep.csv", "spread.csv", "sweep.html"):
         if (done.folder / name).is_file():
-            typer.echo(_short(done.folder / name))
+            _say(_short(done.folder / name))
     failed = [outcome for outcome in done.outcomes if outcome.status == "failed"]
     for outcome in failed:
-        typer.echo(_sentence(outcome.error), err=True)
+        _say(_sentence(outcome.error), err=True)
     return 1 if failed else 0
 
 
@@ -610,9 +667,9 @@ def compare_command(
         _print_comparison(entry)
     for side in ("first", "second"):
         if document[f"only_{side}"]:
-            typer.echo(f"only in {document[side]}: {', '.join(document[f'only_{side}'])}")
+            _say(f"only in {document[side]}: {', '.join(document[f'only_{side}'])}")
     if document["identical"]:
-        typer.echo("identical")
+        _say("identical")
     _write(json_file, document)
 
 
@@ -625,7 +682,7 @@ def _print_comparison(entry: dict) -> None:
     counted = (
         f"{len(results)} results differ, {beyond} of them beyond their intervals" if results else "the same results"
     )
-    typer.echo(f"{entry['chapter']}: {'identical' if entry['identical'] else counted}")
+    _say(f"{entry['chapter']}: {'identical' if entry['identical'] else counted}")
     settings = [
         {"what": kind, "name": row["name"], "A": row["first"], "B": row["second"]}
         for kind in ("parameters", "data", "environment")
@@ -649,10 +706,10 @@ def _print_comparison(entry: dict) -> None:
         ]
         _print_frame(pd.DataFrame(rows, dtype=object))
         if len(results) > len(shown):
-            typer.echo(f"and {len(results) - len(shown)} more; --json FILE writes all.")
+            _say(f"and {len(results) - len(shown)} more; --json FILE writes all.")
     for side, name in (("first", "A"), ("second", "B")):
         if entry[f"only_{side}"]:
-            typer.echo(f"only in {name}: {', '.join(entry[f'only_{side}'])}")
+            _say(f"only in {name}: {', '.join(entry[f'only_{side}'])}")
 
 
 @app.command("build")
@@ -677,17 +734,15 @@ def build_command(
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
         if "--debug" in sys.argv and outcome.log:
-            typer.echo(outcome.log, err=True)
-        typer.echo(_sentence(outcome.error), err=True)
+            _say(outcome.log, err=True)
+        _say(_sentence(outcome.error), err=True)
     if failed:
         stands = " The previous one stands." if document["html"] else ""
         names = ", ".join(outcome.request.chapter.name for outcome in failed)
         logs = _short(build_dir() / "logs")
-        typer.echo(f"The book was not rendered, for {names} failed (tracebacks in {logs}).{stands}", err=True)
+        _say(f"The book was not rendered, for {names} failed (tracebacks in {logs}).{stands}", err=True)
         return 1
-    typer.echo(
-        f"{'The book' if document['rendered'] else 'Nothing has changed; the book'}: {_short(Path(document['html']))}"
-    )
+    _say(f"{'The book' if document['rendered'] else 'Nothing has changed; the book'}: {_short(Path(document['html']))}")
     return 0
 
 
@@ -719,17 +774,19 @@ def verify_command(
         with _Reporter(_console()) as report:
             outcomes = runner.execute_for_claims(chapters, data, listen=report)
         failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    from eegfmri.results import damaged
+
+    for sentence in damaged():
+        _say(_sentence(f"Left out: {sentence}"), err=True)
     document = verdicts.verify(paper=paper, imported=import_files or [])
     _print_frame(verdicts.table(document))
     counts: dict[str, int] = {}
     for claim in document["claims"]:
         counts[claim["verdict"]] = counts.get(claim["verdict"], 0) + 1
-    typer.echo(
-        f"{len(document['claims'])} claims: " + ", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items()))
-    )
+    _say(f"{len(document['claims'])} claims: " + ", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items())))
     _write(json_file, document)
     for outcome in failed:
-        typer.echo(_sentence(outcome.error), err=True)
+        _say(_sentence(outcome.error), err=True)
     return 1 if failed else 0
 
 
@@ -760,8 +817,6 @@ def _print_frame(frame) -> None:
 
 
 def _cell(value: object) -> str:
-    from rich.markup import escape
-
     if value is None or value != value:
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -6,6 +6,7 @@ makes ``results.json`` of it. The ends of an interval are glued under the same k
 ``{glue:text}`evaluation/loso/lda_eeg/kappa.low:.2f` ``.
 """
 
+import json
 import math
 import re
 import sys
@@ -15,10 +16,14 @@ from html import escape
 from pathlib import Path
 
 from eegfmri import project
-from eegfmri.cache import digest, read_json
+from eegfmri.cache import digest
 from eegfmri.errors import DataError, EegFmriError, RequestError
+from eegfmri.text import load_yaml, read_text
 
 SCHEMA = 1
+
+#: Largest integer that a result may be.
+LARGEST = 10**300
 
 #: Outputs under this prefix are kept in the notebook for the prose and shown nowhere.
 GLUE_PREFIX = "application/papermill.record/"
@@ -181,10 +186,126 @@ def present_key(key: str) -> str:
 
 @lru_cache(maxsize=4)
 def _renames(path: Path, _mtime: int) -> tuple[tuple[re.Pattern, str], ...]:
-    import yaml
+    changes = load_yaml(read_text(path), path) or []
+    try:
+        return tuple((re.compile(rename["from"]), rename["to"]) for change in changes for rename in change["renames"])
+    except (TypeError, KeyError, re.error) as error:
+        raise DataError(f"{path} is no list of renames, each with from and to ({error!r}): restore it.") from None
 
-    changes = yaml.safe_load(path.read_text(encoding="utf-8")) or []
-    return tuple((re.compile(rename["from"]), rename["to"]) for change in changes for rename in change["renames"])
+
+def parse(path: str | Path) -> object:
+    """Read JSON as it is found in files of results, damaged or not.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        A regular file.
+
+    Returns
+    -------
+    object
+        What it holds; numbers that are not finite, which strict JSON has not, as None.
+
+    Raises
+    ------
+    DataError
+        If it is no JSON, naming the file and the place.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text, parse_constant=lambda name: None, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{path} is not valid JSON ({str(error)[:200]}): remove it and run its chapter again."
+        ) from None
+
+
+def _finite(text: str) -> float | None:
+    return value if math.isfinite(value := float(text)) else None
+
+
+def read(path: str | Path) -> dict:
+    """Read a ``results.json`` document, its keys under their present names.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        As `eegfmri.runner` writes it.
+
+    Returns
+    -------
+    dict
+        With ``schema``, ``chapter`` and ``results``, and of the right types whatever else is in it.
+
+    Raises
+    ------
+    DataError
+        If it is damaged or no such document, naming the file and what is wrong.
+    """
+    document = parse(path)
+    wrong = _fault(document)
+    if wrong:
+        raise DataError(f"{path} is no results.json of schema {SCHEMA} ({wrong}): remove it and run its chapter again.")
+    return renamed(document)
+
+
+def _fault(document: object) -> str:
+    """Say what is wrong with a results document; empty where nothing is."""
+    if not isinstance(document, dict):
+        return f"it holds a {type(document).__name__}"
+    if document.get("schema") != SCHEMA:
+        return "its schema is another one" if "schema" in document else "it has no schema"
+    kinds = {"chapter": str, "results": list, "parameters": dict, "environment": dict, "seconds": (int, float)}
+    for name, kind in kinds.items():
+        if name in document and not isinstance(document[name], kind):
+            return f"{name} is a {type(document[name]).__name__}"
+    for name in ("chapter", "results"):
+        if name not in document:
+            return f"{name} is missing"
+    data = document.get("data")
+    if data is not None:
+        if not isinstance(data, dict) or not isinstance(data.get("simulated"), bool):
+            return "data does not say whether the recordings are simulated"
+        if not isinstance(data.get("dataset"), (str, type(None))) or not isinstance(
+            data.get("digest"), (str, type(None))
+        ):
+            return "data does not name the recordings"
+    for entry in document["results"]:
+        if not isinstance(entry, dict) or not isinstance(entry.get("key"), str) or "value" not in entry:
+            return "an entry of results has no key and value"
+        for name in ("value", "low", "high", "n"):
+            number = entry.get(name)
+            # What is no double has no place on an axis.
+            if not isinstance(number, (int, float, type(None))) or (isinstance(number, int) and abs(number) > LARGEST):
+                return f"{name} of {entry['key'][:100]} is no number"
+    return ""
+
+
+def damaged() -> list[str]:
+    """Return a sentence for each document that `latest` would have read and could not."""
+    sentences = []
+    for path in _paths():
+        try:
+            read(path)
+        except DataError as error:
+            if not _is_of_another_schema(path):
+                sentences.append(str(error))
+    return sentences
+
+
+def _paths() -> list[Path]:
+    root = project.root()
+    paths = [*(root / "book" / "_build" / "results").rglob("*.json"), *(root / "runs").glob("*/results.json")]
+    # What an interrupted copy left is no result.
+    return [path for path in paths if not path.name.startswith(".")]
+
+
+def _is_of_another_schema(path: Path) -> bool:
+    try:
+        document = parse(path)
+    except DataError:
+        return False
+    return isinstance(document, dict) and document.get("schema", SCHEMA) != SCHEMA
 
 
 def latest() -> list[dict]:
@@ -197,26 +318,15 @@ def latest() -> list[dict]:
     Returns
     -------
     list of dict
-        Documents in the order of chapter names, of each chapter from old to new; empty if nothing has been built or run.
+        Documents in the order of chapter names, of each chapter from old to new; empty if nothing has been built or run. Those that
+        cannot be read are left out, and `damaged` names them.
     """
-    root = project.root()
-    paths = [*(root / "book" / "_build" / "results").rglob("*.json"), *(root / "runs").glob("*/results.json")]
     newest: dict[tuple, tuple[int, Path, dict]] = {}
-    for path in paths:
-        # What an interrupted copy left is no result.
-        if path.name.startswith("."):
-            continue
+    for path in _paths():
         try:
-            document = renamed(read_json(path))
-        except (OSError, ValueError, RecursionError) as error:
-            document = error
-        if not isinstance(document, dict) or not {"schema", "chapter", "results"} <= document.keys():
-            # The next build writes its own anew; the results of a run may be the only ones.
-            if (root / "runs") not in path.parents:
-                continue
-            raise DataError(f"{path} is damaged: run the chapter of this folder again, or remove the folder.")
-        if document["schema"] != SCHEMA:
-            continue
+            document = read(path)
+        except DataError:
+            continue  # one damaged file ends nothing; `damaged` names it
         data = document.get("data") or {}
         lasting = digest(document.get("parameters"), data["dataset"]) if is_real(data) else None
         candidate = (path.stat().st_mtime_ns, path, document)

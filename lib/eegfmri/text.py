@@ -7,7 +7,8 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from eegfmri.errors import DataError, reading
@@ -115,3 +116,145 @@ def number(value: object) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return found if math.isfinite(found) else None
+
+
+# --- what leaves the library ---------------------------------------------------------------------------------------
+
+#: Kinds of characters that move a cursor, turn text round or stand for bytes that are no text: controls, surrogates.
+_INVISIBLE = ("Cc", "Cs")
+
+#: Marks that turn the direction of what follows, so that a name looks like another one.
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def is_printable(text: str) -> bool:
+    """Say whether a text holds neither control characters, line breaks included, nor bytes that are no text."""
+    return not any(unicodedata.category(character) in _INVISIBLE or character in _TURNING for character in text)
+
+
+def escaped(text: str, keep: str = "\n\t") -> str:
+    r"""Return a text that may be sent to a terminal: control characters and bytes that are no text are written as escapes.
+
+    Parameters
+    ----------
+    text : str
+        From a file, a file's name or anywhere else.
+    keep : str
+        Control characters that stay: line breaks and tabs.
+
+    Returns
+    -------
+    str
+        The same, but for what would not be seen.
+
+    Examples
+    --------
+    >>> print(escaped("W\x1b[2J"))
+    W\x1b[2J
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        character
+        if character in keep or is_printable(character)
+        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for character in text
+    )
+
+
+def jsonable(value: object) -> object:
+    """Return what strict JSON in UTF-8 can hold: numbers that are not finite as None, bytes that are no text as escapes.
+
+    Parameters
+    ----------
+    value : object
+        Of dicts, lists, tuples, texts, numbers, truth values and None, nested.
+
+    Returns
+    -------
+    object
+        The same, copied.
+
+    Examples
+    --------
+    >>> jsonable({"low": float("nan"), "names": ("a", "b")})
+    {'low': None, 'names': ['a', 'b']}
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {jsonable(key) if isinstance(key, str) else key: jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in value]
+    return value
+
+
+# --- YAML ------------------------------------------------------------------------------------------------------------
+
+#: Characters of a YAML document.
+MOST_YAML = 5_000_000
+
+#: Values that a YAML document may have when all its aliases are written out.
+MOST_VALUES = 200_000
+
+
+def load_yaml(text: str, where: str | Path) -> object:
+    """Read YAML of plain values.
+
+    Parameters
+    ----------
+    text : str
+        One document.
+    where : str or pathlib.Path
+        Its file, as the message names it.
+
+    Returns
+    -------
+    object
+        Dicts, lists, texts, numbers, dates, truth values, None.
+
+    Raises
+    ------
+    DataError
+        If it is no YAML, refers to itself, or its aliases stand for more than `MOST_VALUES` values.
+    """
+    import yaml
+
+    if len(text) > MOST_YAML:
+        raise DataError(f"{where} has {len(text)} characters; YAML is read up to {MOST_YAML}: write less.")
+    try:
+        # the loader written in Python: that in C overflows its stack where lists are nested 100,000 deep
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _written_out(node, {}, set()) > MOST_VALUES:
+            raise DataError(
+                f"{where} stands for more than {MOST_VALUES} values once its aliases are written out: write less."
+            )
+        return loader.construct_document(node)
+    except DataError:
+        raise
+    except RecursionError:
+        raise DataError(f"{where} is nested too deeply: write it flatter.") from None
+    # What a scalar such as 2020-99-99 or a key that is a list makes the library raise cannot be listed.
+    except Exception as error:  # noqa: BLE001
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise DataError(f"{where} is not valid YAML ({reason[:300]}): correct it.") from None
+
+
+def _written_out(node, sizes: dict[int, int], above: set[int]) -> int:
+    """Count the values of a YAML tree in which an alias counts as often as it stands there."""
+    import yaml
+
+    if id(node) in above:
+        raise yaml.YAMLError("an alias refers to what it stands in")
+    if id(node) not in sizes:
+        above.add(id(node))
+        parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+        inner = parts if isinstance(node, (yaml.MappingNode, yaml.SequenceNode)) else []
+        sizes[id(node)] = 1 + sum(_written_out(part, sizes, above) for part in inner)
+        above.discard(id(node))
+    return sizes[id(node)]

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from eegfmri import project
 from eegfmri.errors import DataError, RequestError
 from eegfmri.ledger.arithmetic import evaluate, names_in
+from eegfmri.text import load_yaml, read_text
 
 Kind = Literal["stated", "empirical", "arithmetic", "flag"]
 Relation = Literal["==", "<", "<=", ">", ">="]
@@ -332,20 +333,17 @@ def _ledger(path: str | Path | None) -> tuple[Path, int]:
     path = project.data_dir() / "claims.yml" if path is None else Path(path)
     try:
         return path, path.stat().st_mtime_ns
-    except FileNotFoundError:
+    except (OSError, ValueError):
         raise RequestError(f"There is no ledger at {path}: give the path of a claims.yml.") from None
 
 
 @lru_cache(maxsize=4)
 def _read_file(path: Path, _mtime: int) -> tuple[dict[str, Paper], dict[str, Claim]]:
-    import yaml
-
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise DataError(f"{path.name} is not YAML: {' '.join(str(error).split())}.") from None
+    document = load_yaml(read_text(path), path.name)
     if not isinstance(document, dict) or document.get("schema") != 1 or set(document) != {"schema", "papers", "claims"}:
         raise DataError(f"{path.name} must hold schema: 1, papers and claims, and nothing else.")
+    if not isinstance(document["papers"], dict) or not isinstance(document["claims"], list):
+        raise DataError(f"{path.name}: papers are a mapping of names, claims a list: correct it.")
     known = {}
     for name, entry in document["papers"].items():
         try:

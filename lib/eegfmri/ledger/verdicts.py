@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pydantic import ValidationError
 
 from eegfmri import project
-from eegfmri.cache import read_json
 from eegfmri.errors import DataError, RequestError
 from eegfmri.ledger.claims import (
     _RELATIONS,
@@ -40,7 +39,7 @@ from eegfmri.ledger.claims import (
     _read,
     _value,
 )
-from eegfmri.results import renamed
+from eegfmri.results import parse, renamed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,10 +185,14 @@ def _document(entry: object, label: str) -> _Document:
 
 def _import(file: Path) -> list[_Document]:
     try:
-        content = read_json(file)
-    except FileNotFoundError:
-        raise RequestError(f"There is no file {file} to import: give the path of a results.json.") from None
-    except (ValueError, IsADirectoryError):
+        there = file.is_file()
+    except (OSError, ValueError):
+        there = False
+    if not there:
+        raise RequestError(f"There is no file {file} to import: give the path of a results.json.")
+    try:
+        content = parse(file)
+    except DataError:
         raise RequestError(f"{file} is not a JSON file: give the path of a results.json.") from None
     entries = content if isinstance(content, list) else [content]
     return [_document(renamed(entry), f"{file}, document {i}") for i, entry in enumerate(entries, start=1)]

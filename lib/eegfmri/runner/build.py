@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eegfmri import cache, project, results
 from eegfmri.errors import EegFmriError, RequestError
@@ -18,12 +19,16 @@ from eegfmri.runner.execution import (
     default_jobs,
     ensure_data,
     execute_all,
+    folder_of,
     keep,
     notebook_of,
     prepare,
     prune,
     silent,
 )
+
+if TYPE_CHECKING:
+    from eegfmri.runner.preflight import Preflight
 
 
 def run(
@@ -66,17 +71,22 @@ def run(
     EegFmriError
         If a cell fails.
     """
+    from eegfmri.runner import preflight
+
     chapters = discover()
-    chapter = find(name, chapters)
-    parameters = resolve_parameters(chapter, profile, assignments)
-    plan = DataPlan.of(data, simulate_missing=False)
-    request = prepare(chapter, parameters, plan)
+    request, plan, folder = _prepared(find(name, chapters), assignments, profile, data, out)
+    chapter = request.chapter
     stem = chapter.name.replace("/", "-")
-    folder = Path(out).expanduser().resolve() if out is not None else runs_folder(request)
-    if folder.exists() and not folder.is_dir():
-        raise RequestError(f"--out: {folder} is not a folder.")
-    if force or not request.cached:
+    known = preflight.Known(plan)
+    fresh = force or not request.cached
+    problem = preflight.unwritable(folder)
+    if problem:
+        raise RequestError(f"--out: {problem}")
+    if fresh:
+        preflight.require([request], known, folder)
         ensure_data([request], plan, listen)
+        if request.simulated:
+            preflight.require([request], known, folder)  # of what has been simulated more is known
     # The same thread count as in a build, for the order of floating-point sums depends on it.
     threads = max(1, cores() // default_jobs(chapters.values()))
     [outcome] = execute_all([request], 1, threads, force, listen)
@@ -96,6 +106,48 @@ def run(
     cache.write_json(folder / "results.json", request.results)
     keep(folder, [request])
     return folder
+
+
+def _prepared(
+    chapter: Chapter, assignments: Iterable[str], profile: str | None, data: str | Path | None, out: str | Path | None
+) -> tuple[Request, DataPlan, Path]:
+    """Check what is asked for; return the request, where its data come from and the folder that is written."""
+    parameters = resolve_parameters(chapter, profile, assignments)
+    plan = DataPlan.of(data, simulate_missing=False)
+    request = prepare(chapter, parameters, plan)
+    return request, plan, runs_folder(request) if out is None else folder_of(out)
+
+
+def forecast(
+    name: str,
+    assignments: Iterable[str] = (),
+    profile: str | None = None,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+) -> tuple[Request, "Preflight"]:
+    """Say what a run needs and what it would cost; nothing is executed, simulated, fetched or written.
+
+    Parameters
+    ----------
+    name, assignments, profile, data, out
+        As for `run`.
+
+    Returns
+    -------
+    request : Request
+        What would be executed.
+    found : Preflight
+        What is known about it, and what stands in its way.
+
+    Raises
+    ------
+    RequestError
+        If the request itself is wrong.
+    """
+    from eegfmri.runner import preflight
+
+    request, plan, folder = _prepared(find(name), assignments, profile, data, out)
+    return request, preflight.examine(request, preflight.Known(plan), folder)
 
 
 def build(
@@ -143,8 +195,17 @@ def build(
     plan = DataPlan.of(data, simulate_missing=True)
     jobs = default_jobs(chapters.values()) if jobs is None else jobs
     threads = max(1, cores() // jobs)
+    from eegfmri.runner import preflight
+
+    problem = preflight.unwritable(build_dir())
+    if problem:
+        raise RequestError(problem)
     build_dir().mkdir(parents=True, exist_ok=True)
+    known = preflight.Known(plan)
     with _alone(listen):
+        # Pages about results have other keys later; what they need is known now.
+        planned = [prepare(chapter, parameters[name], plan) for name, chapter in chapters.items()]
+        preflight.require([request for request in planned if force or not request.cached], known)
         outcomes: list[Outcome] = []
         # Pages about results come last, so that they see those of this build.
         for last in (False, True):
@@ -209,9 +270,18 @@ def execute_for_claims(
             f"{plan.given} holds no recordings that these claims need ({', '.join(lacking) or 'no chapter tests them'}): "
             "give another folder, or leave --data out to see what the last build found."
         )
+    from eegfmri.runner import preflight
+
+    known = preflight.Known(plan)
     with _alone(listen):
-        requests = [prepare(chapter, resolve_parameters(chapter, profile), plan) for chapter in possible]
-        outcomes = execute_all(requests, 1, max(1, cores() // default_jobs(chapters.values())), False, listen)
+        requests, refused = [], []
+        for chapter in possible:
+            request = prepare(chapter, resolve_parameters(chapter, profile), plan)
+            problems = [] if request.cached else preflight.examine(request, known).problems
+            # What one chapter lacks keeps no other from running.
+            refused += [Outcome(request, "failed", 0.0, " ".join(problems))] if problems else []
+            requests += [] if problems else [request]
+        outcomes = refused + execute_all(requests, 1, max(1, cores() // default_jobs(chapters.values())), False, listen)
         _publish_results(outcomes, chapters)
     return outcomes
 

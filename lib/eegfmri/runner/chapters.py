@@ -1,69 +1,31 @@
 """Chapters: found in the book's table of contents, read without running them, given parameters.
 
 A chapter is a MyST notebook. Its parameters are the annotated assignments of the cell tagged ``parameters``; they are
-read from the source and checked before anything runs.
+read from the source and checked before anything runs. What else the runner must know stands in the ``eegfmri`` block of the front
+matter, see `Options`.
 """
 
-import ast
-import builtins
 import difflib
 import io
+import itertools
+import os
 import re
 import tokenize
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from eegfmri import cache, project
-from eegfmri.errors import EegFmriError, RequestError
-
-#: The parameter that the runner fills: None for simulated recordings, else the path given to ``--data``.
-RESERVED = "data"
+from eegfmri.errors import DataError, EegFmriError, RequestError
+from eegfmri.runner.parameters import QUOTED, RESERVED, Parameter, quoted, read_parameters
+from eegfmri.text import is_printable, load_yaml, read_text
 
 #: The profile that needs no entry in ``profiles.yml``: the parameters cell itself.
 DEFAULT_PROFILE = "quick"
 
 #: Tags that decide how a cell is executed; the others decide how it is shown.
 EXECUTION_TAGS = ("parameters", "raises-exception", "skip-execution")
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One public parameter of a chapter, as its parameters cell declares it."""
-
-    name: str
-    annotation: str
-    default: object
-    help: str = ""
-
-    def validate(self, value: object) -> object:
-        """Return ``value`` as the annotation's type holds it.
-
-        Raises
-        ------
-        ValueError
-            If it is not of the type; nothing is converted except an integer to a float and between list and tuple.
-        """
-        from pydantic import TypeAdapter, ValidationError
-
-        adapter = TypeAdapter(_type_of(self.annotation))
-        candidates = [value]
-        if isinstance(value, (list, tuple)):
-            candidates.append(list(value) if isinstance(value, tuple) else tuple(value))
-        for candidate in candidates:
-            try:
-                return adapter.validate_python(candidate, strict=True)
-            except ValidationError as error:
-                problem = error
-        raise ValueError(str(problem))
-
-    def parse(self, text: str) -> object:
-        """Return the value that ``text`` of the command line means: a Python literal, else the text itself."""
-        try:
-            return self.validate(ast.literal_eval(text))
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return self.validate(text)
 
 
 @dataclass(frozen=True)
@@ -139,9 +101,19 @@ class Chapter:
         return tuple(self.options.get("datasets") or ())
 
     def needs(self, parameters: Mapping[str, object]) -> tuple[str, ...]:
-        """Datasets that must be there before the chapter runs with these parameters: the one that ``dataset`` names, or all."""
+        """Datasets that must be there before the chapter runs with these parameters.
+
+        None where a file or folder of the reader takes their place, the one that ``dataset`` names where it names one, else all.
+        """
+        if any(parameters.get(name) is not None for name in self.options.get("instead") or ()):
+            return ()
         chosen = parameters.get("dataset")
         return (chosen,) if chosen in self.datasets else self.datasets
+
+    def min_subjects(self, parameters: Mapping[str, object]) -> int:
+        """Subjects that must be left by a selection, so that the chapter can divide them."""
+        number = self.options.get("min_subjects", 1)
+        return int(parameters[number] if isinstance(number, str) else number)
 
     @property
     def reads_results(self) -> bool:
@@ -193,8 +165,9 @@ def discover() -> dict[str, Chapter]:
             if any((book / f"{name}{suffix}").is_file() for suffix in (".rst", ".ipynb")):
                 continue
             raise EegFmriError(f"{book / '_toc.yml'} lists {name}, but there is no {path}.")
-        text = path.read_text(encoding="utf-8")
-        if re.match(r"---\s*\n(.*\n)*?jupytext:", text):
+        text = read_text(path)
+        matter = _MATTER.match(text)
+        if matter and re.search(r"^jupytext:", matter[1], re.MULTILINE):
             chapters[name] = read_chapter(name, path, text)
     return chapters
 
@@ -211,14 +184,14 @@ def find(name: str, chapters: Mapping[str, Chapter] | None = None) -> Chapter:
     name = name.removesuffix(".md").strip("/")
     if name in chapters:
         return chapters[name]
-    raise RequestError(f"There is no chapter {name!r}{_nearest(name, chapters)} `eegfmri chapters` lists them.")
+    raise RequestError(f"There is no chapter {quoted(name)}{_nearest(name, chapters)} `eegfmri chapters` lists them.")
 
 
 def pages() -> list[str]:
     """Return the names of all pages in the table of contents, in its order."""
-    import yaml
-
     path = project.book_dir() / "_toc.yml"
+    if not path.is_file():
+        raise EegFmriError(f"There is no table of contents {path}: it lists the pages of the book.")
     names: list[str] = []
 
     def visit(node: object) -> None:
@@ -227,12 +200,19 @@ def pages() -> list[str]:
                 visit(item)
         elif isinstance(node, dict):
             for key in ("root", "file"):
-                if key in node:
-                    names.append(re.sub(r"\.(md|ipynb|rst)$", "", node[key]))
+                if key not in node:
+                    continue
+                page = node[key]
+                # A page lies in the book: what is written or replaced under its name must not lie elsewhere.
+                if not isinstance(page, str) or not is_printable(page) or not _PAGE.fullmatch(page):
+                    raise EegFmriError(
+                        f"{path} lists the page {quoted(page)}: give a path inside the book, as in fusion/saliency."
+                    )
+                names.append(re.sub(r"\.(md|ipynb|rst)$", "", page))
             for key in ("parts", "chapters", "sections"):
                 visit(node.get(key))
 
-    visit(yaml.safe_load(path.read_text(encoding="utf-8")))
+    visit(load_yaml(read_text(path), path))
     return names
 
 
@@ -254,28 +234,76 @@ def read_chapter(name: str, path: Path, text: str | None = None) -> Chapter:
     -------
     Chapter
     """
-    import yaml
-
-    text = path.read_text(encoding="utf-8") if text is None else text
-    matter = re.match(r"---\s*\n(.*?)\n---\s*\n", text, re.DOTALL)
-    try:
-        front = (yaml.safe_load(matter.group(1)) or {}) if matter else {}
-    except yaml.YAMLError as error:
-        raise EegFmriError(f"The front matter of {path} is not valid YAML: {error}.") from None
-    cells = tuple(_code_cells(text))
+    text = read_text(path) if text is None else text
+    matter = _MATTER.match(text)
+    front = (load_yaml(matter[1], f"The front matter of {path}") or {}) if matter else {}
+    if not isinstance(front, dict):
+        raise EegFmriError(f"The front matter of {path} is a {type(front).__name__}: give names and values.")
+    cells = tuple(_code_cells(text, path))
     tagged = [cell for cell in cells if "parameters" in cell.tags]
     if len(tagged) > 1:
         raise EegFmriError(f"{path}:{tagged[1].line} is a second cell tagged `parameters`: a chapter has one.")
     parameters = read_parameters(tagged[0].source, path, tagged[0].line) if tagged else {}
+    _check_options(front.get("eegfmri"), path, parameters)
     return Chapter(name, path, text, front, cells, parameters)
+
+
+_MATTER = re.compile(r"---\s*\n(.*?)\n---\s*\n", re.DOTALL)
+
+#: A page of the book: names between slashes, none of which leads upwards.
+_PAGE = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[^/\\:]+(?:/[^/\\:]+)*")
+
+
+@lru_cache(maxsize=1)
+def _options_model():
+    """Return the model of the ``eegfmri`` block of a chapter's front matter."""
+    from typing import Annotated
+
+    from pydantic import BaseModel, ConfigDict, Field
+
+    class Options(BaseModel):
+        model_config = ConfigDict(extra="allow", strict=True)
+
+        title: str | None = None
+        summary: str | None = None
+        #: Of the chapter with its own parameters and simulated recordings.
+        minutes: int | float | None = Field(default=None, ge=0, allow_inf_nan=False)
+        datasets: list[str] | None = None
+        files: list[str] | None = None
+        reads_results: bool | None = None
+        #: Parameters with a file or folder of the reader's own, given which no dataset is needed.
+        instead: list[str] | None = None
+        #: So many subjects must be left by a selection: a number (0 where no signals are read), or the parameter that has it.
+        min_subjects: Annotated[int, Field(ge=0)] | str = 1
+        #: Lists of parameters whose values must rise.
+        rising: list[list[str]] | None = None
+        #: Pairs of parameters of which the second must be a multiple of the first.
+        multiples: list[Annotated[list[str], Field(min_length=2, max_length=2)]] | None = None
+
+    return Options
+
+
+def _check_options(options: object, path: Path, parameters: Mapping[str, Parameter]) -> None:
+    """Check the ``eegfmri`` block of the front matter."""
+    from pydantic import ValidationError
+
+    try:
+        found = _options_model().model_validate({} if options is None else options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(("eegfmri", *(str(part) for part in first["loc"])))
+        raise EegFmriError(f"The front matter of {path} is not understood ({place}: {first['msg']}).") from None
+    groups = [found.instead or (), *(found.rising or ()), *(found.multiples or ())]
+    groups.append([found.min_subjects] if isinstance(found.min_subjects, str) else [])
+    for name in (name for names in groups for name in names):
+        if name not in parameters:
+            raise EegFmriError(f"The front matter of {path} names {name}, which is no parameter of the chapter.")
 
 
 _FENCE = re.compile(r"^(?P<fence>`{3,}|~{3,}|:{3,})(?P<info>.*)$")
 
 
-def _code_cells(text: str) -> Iterable[Cell]:
-    import yaml
-
+def _code_cells(text: str, path: Path) -> Iterable[Cell]:
     lines = text.split("\n")
     index = 0
     while index < len(lines):
@@ -302,10 +330,14 @@ def _code_cells(text: str) -> Iterable[Cell]:
                 skipped += 1
         while skipped < len(body) and not body[skipped].strip():
             skipped += 1
-        tags = (yaml.safe_load("\n".join(options)) or {}).get("tags", []) if options else []
-        yield Cell(
-            "\n".join(body[skipped:]).rstrip(), start + skipped + 1, (tags,) if isinstance(tags, str) else tuple(tags)
-        )
+        tags: object = ()
+        if options:
+            given = load_yaml("\n".join(options), f"{path}:{start + 1}: the options of a code cell")
+            tags = (given.get("tags") if isinstance(given, dict) else given) or ()
+        tags = (tags,) if isinstance(tags, str) else tags
+        if not isinstance(tags, (list, tuple)) or not all(isinstance(tag, str) for tag in tags):
+            raise EegFmriError(f"{path}:{start + 1}: the tags of a code cell are {quoted(tags)}: give a list of names.")
+        yield Cell("\n".join(body[skipped:]).rstrip(), start + skipped + 1, tuple(tags))
 
 
 def _ends_in_semicolon(source: str) -> bool:
@@ -313,82 +345,6 @@ def _ends_in_semicolon(source: str) -> bool:
     layout = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
     tokens = [token for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type not in layout]
     return bool(tokens) and tokens[-1].string == ";"
-
-
-def read_parameters(source: str, path: Path | str = "the parameters cell", line: int = 1) -> dict[str, Parameter]:
-    """Read the parameters that a cell declares, without running it.
-
-    Parameters
-    ----------
-    source : str
-        Source of the cell: annotated assignments of literals, each with a trailing comment as its help.
-    path : pathlib.Path or str
-        Where it stands, for error messages.
-    line : int
-        Line of the file at which it begins.
-
-    Returns
-    -------
-    dict of str to Parameter
-        In the order of the cell.
-
-    Raises
-    ------
-    EegFmriError
-        If a default is no literal, not of its own type, or the annotation is not understood.
-    """
-    comments = {
-        token.start[0]: token.string.lstrip("#").strip()
-        for token in tokenize.generate_tokens(io.StringIO(source + "\n").readline)
-        if token.type == tokenize.COMMENT
-    }
-    body = ast.parse(source).body
-    imported = {
-        alias.asname or alias.name
-        for node in body
-        if isinstance(node, (ast.Import, ast.ImportFrom))
-        for alias in node.names
-    }
-    parameters = {}
-    for node in body:
-        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
-            continue
-        name, where = node.target.id, f"{path}:{line + node.lineno - 1}"
-        if name == RESERVED:
-            raise EegFmriError(f"{where}: `{RESERVED}` is filled by the runner; leave it without annotation.")
-        if node.value is None:
-            raise EegFmriError(f"{where}: parameter {name} has no default.")
-        # Python evaluates these annotations when the cell runs.
-        used = {part.id for part in ast.walk(node.annotation) if isinstance(part, ast.Name)}
-        for unknown in sorted(used - imported - set(dir(builtins))):
-            raise EegFmriError(f"{where}: {unknown} is not known there: import it in the parameters cell.")
-        try:
-            default = ast.literal_eval(node.value)
-        except (ValueError, SyntaxError):
-            raise EegFmriError(f"{where}: the default of parameter {name} must be a literal.") from None
-        parameter = Parameter(
-            name, ast.unparse(node.annotation).replace("'", '"'), default, comments.get(node.end_lineno, "")
-        )
-        try:
-            default = parameter.validate(default)
-        except ValueError:
-            raise EegFmriError(
-                f"{where}: the default of parameter {name} is {default!r}, which is not {parameter.annotation}."
-            ) from None
-        parameters[name] = replace(parameter, default=default)
-    return parameters
-
-
-def _type_of(annotation: str) -> object:
-    import typing
-
-    names = {name: getattr(typing, name) for name in ("Literal", "Optional", "Union", "Any", "Annotated")}
-    names |= {kind.__name__: kind for kind in (bool, int, float, str, list, tuple, dict)}
-    try:
-        return eval(annotation, {"__builtins__": {}}, names)
-    # Evaluating a malformed annotation may raise nearly anything.
-    except Exception as error:  # noqa: BLE001
-        raise EegFmriError(f"The annotation {annotation!r} of a parameter is not understood: {error}.") from None
 
 
 def resolve_parameters(
@@ -422,65 +378,128 @@ def resolve_parameters(
         name, separator, text = assignment.partition("=")
         name = name.strip()
         if not separator or not name.isidentifier():
-            raise RequestError(f"Parameter {assignment!r} is not of the form key=value.")
+            raise RequestError(f"Parameter {quoted(assignment)} is not of the form key=value.")
         if name == RESERVED:
             raise RequestError("The parameter data is filled by the option --data DIR.")
         if name not in chapter.parameters:
             near = _nearest(name, chapter.parameters) if chapter.parameters else ": it has none."
-            raise RequestError(f"{chapter.name} has no parameter {name!r}{near}")
+            raise RequestError(f"{chapter.name} has no parameter {quoted(name)}{near}")
         parameter = chapter.parameters[name]
         try:
             values[name] = parameter.parse(text)
         except ValueError:
+            if "str" in parameter.annotation and not is_printable(text):
+                raise RequestError(
+                    f"Parameter {name} of {chapter.name} is given as {quoted(text)}, which holds control characters or bytes that are "
+                    "no text: name it, or rename the file, in plain letters."
+                ) from None
             raise RequestError(
-                f"Parameter {name} of {chapter.name} must be {parameter.annotation}, and {text!r} is not: write it as Python does, "
+                f"Parameter {name} of {chapter.name} must be {parameter.expected}, and {quoted(text)} is not: write it as Python does, "
                 f"for example {name}={parameter.default!r}."
             ) from None
         values[name] = _existing(name, values[name], folder or Path.cwd())
+    for names in chapter.options.get("rising") or ():
+        given = [(name, values[name]) for name in names if values[name] is not None]
+        if any(first >= second for (_, first), (_, second) in itertools.pairwise(given)):
+            shown = " and ".join(f"{name}={value!r}" for name, value in given)
+            raise RequestError(f"Parameters of {chapter.name}: {shown} must rise in this order.")
+    for part, whole in chapter.options.get("multiples") or ():
+        if values[whole] % values[part]:
+            raise RequestError(
+                f"Parameters of {chapter.name}: {whole}={values[whole]!r} must be a multiple of {part}={values[part]!r}."
+            )
     return values
 
 
 def profile_parameters(chapter: Chapter, profile: str | None) -> dict[str, object]:
-    """Return what a profile sets for a chapter: under its name, or under ``*`` for all that know the name."""
+    """Return what a profile sets for a chapter: under its name, or under ``*`` for all that know the name.
+
+    Parameters
+    ----------
+    chapter : Chapter
+        Whose parameters.
+    profile : str or None
+        Name in ``book/profiles.yml``; None or ``quick`` sets nothing.
+
+    Returns
+    -------
+    dict
+        Checked as what is assigned on the command line.
+
+    Raises
+    ------
+    RequestError
+        If there is no such profile, the file is not understood, or a value does not fit the chapter.
+    """
     if profile in (None, DEFAULT_PROFILE):
         return {}
-    import yaml
-
     path = project.book_dir() / "profiles.yml"
-    profiles = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.is_file() else {}
+    try:
+        document = load_yaml(read_text(path), path) if path.is_file() else {}
+    except DataError as error:
+        raise RequestError(f"Profile {quoted(profile)} cannot be looked up: {error}") from None
+    profiles = _mapping(document, path, "profiles")
     if profile not in profiles:
-        raise RequestError(f"There is no profile {profile!r}{_nearest(profile, [DEFAULT_PROFILE, *profiles])}")
-    entries = profiles[profile] or {}
-    common = {name: value for name, value in (entries.get("*") or {}).items() if name in chapter.parameters}
-    values = common | (entries.get(chapter.name) or {})
+        raise RequestError(f"There is no profile {quoted(profile)}{_nearest(profile, [DEFAULT_PROFILE, *profiles])}")
+    entries = _mapping(profiles[profile], path, f"profile {profile}")
+    common = _mapping(entries.get("*"), path, f"profile {profile}, every chapter")
+    values = {name: value for name, value in common.items() if name in chapter.parameters}
+    values |= _mapping(entries.get(chapter.name), path, f"profile {profile}, {chapter.name}")
     for name, value in values.items():
         if name not in chapter.parameters:
-            raise EegFmriError(
-                f"Profile {profile} in {path} sets {name} for {chapter.name}, which has no such parameter."
+            raise RequestError(
+                f"Profile {profile} in {path} sets {name} for {chapter.name}, which has no such parameter"
+                f"{_nearest(name, chapter.parameters)}"
             )
+        parameter = chapter.parameters[name]
         try:
-            values[name] = chapter.parameters[name].validate(value)
+            values[name] = parameter.validate(value)
         except ValueError:
-            raise EegFmriError(
-                f"Profile {profile} in {path} sets {name} of {chapter.name} to {value!r}, which is not "
-                f"{chapter.parameters[name].annotation}."
+            raise RequestError(
+                f"Profile {profile} in {path} sets {name} of {chapter.name} to {quoted(value)}, which is not {parameter.expected}."
             ) from None
+        values[name] = _existing(name, values[name], project.root())
     return values
+
+
+def _mapping(found: object, path: Path, what: str) -> dict[str, object]:
+    """Return what a level of ``profiles.yml`` holds: names and values, or nothing."""
+    if found is None:
+        return {}
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        raise RequestError(f"{path}: {what}: names and values are expected, not {quoted(found)}.")
+    return dict(found)
 
 
 def _existing(name: str, value: object, folder: Path) -> object:
     """Make a path among the parameters absolute, so that it means the same in the kernel; it must exist."""
     if not isinstance(value, str) or not name.endswith(("_file", "_dir")):
         return value
-    path = (folder / Path(value).expanduser()).resolve()
-    if not (path.is_dir() if name.endswith("_dir") else path.is_file()):
-        raise RequestError(f"Parameter {name}: there is no {'folder' if name.endswith('_dir') else 'file'} {path}.")
+    kind = "folder" if name.endswith("_dir") else "file"
+    if not value.strip():
+        raise RequestError(f"Parameter {name} is empty: give the path of a {kind}, or leave it out.")
+    try:
+        path = (folder / Path(value).expanduser()).resolve()
+        there, right = path.exists(), path.is_dir() if kind == "folder" else path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # too long a name; NUL; ~ of nobody, a circle of links
+        reason = getattr(error, "strerror", None) or str(error)
+        raise RequestError(f"Parameter {name}: {quoted(value)} is no path ({reason}): give that of a {kind}.") from None
+    if there and not right:
+        raise RequestError(f"Parameter {name}: {quoted(str(path))[1:-1]} is no {kind}: give the path of one.")
+    if not right:
+        raise RequestError(f"Parameter {name}: there is no {kind} {path}.")
+    if not is_printable(str(path)):
+        raise RequestError(
+            f"Parameter {name}: the name {quoted(str(path))} holds bytes that are no text: rename it in plain letters."
+        )
+    if not os.access(path, os.R_OK):
+        raise RequestError(f"Parameter {name}: {path} may not be read: change its permissions.")
     return str(path)
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:
     """Return the end of a sentence about an unknown name: the nearest known one."""
-    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.0)
+    near = difflib.get_close_matches(name[:QUOTED], list(names), n=1, cutoff=0.0)
     return f": did you mean {near[0]!r}?" if near else "."
 
 
@@ -494,10 +513,7 @@ def listing(chapters: Mapping[str, Chapter] | None = None) -> list[dict]:
             "summary": chapter.summary,
             "minutes": chapter.options.get("minutes"),
             "datasets": list(chapter.datasets),
-            "parameters": [
-                {"name": p.name, "type": p.annotation, "default": p.default, "help": p.help}
-                for p in chapter.parameters.values()
-            ],
+            "parameters": [p.described() for p in chapter.parameters.values()],
         }
         for name, chapter in chapters.items()
     ]

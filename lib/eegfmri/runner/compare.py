@@ -7,10 +7,11 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from eegfmri import cache, project
-from eegfmri.errors import RequestError
-from eegfmri.results import SCHEMA, renamed
+from eegfmri import project, results
+from eegfmri.errors import DataError, RequestError
+from eegfmri.results import SCHEMA
 from eegfmri.runner.execution import build_dir
+from eegfmri.runner.parameters import quoted
 
 #: What belongs to one run and says nothing about another.
 PASSING = ("executed",)
@@ -80,11 +81,16 @@ def documents(source: str | Path) -> dict[str, dict]:
         If there is none, or a file named itself is none.
     """
     words = {"book": build_dir() / "results", "recorded": project.data_dir() / "recorded"}
-    path = words.get(str(source)) or Path(source).expanduser()
-    if path.is_file():
-        document = _read(path)
-        if document is None:
-            raise RequestError(f"{path} is not a results.json of schema {SCHEMA}: name that of a run.")
+    try:
+        path = words.get(str(source)) or Path(source).expanduser()
+        is_file = path.is_file()
+    except (OSError, ValueError, RuntimeError):  # too long a name; NUL; ~ of nobody
+        raise RequestError(f"{quoted(str(source))} is no path: name a results.json or the folder of a run.") from None
+    if is_file:
+        try:
+            document = results.read(path)
+        except DataError:
+            raise RequestError(f"{path} is not a results.json of schema {SCHEMA}: name that of a run.") from None
         return {document["chapter"]: document}
     if not path.is_dir():
         hint = {
@@ -98,18 +104,16 @@ def documents(source: str | Path) -> dict[str, dict]:
     found = [document for document in (_read(file) for file in files if not file.name.startswith(".")) if document]
     if not found:
         raise RequestError(f"{path} holds no results.json of schema {SCHEMA}: name the folder of a run.")
-    found.sort(key=lambda document: (document["chapter"], document.get("environment", {}).get("executed", "")))
+    found.sort(key=lambda document: (document["chapter"], str(document.get("environment", {}).get("executed", ""))))
     return {document["chapter"]: document for document in found}
 
 
 def _read(path: Path) -> dict | None:
     """Read a file if it is a results document, else return None."""
     try:
-        document = cache.read_json(path)
-    except ValueError:
+        return results.read(path)
+    except DataError:
         return None
-    whole = isinstance(document, dict) and document.get("schema") == SCHEMA and {"chapter", "results"} <= set(document)
-    return renamed(document) if whole else None
 
 
 def _compare_chapter(chapter: str, first: Mapping, second: Mapping) -> dict:
@@ -117,7 +121,7 @@ def _compare_chapter(chapter: str, first: Mapping, second: Mapping) -> dict:
     entry = {
         "chapter": chapter,
         "parameters": _differences(first.get("parameters", {}), second.get("parameters", {})),
-        "data": _differences(first.get("data", {}), second.get("data", {})),
+        "data": _differences(first.get("data") or {}, second.get("data") or {}),
         "environment": _differences(_flat(first.get("environment", {})), _flat(second.get("environment", {}))),
         "results": [
             _compare_result(ours[key], theirs[key]) for key in ours if key in theirs and ours[key] != theirs[key]
@@ -132,7 +136,8 @@ def _compare_chapter(chapter: str, first: Mapping, second: Mapping) -> dict:
 def _flat(environment: Mapping) -> dict:
     """Return an environment with its packages as entries of their own, without what belongs to one run."""
     flat = {name: value for name, value in environment.items() if name not in PASSING and name != "packages"}
-    return flat | environment.get("packages", {})
+    packages = environment.get("packages")
+    return flat | (packages if isinstance(packages, Mapping) else {})
 
 
 def _differences(first: Mapping, second: Mapping) -> list[dict]:

@@ -25,7 +25,9 @@ from pathlib import Path
 from eegfmri import cache, project, results
 from eegfmri.errors import EegFmriError, RequestError
 from eegfmri.machine import cores
-from eegfmri.runner.chapters import RESERVED, Chapter
+from eegfmri.runner.chapters import Chapter
+from eegfmri.runner.parameters import RESERVED, quoted, source_of
+from eegfmri.text import is_printable, jsonable
 
 #: Executed notebooks kept per chapter beside those that runs and sweeps still refer to; those used longest ago go first.
 KEPT = 12
@@ -74,7 +76,7 @@ class Request:
     @property
     def results(self) -> dict:
         """The document ``results.json`` of the executed chapter."""
-        return cache.read_json(self.folder / "results.json")
+        return results.read(self.folder / "results.json")
 
     @property
     def command(self) -> str:
@@ -131,7 +133,7 @@ class DataPlan:
         """Look into the folder given to ``--data``."""
         if data is None:
             return cls()
-        path = Path(data).expanduser().resolve()
+        path = folder_of(data, "--data")
         if not path.is_dir():
             raise RequestError(f"--data: there is no folder {path}.")
         from eegfmri.datasets.roots import resolve
@@ -139,8 +141,46 @@ class DataPlan:
         return cls(str(path), resolve(path), simulate_missing)
 
 
-def prepare(chapter: Chapter, parameters: dict[str, object], plan: DataPlan | None = None) -> Request:
+def folder_of(given: str | Path, option: str = "--out") -> Path:
+    """Return the absolute path of a folder that an option names; `RequestError` if that is none."""
+    try:
+        path = Path(given).expanduser().resolve()
+        path.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # too long a name; NUL; ~ of nobody, a circle of links
+        reason = getattr(error, "strerror", None) or str(error)
+        raise RequestError(f"{option}: {quoted(str(given))} is no path ({reason}): give that of a folder.") from None
+    # What is written there, and read again later, is UTF-8.
+    if not is_printable(str(path)):
+        raise RequestError(
+            f"{option}: the name {quoted(str(path))} holds bytes that are no text, or control characters: rename it in plain letters."
+        )
+    return path
+
+
+def prepare(
+    chapter: Chapter,
+    parameters: dict[str, object],
+    plan: DataPlan | None = None,
+    digests: dict[str, str] | None = None,
+) -> Request:
     """Work out where a chapter's data come from and the key of its execution.
+
+    Parameters
+    ----------
+    chapter : Chapter
+        What is executed.
+    parameters : dict
+        Every public parameter.
+    plan : DataPlan or None
+        What ``--data`` offers; simulated recordings if None.
+    digests : dict of str to str or None
+        Identities of real datasets that have been read already; what is read now is added, so that the combinations of a sweep do
+        not read every header again.
+
+    Returns
+    -------
+    Request
+        With its key.
 
     Raises
     ------
@@ -162,8 +202,11 @@ def prepare(chapter: Chapter, parameters: dict[str, object], plan: DataPlan | No
     if real:
         from eegfmri.opening import open_recordings
 
+        digests = {} if digests is None else digests
         for name, root in real.items():
-            identities[name] = open_recordings(root, name).digest
+            if name not in digests:
+                digests[name] = open_recordings(root, name).digest
+            identities[name] = digests[name]
     if missing:
         from eegfmri.simulation.simulate import simulation_digest
 
@@ -405,18 +448,12 @@ def _run_notebook(request: Request, threads: int, listen: Listener):
 
     register()
     chapter = request.chapter
-    notebook = jupytext.reads(chapter.source, fmt="md:myst")
-    if "parameters" not in {tag for cell in chapter.cells for tag in cell.tags}:
-        injected = {}
-    else:
-        changed = {name: value for name, value in request.parameters.items() if value != chapter.defaults[name]}
-        injected = {**changed, RESERVED: request.data}
+    notebook = with_parameters(jupytext.reads(chapter.source, fmt="md:myst"), request)
     progress = Progress(lambda done, total: listen("cell", request=request, done=done, total=total))
     try:
         executed = execute_notebook(
             notebook,
             None,
-            parameters=injected,
             engine_name=ENGINE,
             kernel_name="python3",
             progress_bar=False,
@@ -432,6 +469,36 @@ def _run_notebook(request: Request, threads: int, listen: Listener):
             raise _cell_failed(chapter, progress.code_cell, "the kernel died, perhaps for lack of memory") from error
         raise
     return executed
+
+
+def with_parameters(notebook, request: Request):
+    """Put a cell behind the parameters cell that sets what the request changes, and the reserved parameter.
+
+    Papermill would write values of its own accord, a tuple as text in which quotes become code; here each is a literal or refused.
+
+    Parameters
+    ----------
+    notebook : nbformat.NotebookNode
+        The chapter; a page without a parameters cell is returned as it is.
+    request : Request
+        Whose parameters.
+
+    Returns
+    -------
+    nbformat.NotebookNode
+        The notebook.
+    """
+    import nbformat
+
+    at = next((i for i, cell in enumerate(notebook.cells, 1) if "parameters" in cell.metadata.get("tags", [])), None)
+    if at is None:
+        return notebook
+    defaults = request.chapter.defaults
+    changed = {name: value for name, value in request.parameters.items() if value != defaults[name]}
+    lines = [f"{name} = {source_of(value)}" for name, value in {**changed, RESERVED: request.data}.items()]
+    cell = nbformat.v4.new_code_cell("\n".join(["# Parameters", *lines]), metadata={"tags": ["injected-parameters"]})
+    notebook.cells.insert(at, cell)
+    return notebook
 
 
 def _first_line(text: str) -> str:
@@ -452,14 +519,15 @@ def _keep(request: Request, notebook, seconds: float, threads: int) -> None:
     import nbformat
 
     notebook = tidied(notebook)
+    harvested = results.harvest(notebook)
     document = {
         "schema": results.SCHEMA,
         "chapter": request.chapter.name,
         "parameters": request.parameters,
-        **{name: value for name, value in results.harvest(notebook).items() if name == "data"},
+        "data": harvested["data"],
         "environment": environment(threads),
         "seconds": round(seconds, 3),
-        "results": results.harvest(notebook)["results"],
+        "results": harvested["results"],
     }
     request.folder.parent.mkdir(parents=True, exist_ok=True)
     # Whoever executes holds the lock of this key: other folders of it were left by processes that were killed.
@@ -468,7 +536,7 @@ def _keep(request: Request, notebook, seconds: float, threads: int) -> None:
     temporary = Path(tempfile.mkdtemp(prefix=f"{PART}{request.key}-", dir=request.folder.parent))
     try:
         (temporary / "notebook.ipynb").write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
-        cache.write_json(temporary / "results.json", document)
+        cache.write_json(temporary / "results.json", jsonable(document))
         cache.seal_folder(temporary)
         temporary.chmod(0o755)
         if request.folder.exists():

@@ -23,6 +23,7 @@ from eegfmri import cache, machine, project
 from eegfmri.errors import EegFmriError
 from eegfmri.runner.chapters import Chapter, discover
 from eegfmri.runner.execution import Listener, Request, build_dir, notebook_of
+from eegfmri.runner.outputs import for_page
 
 #: Distributions that decide how a page looks.
 RENDERERS = (
@@ -101,7 +102,8 @@ def standalone(request: Request) -> str:
         _write_run(stage, [request])
         _redirect_links(stage, [request.chapter.name])
         _jupyter_book(stage, strict=False)
-        return inlined(stage / "_build" / "html" / f"{request.chapter.name}.html", title=request.chapter.title)
+        html = stage / "_build" / "html"
+        return inlined(html / f"{request.chapter.name}.html", request.chapter.title, html)
 
 
 def sources(chapter: Chapter) -> dict[str, str]:
@@ -154,6 +156,7 @@ def _stage_chapter(stage: Path, request: Request, alone: bool = False) -> None:
     target = stage / f"{chapter.name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
     notebook = notebook_of(request)
+    for_page(notebook)
     # With it, a warning names the line of the chapter's source.
     notebook["metadata"]["source_map"] = _source_lines(notebook, chapter.source)
     if alone and "{cite" in chapter.source:
@@ -232,10 +235,7 @@ def _write_run(stage: Path, requests: list[Request]) -> None:
             "title": request.chapter.title,
             "key": request.key,
             "command": request.command,
-            "declared": [
-                {"name": p.name, "type": p.annotation, "default": p.default, "help": p.help}
-                for p in request.chapter.parameters.values()
-            ],
+            "declared": [parameter.described() for parameter in request.chapter.parameters.values()],
             "parameters": document["parameters"],
             "data": document["data"],
             "seconds": document["seconds"],
@@ -347,7 +347,7 @@ _STANDALONE_STYLE = (
 _NEEDLESS = re.compile(r"(searchtools|searchindex|language_data|sphinx_highlight|thebe|fontawesome)")
 
 
-def inlined(path: Path, title: str) -> str:
+def inlined(path: Path, title: str, folder: Path | None = None) -> str:
     """Return a rendered page with every style, script, font and image put inside it.
 
     Parameters
@@ -356,6 +356,8 @@ def inlined(path: Path, title: str) -> str:
         The page among the files it loads.
     title : str
         Title of the page.
+    folder : pathlib.Path or None
+        Folder of the rendered book, out of which nothing is put into the page; that of the page if None.
 
     Returns
     -------
@@ -363,6 +365,8 @@ def inlined(path: Path, title: str) -> str:
         HTML that loads nothing.
     """
     from bs4 import BeautifulSoup
+
+    folder = (path.parent if folder is None else folder).resolve()
 
     page = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
     for selector in _FRAME:
@@ -374,7 +378,7 @@ def inlined(path: Path, title: str) -> str:
         relation = link.get("rel") or []
         if "stylesheet" in relation and not _external(link.get("href", "")):
             style = page.new_tag("style")
-            style.string = _style(_beside(path, link["href"]))
+            style.string = _style(_beside(path, link["href"]), folder)
             link.replace_with(style)
         else:
             link.decompose()
@@ -389,7 +393,7 @@ def inlined(path: Path, title: str) -> str:
                 script.decompose()
             continue
         target = _beside(path, source)
-        if _external(source) or _NEEDLESS.search(source) or not target.is_file():
+        if _external(source) or _NEEDLESS.search(source) or not _within(target, folder):
             script.decompose()
             continue
         body = target.read_text(encoding="utf-8")
@@ -398,30 +402,44 @@ def inlined(path: Path, title: str) -> str:
         # Inside a script element, "</script" would end it; "<!--" would change how the rest is read.
         script.string = body.replace("</script", "<\\/script").replace("<!--", "<\\!--")
     for image in page.find_all("img"):
-        if not image.get("src", "").startswith("data:"):
-            image["src"] = _data_uri(_beside(path, image["src"]))
+        source = image.get("src", "")
+        if source.startswith("data:image/"):
+            continue
+        target = _beside(path, source)
+        if _external(source) or not target.is_relative_to(folder):
+            # A file beside the book is nobody's to embed.
+            image.replace_with(image.get("alt", ""))
+        else:
+            image["src"] = _data_uri(target)
     for anchor in page.find_all("a", href=True):
         # Links to other pages of the book lead nowhere from here.
-        if not re.match(r"(#|https?:|mailto:|data:)", anchor["href"]):
+        if not re.match(r"(#|https?:|mailto:|data:image/)", anchor["href"]):
             anchor.unwrap()
     return str(page)
 
 
 def _external(address: str) -> bool:
-    return bool(re.match(r"(https?:)?//", address))
+    return bool(re.match(r"([A-Za-z][A-Za-z0-9+.-]*:|//)", address))
 
 
 def _beside(path: Path, address: str) -> Path:
     return (path.parent / unquote(re.split(r"[?#]", address)[0])).resolve()
 
 
-def _style(path: Path) -> str:
-    """Return a style sheet with imports and files put inside."""
+def _within(path: Path, folder: Path) -> bool:
+    """Say whether a path is a file of the rendered book."""
+    return path.is_relative_to(folder) and path.is_file()
+
+
+def _style(path: Path, folder: Path) -> str:
+    """Return a style sheet with imports and files put inside, as far as they lie in the folder."""
+    if not _within(path, folder):
+        return ""
     text = path.read_text(encoding="utf-8")
     text = re.sub(r"/\*# sourceMappingURL=.*?\*/", "", text)
     text = re.sub(
         r"@import\s+(?:url\()?[\"']?([^\"')]+)[\"']?\)?\s*;",
-        lambda match: "" if _external(match[1]) else _style(_beside(path, match[1])),
+        lambda match: "" if _external(match[1]) else _style(_beside(path, match[1]), folder),
         text,
     )
 
@@ -430,7 +448,7 @@ def _style(path: Path) -> str:
         if address.startswith(("data:", "#")):
             return match[0]
         target = _beside(path, address)
-        if _external(address) or not target.is_file() or target.suffix in (".ttf", ".eot", ".woff"):
+        if _external(address) or not _within(target, folder) or target.suffix in (".ttf", ".eot", ".woff"):
             # Of the formats of one font the most compact is enough.
             return "url(data:,)"
         return f"url({_data_uri(target)})"

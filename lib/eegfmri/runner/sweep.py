@@ -23,10 +23,12 @@ from eegfmri.runner.execution import (
     default_jobs,
     ensure_data,
     execute_all,
+    folder_of,
     keep,
     prepare,
     silent,
 )
+from eegfmri.runner.parameters import quoted
 
 #: More combinations than this are asked for by mistake.
 MOST = 1000
@@ -95,6 +97,8 @@ def sweep(
     RequestError
         If the request is wrong; nothing has run then.
     """
+    from eegfmri.runner import preflight
+
     chapters = discover()
     chapter = find(name, chapters)
     if workers is not None and workers < 1:
@@ -107,12 +111,17 @@ def sweep(
     requests = list(_requests(chapter, values, profile, plan))
     stem = chapter.name.replace("/", "-")
     key = cache.digest([request.key for request in requests])
-    folder = Path(out).expanduser().resolve() if out is not None else project.root() / "runs" / f"sweep-{stem}-{key}"
-    if folder.exists() and not folder.is_dir():
-        raise RequestError(f"--out: {folder} is not a folder.")
+    folder = folder_of(out) if out is not None else project.root() / "runs" / f"sweep-{stem}-{key}"
+    problem = preflight.unwritable(folder)
+    if problem:
+        raise RequestError(f"--out: {problem}")
+    known = preflight.Known(plan)
+    fresh = [request for request in requests if not request.cached]
+    preflight.require(fresh, known, folder)
     folder.mkdir(parents=True, exist_ok=True)
     keep(folder, requests)
-    ensure_data([request for request in requests if not request.cached], plan, listen)
+    ensure_data(fresh, plan, listen)
+    preflight.require([request for request in fresh if request.simulated], known, folder)
     finished = itertools.count(1)
 
     def hear(event: str, **about: object) -> None:
@@ -160,7 +169,7 @@ def swept_values(assignments: Iterable[str]) -> dict[str, list[str]]:
         key, separator, text = assignment.partition("=")
         key = key.strip()
         if not separator or not key.isidentifier():
-            raise RequestError(f"Parameter {assignment!r} is not of the form key=a,b,c.")
+            raise RequestError(f"Parameter {quoted(assignment)} is not of the form key=a,b,c.")
         if key in found:
             raise RequestError(f"Parameter {key} is given twice: write its values as {key}=a,b,c.")
         found[key] = list(dict.fromkeys(_split(key, text)))
@@ -183,10 +192,10 @@ def _split(key: str, text: str) -> list[str]:
         else:
             parts[-1] += character
     if depth or quote is not None:
-        raise RequestError(f"Parameter {key}: brackets or quotes of {text!r} do not close.")
+        raise RequestError(f"Parameter {key}: brackets or quotes of {quoted(text)} do not close.")
     parts = [part.strip() for part in parts]
     if not all(parts):
-        raise RequestError(f"Parameter {key}: {text!r} has an empty value between its commas.")
+        raise RequestError(f"Parameter {key}: {quoted(text)} has an empty value between its commas.")
     return parts
 
 
@@ -194,9 +203,10 @@ def _requests(chapter: Chapter, values: dict[str, list[str]], profile: str | Non
     number = math.prod(len(texts) for texts in values.values())
     if number > MOST:
         raise RequestError(f"That is {number} combinations; a sweep takes at most {MOST}: give fewer values.")
+    digests: dict[str, str] = {}
     for combination in itertools.product(*values.values()):
         assigned = [f"{key}={text}" for key, text in zip(values, combination, strict=True)]
-        yield prepare(chapter, resolve_parameters(chapter, profile, assigned), plan)
+        yield prepare(chapter, resolve_parameters(chapter, profile, assigned), plan, digests)
 
 
 def _row(outcome: Outcome, swept: tuple[str, ...]) -> dict:
