@@ -123,7 +123,7 @@ def _same_after(*patterns: tuple[str, str]) -> Callable[[str, bytes, bytes], boo
 #: Of a single file nobody knows names, rate and gain better than its header.
 _header_of_one_file = _same_after(
     (r"^(Ch\d+=)[^,\r\n]*,[^,\r\n]*,\s*[\d.eE+-]*,", r"\1"),
-    (r"^SamplingInterval=[\d.]+", "SamplingInterval="),
+    (r"^SamplingInterval=[+\d.e]+", "SamplingInterval="),
     (r"^;.*$", ""),
 )
 #: Names and rate are compared with montage and scan, and gains with those of other channels.
@@ -239,7 +239,7 @@ def _edf(name: str, sound: bytes, damaged: bytes) -> bool:
     if len(sound) != len(damaged):
         return False
     n_signals = int(sound[252:256])
-    spans = [(8, 184), (244, 252), (256, 256 + 96 * n_signals), (256 + 104 * n_signals, 256 + 216 * n_signals)]
+    spans = [(0, 184), (192, 236), (244, 252), (256, 256 + 96 * n_signals), (256 + 104 * n_signals, 256 + 216 * n_signals)]
     spans += [(256 + 224 * n_signals, len(sound))]
     first, second = bytearray(sound), bytearray(damaged)
     for start, stop in spans:

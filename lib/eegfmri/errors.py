@@ -26,7 +26,39 @@ class RequestError(EegFmriError):
 
 
 class DataError(EegFmriError):
-    """A recording's file cannot be used, with the file, the line or field, and the remedy."""
+    """A recording's file cannot be used, with the file, the line or field, and the remedy.
+
+    What is quoted from a damaged file may be of any length and hold any characters: see `plain`.
+    """
+
+    def __init__(self, message: object = ""):
+        super().__init__(plain(str(message)))
+
+
+#: Characters of one word in a sentence; paths are shorter.
+_LONGEST_WORD = 300
+
+
+def plain(text: str) -> str:
+    """Make a text fit for one line of a terminal, whatever was quoted into it.
+
+    Parameters
+    ----------
+    text : str
+        A sentence.
+
+    Returns
+    -------
+    str
+        Blanks and line breaks are single blanks, characters that steer a terminal are written out, words beyond 300 characters cut.
+
+    Examples
+    --------
+    >>> plain("a unit of 'x\\x1b[2J'\\n  is none")
+    "a unit of 'x\\\\x1b[2J' is none"
+    """
+    words = [word if len(word) <= _LONGEST_WORD else f"{word[:40]}…{word[-20:]}" for word in text.split()]
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in " ".join(words))
 
 
 @contextmanager
