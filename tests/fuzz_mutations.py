@@ -142,7 +142,11 @@ def _swap(rng, content):
     a, b = sorted((_place(rng, len(content)), _place(rng, len(content))))
     length = min(int(rng.choice([1, 16, 256])), b - a)
     return (
-        content[:a] + content[b : b + length] + content[a + length : b] + content[a : a + length] + content[b + length :]
+        content[:a]
+        + content[b : b + length]
+        + content[a + length : b]
+        + content[a : a + length]
+        + content[b + length :]
     )
 
 
@@ -151,9 +155,11 @@ def _noise(rng, content):
 
 
 def _other_format(rng, content):
-    return [b"<!DOCTYPE html><html><body>404 Not Found</body></html>\n" * 20, b"\x89HDF\r\n\x1a\n" * 90, b"PK\x03\x04" * 50][
-        int(rng.integers(3))
-    ]
+    return [
+        b"<!DOCTYPE html><html><body>404 Not Found</body></html>\n" * 20,
+        b"\x89HDF\r\n\x1a\n" * 90,
+        b"PK\x03\x04" * 50,
+    ][int(rng.integers(3))]
 
 
 BYTES: dict[str, Change] = {
@@ -310,7 +316,17 @@ def _json_nested(rng, content):
 
 
 def _json_whole(rng, content):
-    kinds = [b"[]", b"null", b"7", b'"text"', b"{}", b"[" + content + b"]", b"{,}", content.rstrip()[:-1] + b",}", b"true"]
+    kinds = [
+        b"[]",
+        b"null",
+        b"7",
+        b'"text"',
+        b"{}",
+        b"[" + content + b"]",
+        b"{,}",
+        content.rstrip()[:-1] + b",}",
+        b"true",
+    ]
     return kinds[int(rng.integers(len(kinds)))]
 
 
@@ -360,7 +376,9 @@ def _yaml_value(rng, content):
     if not found:
         return content
     match = found[int(rng.integers(len(found)))]
-    return _as_bytes(text[: match.start()] + str(rng.choice([*ODD_VALUES, "2020-01-01", "~", "*a", "!x y"])) + text[match.end() :])
+    return _as_bytes(
+        text[: match.start()] + str(rng.choice([*ODD_VALUES, "2020-01-01", "~", "*a", "!x y"])) + text[match.end() :]
+    )
 
 
 def _yaml_bomb(rng, content):
@@ -420,7 +438,11 @@ def _swapped_order(rng, content):
     return header + content[348:]
 
 
-NIFTI: dict[str, Change] = {"an odd field": _nifti_field, "odd fields": lambda rng, c: _nifti_field(rng, _nifti_field(rng, c)), "another order of bytes": _swapped_order}
+NIFTI: dict[str, Change] = {
+    "an odd field": _nifti_field,
+    "odd fields": lambda rng, c: _nifti_field(rng, _nifti_field(rng, c)),
+    "another order of bytes": _swapped_order,
+}
 
 
 def _inside_gzip(change: Change) -> Change:
@@ -488,7 +510,9 @@ def _inside_matlab(change: Change) -> Change:
 def _matlab_word(rng, content):
     """Put an odd number in place of one of four bytes: types, lengths, dimensions and flags of the format are such."""
     place = 4 * int(rng.integers(0, min(40, len(content) // 4)))
-    return content[:place] + struct.pack("<i", ODD_INTEGERS[int(rng.integers(len(ODD_INTEGERS)))]) + content[place + 4 :]
+    return (
+        content[:place] + struct.pack("<i", ODD_INTEGERS[int(rng.integers(len(ODD_INTEGERS)))]) + content[place + 4 :]
+    )
 
 
 @lru_cache
@@ -600,7 +624,9 @@ def fields(document: object) -> object:
         return {str(name): fields(value) for name, value in document.items()}
     if isinstance(document, list):
         return [fields(value) for value in document]
-    return "number" if isinstance(document, (int, float)) and not isinstance(document, bool) else type(document).__name__
+    return (
+        "number" if isinstance(document, (int, float)) and not isinstance(document, bool) else type(document).__name__
+    )
 
 
 def parsed(content: bytes) -> object:

@@ -135,7 +135,9 @@ def _markers(sound: bytes, damaged: bytes, step: float) -> bool:
     found = []
     for content in (sound, damaged):
         text = content.decode("utf-8", "replace")
-        found.append([int(at) for at in re.findall(r"^Mk\d+=[^,\r\n]*,\s*R\s*128\s*,\s*(\d{1,9})\s*(?:,|$)", text, re.MULTILINE)])
+        found.append(
+            [int(at) for at in re.findall(r"^Mk\d+=[^,\r\n]*,\s*R\s*128\s*,\s*(\d{1,9})\s*(?:,|$)", text, re.MULTILINE)]
+        )
     first, second = found
     return len(first) == len(second) and all(
         abs(a - b) <= 0.02 * step + 1 for a, b in zip(sorted(first), sorted(second), strict=True)
@@ -154,7 +156,7 @@ def _triple(step: float, samples: Callable, header: Callable) -> Callable[[str, 
 
 
 #: Bytes of a NIfTI header that nothing else states: names, display, scaling, gaps of the standard.
-_NIFTI_FREE = ((4, 40), (56, 70), (74, 76), (112, 120), (124, 252), (328, 344), (348, 352))
+_NIFTI_FREE = ((4, 40), (50, 70), (74, 76), (112, 120), (124, 252), (328, 344), (348, 352))
 #: And where the image lies, which is stated three times (twice as matrix or quaternion, once as voxel sizes) by codes.
 _NIFTI_PLACE = ((76, 92), (252, 328))
 
@@ -239,7 +241,13 @@ def _edf(name: str, sound: bytes, damaged: bytes) -> bool:
     if len(sound) != len(damaged):
         return False
     n_signals = int(sound[252:256])
-    spans = [(0, 184), (192, 236), (244, 252), (256, 256 + 96 * n_signals), (256 + 104 * n_signals, 256 + 216 * n_signals)]
+    spans = [
+        (0, 184),
+        (192, 236),
+        (244, 252),
+        (256, 256 + 96 * n_signals),
+        (256 + 104 * n_signals, 256 + 216 * n_signals),
+    ]
     spans += [(256 + 224 * n_signals, len(sound))]
     first, second = bytearray(sound), bytearray(damaged)
     for start, stop in spans:
@@ -247,18 +255,25 @@ def _edf(name: str, sound: bytes, damaged: bytes) -> bool:
     return first == second
 
 
-def _rows(numbers: tuple[int, ...], lines_may_go: bool = True, texts: tuple[int, ...] = ()) -> Callable[[str, bytes, bytes], bool]:
+def _rows(
+    numbers: tuple[int, ...], lines_may_go: bool = True, texts: tuple[int, ...] = ()
+) -> Callable[[str, bytes, bytes], bool]:
     """Tables whose cells hold other numbers (in some columns) or texts, or which lack rows; the line of names is the same."""
 
     def table(content: bytes) -> list[list[str]]:
-        lines = content.decode("utf-8").splitlines()
+        try:
+            lines = content.decode("utf-8").splitlines()
+        except UnicodeDecodeError:
+            lines = content.decode("latin-1").splitlines()
         rows = [[cell.strip() for cell in line.split("\t")] for line in lines if line.strip()]
         for row in rows[1:]:
             for place in numbers:
                 float(row[place])
                 row[place] = "0"
             for place in texts:
-                row[place] = "text" if row[place].lower() not in ("", "n/a", "na", "nan", "none", "null") else row[place]
+                row[place] = (
+                    "text" if row[place].lower() not in ("", "n/a", "na", "nan", "none", "null") else row[place]
+                )
         return rows
 
     def free(name: str, sound: bytes, damaged: bytes) -> bool:
@@ -302,9 +317,11 @@ def _label_rows(name: str, sound: bytes, damaged: bytes) -> bool:
 def _sidecar(name: str, sound: bytes, damaged: bytes) -> bool:
     """Other times of slices, or names that are lacking: the repetition time stands in the image too."""
     first, second = parsed(sound), parsed(damaged)
-    if not isinstance(second, dict) or first.get("RepetitionTime") != second.get("RepetitionTime", first["RepetitionTime"]):
+    if not isinstance(second, dict) or first.get("RepetitionTime") != second.get(
+        "RepetitionTime", first["RepetitionTime"]
+    ):
         return False
-    if any(len(re.findall(f'"{key}"', damaged.decode("utf-8", "replace"))) > 1 for key in second):
+    if any(len(re.findall(re.escape(json.dumps(key)), damaged.decode("utf-8", "replace"))) > 1 for key in second):
         return False
     times = second.get("SliceTiming")
     return isinstance(times, list) and len(times) == len(first["SliceTiming"])
@@ -368,7 +385,13 @@ def _make_edf(folder: Path) -> list[Path]:
     def text(value: object, width: int) -> bytes:
         return str(value).encode().ljust(width)
 
-    head = [text(0, 8), text("X X X X", 80), text("Startdate 24-APR-2013 X X X", 80), text("24.04.13", 8), text("12.00.00", 8)]
+    head = [
+        text(0, 8),
+        text("X X X X", 80),
+        text("Startdate 24-APR-2013 X X X", 80),
+        text("24.04.13", 8),
+        text("12.00.00", 8),
+    ]
     head += [text(256 * (count + 1), 8), text("", 44), text(n_records, 8), text(1, 8), text(count, 4)]
     columns = [[text(name, 16) for name in names], [text("cup", 80)] * count, [text("uV", 8)] * count]
     columns += [[text(value, 8)] * count for value in (-3276.8, 3276.7, -32768, 32767)]
@@ -423,7 +446,13 @@ def _make_image(folder: Path, name: str, dtype: type = np.int16) -> list[Path]:
 def _bold(name: str, folder: Path) -> Reading:
     (recording,) = open_bold(folder / name)
     image = recording.image()
-    values = mark(recording.t_r, recording.n_volumes, recording.volume_shape, np.round(image.affine, 4), image.get_fdata())
+    values = mark(
+        round(recording.t_r, 5),
+        recording.n_volumes,
+        recording.volume_shape,
+        np.round(image.affine, 4),
+        image.get_fdata(),
+    )
     return Reading({"file": values}, (*recording.repaired, *recording.problems, *recording.notes))
 
 
@@ -447,7 +476,7 @@ def _make_sidecar(folder: Path) -> list[Path]:
 def _with_sidecar(folder: Path) -> Reading:
     (recording,) = open_bold(folder / "mine.nii.gz")
     times = read_slice_times(folder / "mine.nii.gz")
-    return Reading({"file": mark(recording.t_r, times)}, recording.repaired)
+    return Reading({"file": mark(round(recording.t_r, 5), times)}, recording.repaired)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -546,7 +575,9 @@ def _make_sleep(folder: Path) -> list[Path]:
         sleep_layout.write_labels(folder, subject, sleep_layout.epochs())
     facts = {"TaskName": "rest", "RepetitionTime": 2.1, "SliceTiming": [0.0, 0.4, 0.8, 1.2, 1.6]}
     (folder / "task-rest_bold.json").write_text(json.dumps(facts, indent=1))
-    (folder / "task-rest_eeg.json").write_text(json.dumps({"SamplingFrequency": 50, "PowerLineFrequency": 60}, indent=1))
+    (folder / "task-rest_eeg.json").write_text(
+        json.dumps({"SamplingFrequency": 50, "PowerLineFrequency": 60}, indent=1)
+    )
     return sorted(path for path in folder.rglob("*") if path.is_file() and "sub-02" not in path.name)
 
 
@@ -569,7 +600,9 @@ def _make_rest(folder: Path) -> list[Path]:
         rest_layout.write_images(folder, subject)
     (folder / "task-rest_bold.json").write_text(json.dumps({"TaskName": "rest", "RepetitionTime": 2.16}, indent=1))
     return sorted(
-        path for path in folder.rglob("*") if path.is_file() and "35" not in str(path.relative_to(folder)) and "t1" not in path.name
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and "35" not in str(path.relative_to(folder)) and "t1" not in path.name
     )
 
 
@@ -596,14 +629,18 @@ def _in_oddball(name: str, sound: bytes, damaged: bytes) -> bool:
         return _matlab_of_a_run(name, sound, damaged)
     if name.endswith(".nii.gz"):
         return _image(stated=True)(name, sound, damaged)
-    if name == "behavdata.txt":  # answers and reaction times stand nowhere else; onsets and kinds do for trials that count
+    if (
+        name == "behavdata.txt"
+    ):  # answers and reaction times stand nowhere else; onsets and kinds do for trials that count
         return _behaviour_rows(sound, damaged)
     return False
 
 
 def _behaviour_rows(sound: bytes, damaged: bytes) -> bool:
     try:
-        tables = [[line.split() for line in content.decode().splitlines() if line.strip()] for content in (sound, damaged)]
+        tables = [
+            [line.split() for line in content.decode().splitlines() if line.strip()] for content in (sound, damaged)
+        ]
     except UnicodeDecodeError:
         return False
     first, second = tables
@@ -634,7 +671,9 @@ def _some_claims(text: str) -> list[str]:
     document = yaml.safe_load(text)
     papers = {name: {**paper, "headlines": {}} for name, paper in document["papers"].items()}
     kept = [claim for claim in document["claims"] if "uses" not in claim][:20]
-    return yaml.safe_dump({"schema": 1, "papers": papers, "claims": kept}, sort_keys=False, allow_unicode=True).splitlines()
+    return yaml.safe_dump(
+        {"schema": 1, "papers": papers, "claims": kept}, sort_keys=False, allow_unicode=True
+    ).splitlines()
 
 
 def _claims(folder: Path) -> Reading:
@@ -670,7 +709,9 @@ def _make_runs(folder: Path) -> list[Path]:
     (folder / "book" / "_toc.yml").write_text("")
     for name in ("one", "two"):
         (folder / "runs" / name).mkdir(parents=True)
-        (folder / "runs" / name / "results.json").write_text(json.dumps(_document() | {"chapter": f"fusion/{name}"}, indent=1))
+        (folder / "runs" / name / "results.json").write_text(
+            json.dumps(_document() | {"chapter": f"fusion/{name}"}, indent=1)
+        )
     return [folder / "runs" / "one" / "results.json"]
 
 
@@ -709,7 +750,10 @@ def _manifest_rows(name: str, sound: bytes, damaged: bytes) -> bool:
 
 
 def _make_record(folder: Path) -> list[Path]:
-    files = {f"ds116_sub00{n}.tgz": {"bytes": 7, "md5": f"{n:032x}", "complete": True, "unpacked": [f"sub00{n}"]} for n in (1, 2)}
+    files = {
+        f"ds116_sub00{n}.tgz": {"bytes": 7, "md5": f"{n:032x}", "complete": True, "unpacked": [f"sub00{n}"]}
+        for n in (1, 2)
+    }
     (folder / download.RECORD).write_text(json.dumps({"schema": 1, "about": "x", "files": files}, indent=1))
     return [folder / download.RECORD]
 
@@ -791,7 +835,9 @@ READERS: dict[str, Reader] = {
         _in_sleep,
         _owner({"sub-01": "sub-01_task-rest_run-1", "sub-02": "sub-02_task-rest_run-1"}),
     ),
-    "oddball": Reader(_make_oddball, partial(_dataset, oddball), _in_oddball, _owner({"sub001": "sub-001_task001_run001"})),
+    "oddball": Reader(
+        _make_oddball, partial(_dataset, oddball), _in_oddball, _owner({"sub001": "sub-001_task001_run001"})
+    ),
     "rest": Reader(_make_rest, partial(_dataset, rest), _in_rest, _owner({"/32/": "sub-32_rest"})),
     "claims": Reader(_make_claims, _claims, _leaves(_yaml)),
     "results": Reader(_make_results, _imported, _leaves(json.loads)),

@@ -104,7 +104,9 @@ class Trial:
         return self._compare(read, path, content, damaged)
 
     def _compare(self, read: Reading, path: Path, content: bytes, damaged) -> tuple[str, str]:
-        changed = {part for part in {*read.values, *self.sound.values} if read.values.get(part) != self.sound.values.get(part)}
+        changed = {
+            part for part in {*read.values, *self.sound.values} if read.values.get(part) != self.sound.values.get(part)
+        }
         own = self.reader.parts(path)
         new = [text for text in read.said if text not in self.sound.said]
         if any("MemoryError" in text or "llocate" in text for text in new):
@@ -131,7 +133,9 @@ def _difference(sound: bytes, damaged) -> str:
     """Show where two contents begin and cease to differ."""
     if not isinstance(damaged, bytes):
         return ""
-    start = next((i for i, (a, b) in enumerate(zip(sound, damaged, strict=False)) if a != b), min(len(sound), len(damaged)))
+    start = next(
+        (i for i, (a, b) in enumerate(zip(sound, damaged, strict=False)) if a != b), min(len(sound), len(damaged))
+    )
     tail = next((i for i, (a, b) in enumerate(zip(sound[:start:-1], damaged[:start:-1], strict=False)) if a != b), 0)
     was, now = sound[start : max(start, len(sound) - tail)], damaged[start : max(start, len(damaged) - tail)]
     return f" (at byte {start}, after {sound[max(0, start - 20) : start]!r}: {was[:40]!r} became {now[:40]!r}, {len(sound)} bytes {len(damaged)})"
@@ -146,7 +150,9 @@ def _out_of_memory(error: BaseException | None) -> bool:
 
 
 def _judge_sentence(text: str, path: Path, *recordings: str) -> tuple[str, str]:
-    named = path.name in text or any(name in text for name in recordings) or path.stem in text or path.parent.name in text
+    named = (
+        path.name in text or any(name in text for name in recordings) or path.stem in text or path.parent.name in text
+    )
     if not text or "\n" in text or len(text) > 1500 or not named:
         return "unnamed", text
     return "refused", text
@@ -159,6 +165,7 @@ def _serve(name: str, connection) -> None:
     """Run the cases that come in; a signal of the processor's clock ends the process, in C code too."""
     warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2) if not os.environ.get("SOAK_STDERR") else None
     with tempfile.TemporaryDirectory() as folder:
         os.environ["EEGFMRI_CACHE"] = f"{folder}/cache"
         trial = Trial(name, Path(folder) / "files")
@@ -231,7 +238,13 @@ def table(counts: dict[str, Counter]) -> str:
     for name, count in [*counts.items(), ("all", sum(counts.values(), Counter()))]:
         rows.append([name, str(count.total()), *(str(count[kind]) for kind in kinds)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in rows)
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
 
 
 def main() -> int:

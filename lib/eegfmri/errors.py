@@ -5,6 +5,7 @@ traceback and leaves with the exit code of its kind.
 """
 
 import os
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,8 +36,9 @@ class DataError(EegFmriError):
         super().__init__(plain(str(message)))
 
 
-#: Characters of one word in a sentence; paths are shorter.
+#: Characters of one word in a sentence (paths are shorter), and of a sentence.
 _LONGEST_WORD = 300
+_LONGEST_LINE = 1200
 
 
 def plain(text: str) -> str:
@@ -50,15 +52,18 @@ def plain(text: str) -> str:
     Returns
     -------
     str
-        Blanks and line breaks are single blanks, characters that steer a terminal are written out, words beyond 300 characters cut.
+        Line breaks and long gaps are blanks, characters that steer a terminal are written out, words of more than 300 characters and
+        lines of more than 1200 are cut.
 
     Examples
     --------
     >>> plain("a unit of 'x\\x1b[2J'\\n  is none")
     "a unit of 'x\\\\x1b[2J' is none"
     """
-    words = [word if len(word) <= _LONGEST_WORD else f"{word[:40]}…{word[-20:]}" for word in text.split()]
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in " ".join(words))
+    text = re.sub(r" {4,}|[ ]*[\t\r\n\v\f\x85\u2028\u2029]\s*", " ", text)
+    words = [word if len(word) <= _LONGEST_WORD else f"{word[:40]}…{word[-20:]}" for word in text.split(" ")]
+    line = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in " ".join(words))
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 201]}…{line[-200:]}"
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Literal
 import pandas as pd
 
 from eegfmri.cache import digest, file_stamp, load_array
-from eegfmri.errors import DataError, RequestError
+from eegfmri.errors import DataError, RequestError, plain
 
 Status = Literal["ok", "repaired", "refused", "missing"]
 
@@ -97,6 +97,11 @@ class Recording(ABC):
     events: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=EVENT_COLUMNS), repr=False)
     t1_file: Path | None = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Make what is said fit for a terminal, whatever was quoted from a damaged file."""
+        for kind in ("repaired", "problems", "notes"):
+            object.__setattr__(self, kind, tuple(plain(text) for text in getattr(self, kind)))
 
     @property
     def name(self) -> str:

@@ -293,7 +293,9 @@ def unlike_gains(header: Header, scalp: Sequence[str]) -> tuple[str, ...]:
     """
     wanted = {name.lower() for name in scalp}
     strange = [f"{c.name} {c.written!r}" for c in header.channels if c.unit is None and c.name.lower() not in wanted]
-    said = (f"{header.path.name}: units that are none of voltage ({listed(strange)}): how large the values are is not known.",)
+    said = (
+        f"{header.path.name}: units that are none of voltage ({listed(strange)}): how large the values are is not known.",
+    )
     said *= bool(strange)
     gains = {c.name: (number(c.resolution), c.unit) for c in header.channels if c.name.strip().lower() in wanted}
     usual, _ = Counter(gains.values()).most_common(1)[0] if gains else ((None, None), 0)

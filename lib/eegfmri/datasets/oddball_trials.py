@@ -110,18 +110,23 @@ def read_bids_events(path: str | Path) -> Behaviour:
         kind = row["trial_type"]
         if match := re.fullmatch(r"(auditory|visual) (standard|oddball) stimulus presentation", kind):
             task = match[1]
+            shown = "target" if match[2] == "oddball" else "standard"
+            if row["Stimulus"] not in (shown, "n/a"):
+                raise DataError(
+                    f"{path}, line {place}: trial type {kind!r} and stimulus {row['Stimulus'][:20]!r} contradict each other; correct the row."
+                )
             if onset in stimuli:
                 problems.append(f"{path.name}, line {place}: a second stimulus at {onset:g} s; the first is kept.")
                 continue
             stimuli[onset] = {
                 "duration": number(row["duration"]) or STIMULUS_SECONDS,
-                "stimulus": "target" if match[2] == "oddball" else "standard",
+                "stimulus": shown,
                 "used": True,
             }
             counts["stimuli"] += 1
             counts["targets"] += match[2] == "oddball"
             counts["unnamed"] += row["Response"] == "n/a"
-        elif kind.startswith("behavioral response time following"):
+        elif re.fullmatch(r"behavioral response time following (?:auditory|visual) oddball stimulus onset", kind):
             reaction = number(row["duration"])
             reactions |= {} if reaction is None else {onset: reaction}
             counts["reaction_times"] += 1

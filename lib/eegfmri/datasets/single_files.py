@@ -255,7 +255,9 @@ def _read_by_mne(path: Path) -> tuple[object, list[str]]:
         if path.suffix != path.suffix.lower():
             raise DataError(f"{path.name} cannot be read: write its suffix in small letters.") from error
         raise
-    said = dict.fromkeys(" ".join(str(w.message).split())[:300] for w in caught if issubclass(w.category, RuntimeWarning))
+    said = dict.fromkeys(
+        " ".join(str(w.message).split())[:300] for w in caught if issubclass(w.category, RuntimeWarning)
+    )
     return raw, [f"{path.name}: MNE warns: {text}" for text in said]
 
 
@@ -265,8 +267,16 @@ def _check_records(path: Path, repaired: list[str]) -> None:
     size, width = path.stat().st_size, 3 if path.suffix.lower() == ".bdf" else 2
     with path.open("rb") as stream:
         head = stream.read(256)
-        n_header, n_records, n_signals = (number(head[a:b].decode("latin-1")) for a, b in ((184, 192), (236, 244), (252, 256)))
-        if n_header is None or n_records is None or not n_signals or n_header != 256 * (n_signals + 1) or n_records < -1:
+        n_header, n_records, n_signals = (
+            number(head[a:b].decode("latin-1")) for a, b in ((184, 192), (236, 244), (252, 256))
+        )
+        if (
+            n_header is None
+            or n_records is None
+            or not n_signals
+            or n_header != 256 * (n_signals + 1)
+            or n_records < -1
+        ):
             raise DataError(f"{path} does not begin as an EDF header does, or contradicts itself; fetch it again.")
         stream.seek(256 + 216 * int(n_signals))
         cells = stream.read(8 * int(n_signals))
