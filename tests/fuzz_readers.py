@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,12 +25,12 @@ from scipy.io import loadmat, savemat
 import oddball_layout
 import rest_layout
 import sleep_layout
-from eegfmri import cache, project, results
+from eegfmri import project, results
 from eegfmri.datasets import download, oddball, rest, sleep
 from eegfmri.datasets.events import read_events
 from eegfmri.datasets.label_tables import read_labels
 from eegfmri.datasets.single_files import open_bold, open_eeg
-from eegfmri.images import open_anatomy, read_slice_times
+from eegfmri.images import image_facts, open_anatomy, read_slice_times
 from eegfmri.ledger import claims, verdicts
 from eegfmri.preprocessing.eeg import EegSettings, prepare
 from fuzz_mutations import fields, parsed
@@ -60,7 +61,7 @@ class Reader:
     free : callable
         (name of the file, sound content, damaged content) → whether nobody could see the damage.
     parts : callable
-        Path of the damaged file → parts of `Reading.values` that may suffer from it; None for all.
+        Path of the damaged file → beginnings of the parts of `Reading.values` that may suffer from it; None for all.
     """
 
     make: Callable[[Path], list[Path]]
@@ -156,7 +157,7 @@ def _triple(step: float, samples: Callable, header: Callable) -> Callable[[str, 
 
 
 #: Bytes of a NIfTI header that nothing else states: names, display, scaling, gaps of the standard.
-_NIFTI_FREE = ((4, 40), (50, 70), (74, 76), (112, 120), (124, 252), (328, 344), (348, 352))
+_NIFTI_FREE = ((4, 40), (50, 70), (72, 76), (112, 120), (124, 252), (328, 344), (348, 352))
 #: And where the image lies, which is stated three times (twice as matrix or quaternion, once as voxel sizes) by codes.
 _NIFTI_PLACE = ((76, 92), (252, 328))
 
@@ -186,7 +187,7 @@ def _image(stated: bool) -> Callable[[str, bytes, bytes], bool]:
             return _nifti_inside(sound, damaged, stated)
         try:
             return _nifti_inside(gzip.decompress(sound), gzip.decompress(damaged), stated)
-        except (OSError, EOFError, ValueError, struct.error, __import__("zlib").error):
+        except (OSError, EOFError, ValueError, struct.error, zlib.error):
             return False
 
     return free
@@ -288,7 +289,7 @@ def _rows(
     return free
 
 
-_ANY_STAGE = re.compile(r"^(?:W|[123])(?: \((?:uncertain|unscorable)\))?$|^(?:2 or 3 \(unscorable\)|[uU]nscorable)$")
+_ANY_STAGE = re.compile(r"^(?:[wW]|[123])(?: \((?:uncertain|unscorable)\))?$|^(?:2 or 3 \(unscorable\)|[uU]nscorable)$")
 
 
 def _label_rows(name: str, sound: bytes, damaged: bytes) -> bool:
@@ -306,7 +307,7 @@ def _label_rows(name: str, sound: bytes, damaged: bytes) -> bool:
         return head, found
 
     try:
-        (head, first), (other, second) = runs(sound), runs(damaged)
+        head, (other, second) = runs(sound)[0], runs(damaged)
     except (ValueError, UnicodeDecodeError):
         return False
     # each block of rows stands for itself, under whatever name of a run
@@ -463,7 +464,9 @@ def _make_anatomy(folder: Path) -> list[Path]:
 
 def _anatomy(folder: Path) -> Reading:
     image = open_anatomy(folder / "t1.nii.gz")
-    return Reading({"file": mark(np.round(image.affine, 4), image.get_fdata())})
+    return Reading(
+        {"file": mark(np.round(image.affine, 4), image.get_fdata())}, image_facts(folder / "t1.nii.gz").repaired
+    )
 
 
 def _make_sidecar(folder: Path) -> list[Path]:
@@ -779,7 +782,7 @@ def _make_cached(folder: Path) -> list[Path]:
     return sorted(path for path in (folder / "cache").rglob("*") if path.is_file() and not path.name.endswith(".lock"))
 
 
-class _cache_at:  # noqa: N801
+class _cache_at:
     def __init__(self, folder: Path):
         self.folder, self.kept = folder, os.environ.get("EEGFMRI_CACHE")
 
@@ -833,7 +836,7 @@ READERS: dict[str, Reader] = {
         _make_sleep,
         partial(_dataset, sleep),
         _in_sleep,
-        _owner({"sub-01": "sub-01_task-rest_run-1", "sub-02": "sub-02_task-rest_run-1"}),
+        _owner({"sub-01": "sub-01"}),
     ),
     "oddball": Reader(
         _make_oddball, partial(_dataset, oddball), _in_oddball, _owner({"sub001": "sub-001_task001_run001"})
@@ -846,6 +849,3 @@ READERS: dict[str, Reader] = {
     "download_record": Reader(_make_record, _record, _leaves(json.loads)),
     "cache": Reader(_make_cached, _cached, never),
 }
-
-#: Endings of names in the cache that are parts of an entry and not named in a refusal.
-assert cache.PACKAGE == "eegfmri"

@@ -111,8 +111,9 @@ class Trial:
         new = [text for text in read.said if text not in self.sound.said]
         if any("MemoryError" in text or "llocate" in text for text in new):
             return "memory", new[0]
-        if own is not None and changed - own:
-            return "others", f"{sorted(changed - own)} changed: {new[:2]}"
+        strangers = sorted(part for part in changed if own is not None and not part.startswith(tuple(own)))
+        if strangers:
+            return "others", f"{strangers} changed: {new[:2]}"
         refused = {part: text for part, text in read.refused.items() if part not in self.sound.refused}
         for text in new:
             if "\n" in text or len(text) > 1500:
@@ -138,7 +139,8 @@ def _difference(sound: bytes, damaged) -> str:
     )
     tail = next((i for i, (a, b) in enumerate(zip(sound[:start:-1], damaged[:start:-1], strict=False)) if a != b), 0)
     was, now = sound[start : max(start, len(sound) - tail)], damaged[start : max(start, len(damaged) - tail)]
-    return f" (at byte {start}, after {sound[max(0, start - 20) : start]!r}: {was[:40]!r} became {now[:40]!r}, {len(sound)} bytes {len(damaged)})"
+    before = sound[max(0, start - 20) : start]
+    return f" (at byte {start} of {len(sound)}, after {before!r}: {was[:40]!r} became {now[:40]!r}, now {len(damaged)} bytes)"
 
 
 def _out_of_memory(error: BaseException | None) -> bool:

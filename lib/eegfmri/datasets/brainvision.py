@@ -464,7 +464,7 @@ def _plain_markers(path: Path) -> str | None:
 def _copy(path: Path, text: str) -> Path:
     """Write a corrected copy of a small text file into the cache."""
     copy = project.cache_dir() / "headers" / cache.digest(str(path.absolute()), text) / path.name
-    content = text.encode("utf-8", "backslashreplace")
+    content = text.encode("utf-8")
     if not copy.is_file() or copy.read_bytes() != content:
         with cache.written_whole(copy) as temporary:
             temporary.write_bytes(content)

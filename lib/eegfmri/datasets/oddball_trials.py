@@ -98,6 +98,10 @@ def read_bids_events(path: str | Path) -> Behaviour:
                 f"{path}, line {place}: {len(cells)} columns where {len(columns)} are due; fetch the file again."
             )
         row = dict(zip(columns, cells, strict=True))
+        if "" in cells or (number(row["duration"]) is None and row["duration"] != "n/a"):
+            raise DataError(
+                f"{path}, line {place}: {line!r} lacks a value (n/a where there is none); fetch the file again."
+            )
         onset = number(row["onset"])
         if onset is None:
             at = number(row["Response"])
