@@ -157,7 +157,7 @@ def _triple(step: float, samples: Callable, header: Callable) -> Callable[[str, 
 
 
 #: Bytes of a NIfTI header that nothing else states: names, display, scaling, gaps of the standard.
-_NIFTI_FREE = ((4, 40), (50, 70), (72, 76), (112, 120), (124, 252), (328, 344), (348, 352))
+_NIFTI_FREE = ((4, 40), (50, 70), (72, 76), (96, 108), (112, 120), (124, 252), (328, 344), (348, 352))
 #: And where the image lies, which is stated three times (twice as matrix or quaternion, once as voxel sizes) by codes.
 _NIFTI_PLACE = ((76, 92), (252, 328))
 
@@ -632,6 +632,8 @@ def _in_oddball(name: str, sound: bytes, damaged: bytes) -> bool:
         return _matlab_of_a_run(name, sound, damaged)
     if name.endswith(".nii.gz"):
         return _image(stated=True)(name, sound, damaged)
+    if name.startswith("cond"):  # which trials were clean stands nowhere else
+        return bool(damaged.strip()) and set(damaged.splitlines()) <= set(sound.splitlines())
     if (
         name == "behavdata.txt"
     ):  # answers and reaction times stand nowhere else; onsets and kinds do for trials that count

@@ -42,7 +42,7 @@ _LONGEST_LINE = 1200
 
 
 def plain(text: str) -> str:
-    """Make a text fit for one line of a terminal, whatever was quoted into it.
+    r"""Make a text fit for one line of a terminal, whatever was quoted into it.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ def plain(text: str) -> str:
 
     Examples
     --------
-    >>> plain("a unit of 'x\\x1b[2J'\\n  is none")
-    "a unit of 'x\\\\x1b[2J' is none"
+    >>> plain("a unit of 'x\x1b[2J'\n  is none")
+    "a unit of 'x\\x1b[2J' is none"
     """
     text = re.sub(r" {4,}|[ ]*[\t\r\n\v\f\x85\u2028\u2029]\s*", " ", text)
     words = [word if len(word) <= _LONGEST_WORD else f"{word[:40]}…{word[-20:]}" for word in text.split(" ")]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from eegfmri.datasets.events import MISSING
 from eegfmri.errors import DataError
 from eegfmri.recordings import EVENT_COLUMNS
 from eegfmri.text import number, read_text
@@ -117,7 +118,7 @@ def read_bids_events(path: str | Path) -> Behaviour:
             shown = "target" if match[2] == "oddball" else "standard"
             if row["Stimulus"] not in (shown, "n/a"):
                 raise DataError(
-                    f"{path}, line {place}: trial type {kind!r} and stimulus {row['Stimulus'][:20]!r} contradict each other; correct the row."
+                    f"{path}, line {place}: trial type {kind!r} contradicts stimulus {row['Stimulus'][:20]!r}; correct the row."
                 )
             if onset in stimuli:
                 problems.append(f"{path.name}, line {place}: a second stimulus at {onset:g} s; the first is kept.")
@@ -193,16 +194,21 @@ def read_behaviour(folder: str | Path, run: str) -> Behaviour:
     table = folder / "behav" / run / "behavdata.txt"
     if table.is_file():
         trials = _read_trials(table, repaired)
-        rows = []
+        rows, other = [], 0
         for onset, answered, stimulus, reaction in trials:
             named = [
                 kind for kind, times in clean.items() if len(times) and np.abs(times - onset).min() < ONSET_TOLERANCE
             ]
+            other += bool(named) and stimulus is not None and stimulus not in named
             if clean:
                 stimulus, used = stimulus or (named[0] if named else None), bool(named)
             else:
                 used = stimulus is not None and answered is not None and bool(answered) == (stimulus == "target")
             rows.append((onset, STIMULUS_SECONDS, task, stimulus, reaction, used))
+        if other:
+            repaired.append(
+                f"{run}: {other} trials are of another kind in {table.name} than in the model's files; the table is believed."
+            )
     elif clean:
         repaired.append(f"{run} has no behavdata.txt; the clean trials of its model files are all that is known.")
         rows = [(t, STIMULUS_SECONDS, task, kind, None, True) for kind, times in clean.items() for t in times]
@@ -243,6 +249,10 @@ def _read_trials(path: Path, repaired: list[str]) -> list[tuple]:
     columns = {name.lower(): place for place, name in enumerate(names)}
     if "trialonset" not in columns:
         raise DataError(f"{path}, line 1: no column TrialOnset among {', '.join(names)}; fetch the file again.")
+    if has_header and (lacking := [name for name in ("Response", "Stimulus", "RT") if name.lower() not in columns]):
+        repaired.append(
+            f"{path.name} of {path.parent.name} has no column {', '.join(lacking)} among {', '.join(names)}."
+        )
     trials = []
     for place, line in enumerate(lines[int(has_header) :], start=1 + int(has_header)):
         cells = line.split()
@@ -258,6 +268,10 @@ def _read_trials(path: Path, repaired: list[str]) -> list[tuple]:
             repaired.append(f"{path.name} of {path.parent.name}, line {place}: {line.strip()!r} is no trial; left out.")
             continue
         stimulus = (cell("stimulus") or "").lower()
+        if len(cells) < len(names) or stimulus not in ("", "standard", "target", *MISSING):
+            repaired.append(
+                f"{path.name} of {path.parent.name}, line {place}: {line.strip()!r} lacks a value, or has an unknown one."
+            )
         reaction = number(cell("rt"))
         trials.append(
             (

@@ -197,10 +197,11 @@ def judge(
             f"{1e6 * LEAST:g} to {1e6 * most:g} µV are due; correct unit, resolution or number format of the header."
         )
     sizes = ", ".join(f"{name} {1e6 * rms:.3g} µV" for name, rms in list(signals.unlike.items())[:6])
+    n_unlike = len(signals.unlike)
     notes = (
-        f"{name}: {len(signals.unlike)} channel{'s are' if len(signals.unlike) != 1 else ' is'} not of the others' size ({sizes}, where the "
-        f"median is {1e6 * signals.rms:.3g} µV): see whether an electrode was off, or the header is wrong about a unit.",
-    ) * bool(signals.unlike)
+        f"{name}: {n_unlike} channel{'s are' if n_unlike != 1 else ' is'} not of the others' size ({sizes}, where the median is "
+        f"{1e6 * signals.rms:.3g} µV): see whether an electrode was off, or the header is wrong about a unit.",
+    ) * bool(n_unlike)
     for channel, count in signals.lacking.items():
         notes += (f"{name}: {channel} has no value for {count / sfreq:.3g} s, read as a straight line.",)
     missing = sum(last - first for first, last in signals.gaps)
