@@ -157,7 +157,7 @@ def _triple(step: float, samples: Callable, header: Callable) -> Callable[[str, 
 
 
 #: Bytes of a NIfTI header that nothing else states: names, display, scaling, gaps of the standard.
-_NIFTI_FREE = ((4, 40), (50, 70), (72, 76), (96, 108), (112, 120), (124, 252), (328, 344), (348, 352))
+_NIFTI_FREE = ((4, 40), (50, 70), (72, 76), (96, 108), (112, 123), (124, 252), (328, 344), (348, 352))
 #: And where the image lies, which is stated three times (twice as matrix or quaternion, once as voxel sizes) by codes.
 _NIFTI_PLACE = ((76, 92), (252, 328))
 
@@ -263,10 +263,11 @@ def _rows(
 
     def table(content: bytes) -> list[list[str]]:
         try:
-            lines = content.decode("utf-8").splitlines()
+            lines = re.split("\r?\n", content.decode("utf-8"))
         except UnicodeDecodeError:
-            lines = content.decode("latin-1").splitlines()
+            lines = re.split("\r?\n", content.decode("latin-1"))
         rows = [[cell.strip() for cell in line.split("\t")] for line in lines if line.strip()]
+        rows[0] = [name.lower() for name in rows[0]]
         for row in rows[1:]:
             for place in numbers:
                 float(row[place])

@@ -25,7 +25,7 @@ from eegfmri.errors import DataError, RequestError, reading
 from eegfmri.examined import remembered
 from eegfmri.images import T_R_TOLERANCE, run_facts
 from eegfmri.recordings import EVENT_COLUMNS, Recording, RecordingSet
-from eegfmri.text import number
+from eegfmri.text import number, visible
 
 __all__ = [
     "ELECTRODES",
@@ -457,7 +457,7 @@ def _tree_notes(root: Path, folders: dict[str, list[Path]]) -> tuple[str, ...]:
             ("lies", "its tarball unpacks; it is") if len(nested) == 1 else ("lie", "their tarballs unpack; they are")
         )
         notes.append(f"{listed(nested)} {said[0]} one folder deeper than expected, as {said[1]} read all the same.")
-    tables = [table for deep in ("", "*/") for table in root.glob(f"{deep}sub-*/func/*_events.tsv")]
+    tables = [table for deep in ("", "*/") for table in visible(root.glob(f"{deep}sub-*/func/*_events.tsv"))]
     for place, count in sorted(Counter(table.parents[2] for table in tables).items()):
         where = "The dataset's folder" if place == root else f"The folder {place.relative_to(root).as_posix()}"
         notes.append(

@@ -45,6 +45,15 @@ ONSET_TOLERANCE = 0.05
 MIN_TARGET_SHARE = 0.1
 
 
+#: What stands in a cell of OpenNeuro's tables that is neither a number nor n/a; in shifted rows words stand in other columns.
+_CELLS = {
+    "duration": (),
+    "Response": (),
+    "Stimulus": ("standard", "target"),
+    "response_time": ("standard", "target"),
+}
+
+
 @dataclass(frozen=True)
 class Behaviour:
     """The trials of a run: events, what was mended, what is doubtful."""
@@ -99,9 +108,13 @@ def read_bids_events(path: str | Path) -> Behaviour:
                 f"{path}, line {place}: {len(cells)} columns where {len(columns)} are due; fetch the file again."
             )
         row = dict(zip(columns, cells, strict=True))
-        if "" in cells or (number(row["duration"]) is None and row["duration"] != "n/a"):
+        strange = [
+            name for name, words in _CELLS.items() if row[name] not in ("n/a", *words) and number(row[name]) is None
+        ]
+        if strange:
             raise DataError(
-                f"{path}, line {place}: {line!r} lacks a value (n/a where there is none); fetch the file again."
+                f"{path}, line {place}: {row[strange[0]]!r} is no value of the column {strange[0]} (n/a where there is none); fetch the "
+                "file again."
             )
         onset = number(row["onset"])
         if onset is None:
@@ -289,10 +302,12 @@ def _read_onsets(path: Path) -> np.ndarray:
     onsets = []
     for place, line in enumerate(read_text(path).splitlines(), start=1):
         if line.strip():
-            onset = number(line.split()[0])
-            if onset is None:
-                raise DataError(f"{path}, line {place}: {line.strip()!r} does not start with a time in s; correct it.")
-            onsets.append(onset)
+            values = [number(cell) for cell in line.split()]
+            if None in values or len(values) > 3:
+                raise DataError(
+                    f"{path}, line {place}: {line.strip()!r} is not 'onset duration weight' in s; correct it."
+                )
+            onsets.append(values[0])
     return np.array(onsets)
 
 

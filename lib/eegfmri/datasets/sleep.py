@@ -347,7 +347,7 @@ def _folder_notes(sourcedata: Path) -> tuple[str, ...]:
     if not folders:
         return ()
     there = f"sourcedata also holds {listed([folder.name for folder in folders])}"
-    names = sorted(path.name for folder in folders for path in folder.rglob("*") if not path.is_dir())
+    names = sorted(path.name for folder in folders for path in visible(folder.rglob("*")) if not path.is_dir())
     odd = [name for name in names if name[:3].lower() == "sub" and not _SPELLING.match(name)]
     if not odd:
         return (f"{there}; nothing is read from there.",)

@@ -20,6 +20,7 @@ from pathlib import Path
 from eegfmri import cache
 from eegfmri.errors import DataError, RequestError
 from eegfmri.machine import cores
+from eegfmri.simulation.damage import hide_files
 from eegfmri.simulation.parameters import (
     ACQUISITIONS,
     DEFAULT_QUIRKS,
@@ -318,3 +319,5 @@ def _write(
         "truth": simulate_subjects.describe_model(preset),
     }
     cache.write_json(root / SIMULATION_FILE, document)
+    if "hidden_files" in everywhere:
+        hide_files(root)
