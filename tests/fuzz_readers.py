@@ -30,6 +30,7 @@ from eegfmri.datasets import download, oddball, rest, sleep
 from eegfmri.datasets.events import read_events
 from eegfmri.datasets.label_tables import read_labels
 from eegfmri.datasets.single_files import open_bold, open_eeg
+from eegfmri.errors import DataError
 from eegfmri.images import image_facts, open_anatomy, read_slice_times
 from eegfmri.ledger import claims, verdicts
 from eegfmri.preprocessing.eeg import EegSettings, prepare
@@ -62,12 +63,15 @@ class Reader:
         (name of the file, sound content, damaged content) → whether nobody could see the damage.
     parts : callable
         Path of the damaged file → beginnings of the parts of `Reading.values` that may suffer from it; None for all.
+    opened : callable or None
+        Opens the folder and returns what reads it, which is called when a file has been damaged in between.
     """
 
     make: Callable[[Path], list[Path]]
     read: Callable[[Path], Reading]
     free: Callable[[str, bytes, bytes], bool]
     parts: Callable[[Path], set[str] | None] = lambda path: None
+    opened: Callable[[Path], Callable[[], Reading]] | None = None
 
 
 def mark(*values: object) -> str:
@@ -559,6 +563,37 @@ def _dataset(module, folder: Path, **options) -> Reading:
     return Reading(values, tuple(said), refused)
 
 
+def _late(folder: Path) -> Callable[[], Reading]:
+    """Open three datasets with all their signals, which are read when something has happened to the files."""
+    recordings = [
+        r
+        for name, module in (("sleep", sleep), ("oddball", oddball), ("rest", rest))
+        for r in module.read(folder / name)
+    ]
+    handles = [(recording, recording.raw(), recording.image()) for recording in recordings]
+
+    def read() -> Reading:
+        values, refused = {}, {}
+        for recording, raw, image in handles:
+            try:
+                values[recording.name] = mark(
+                    raw.get_data(), image.get_fdata(), recording.raw().get_data(), recording.image().get_fdata()
+                )
+            except DataError as error:
+                values[recording.name], refused[recording.name] = "refused", str(error)
+        return Reading(values, refused=refused)
+
+    return read
+
+
+def _make_late(folder: Path) -> list[Path]:
+    files = []
+    for name, make in (("sleep", _make_sleep), ("oddball", _make_oddball), ("rest", _make_rest)):
+        (folder / name).mkdir()
+        files += make(folder / name)
+    return [path for path in files if path.name.endswith((".vhdr", ".vmrk", ".eeg", ".dat", ".nii.gz", ".mat"))]
+
+
 def _there(recording, raw) -> list[str]:
     return [name for name in recording.scalp_channels if name in raw.ch_names]
 
@@ -845,6 +880,13 @@ READERS: dict[str, Reader] = {
         _make_oddball, partial(_dataset, oddball), _in_oddball, _owner({"sub001": "sub-001_task001_run001"})
     ),
     "rest": Reader(_make_rest, partial(_dataset, rest), _in_rest, _owner({"/32/": "sub-32_rest"})),
+    "late": Reader(
+        _make_late,
+        lambda folder: _late(folder)(),
+        never,
+        _owner({"sub-01": "sub-01", "sub001": "sub-001", "/32/": "sub-32"}),
+        _late,
+    ),
     "claims": Reader(_make_claims, _claims, _leaves(_yaml)),
     "results": Reader(_make_results, _imported, _leaves(json.loads)),
     "latest_results": Reader(_make_runs, _latest, _leaves(json.loads), lambda path: {"fusion/one"}),

@@ -77,6 +77,7 @@ class Trial:
         content = self.files[path]
         what, damaged = damage(rng, path.name, content)
         done = f"{path.relative_to(self.folder)}: {what}"
+        self.finish = self.reader.opened(self.folder) if self.reader.opened else lambda: self.reader.read(self.folder)
         path.unlink(missing_ok=True)
         try:
             damaged.put(path) if isinstance(damaged, Replaced) else path.write_bytes(damaged)
@@ -92,7 +93,7 @@ class Trial:
 
     def _outcome(self, path: Path, content: bytes, damaged) -> tuple[str, str]:
         try:
-            read = self.reader.read(self.folder)
+            read = self.finish()
         except EegFmriError as error:
             if _out_of_memory(error):
                 return "memory", str(error)

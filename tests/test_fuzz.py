@@ -30,6 +30,7 @@ CASES = {
     "sleep": 90,
     "oddball": 90,
     "rest": 90,
+    "late": 15,
     "claims": 40,
     "results": 100,
     "latest_results": 100,

@@ -19,7 +19,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from eegfmri import cache
 from eegfmri.errors import DataError, reading
-from eegfmri.examined import remembered
+from eegfmri.examined import remembered, require_unchanged, stamp_of
 from eegfmri.text import number, read_facts, require_regular, visible
 
 #: Folders above an image in which a sidecar for a whole task is looked for, nearest first.
@@ -487,10 +487,11 @@ class _Guarded(ArrayProxy):
         """Return a copy of a proxy that stands in for it."""
         guarded = proxy.copy()
         guarded.__class__ = cls
-        guarded.path = path
+        guarded.path, guarded.stamp = path, stamp_of(path)
         return guarded
 
     def _get_scaled(self, dtype, slicer):
+        require_unchanged(self.path, self.stamp)
         with reading(self.path):
             values = super()._get_scaled(dtype, slicer)
         if values.dtype.kind != "f" or np.isfinite(values).all():

@@ -13,7 +13,7 @@ import numpy as np
 
 from eegfmri import cache
 from eegfmri.errors import DataError, reading
-from eegfmri.examined import remembered
+from eegfmri.examined import remembered, require_unchanged, stamp_of
 
 #: Root mean square (V) of scalp EEG: the least, the most once the scanner's artefacts are gone, the most with them.
 LEAST, MOST, MOST_IN_SCANNER = 1e-7, 1e-3, 1e-1
@@ -238,7 +238,8 @@ def guarded(raw, gaps: Sequence[tuple[int, int]] = ()):
     body = [channel["kind"] in _BODY for channel in raw.info["chs"]]
     # by their places in the file, which stay when channels are picked
     in_file = frozenset(int(place) for place in np.asarray(raw._read_picks[0])[body])
-    raw.__class__ = _guarded_class(type(raw), in_file)
+    stamps = tuple((str(file), stamp_of(file)) for file in raw.filenames if file is not None)
+    raw.__class__ = _guarded_class(type(raw), in_file, stamps)
     if raw.preload:
         for row, of_body in zip(raw._data, body, strict=True):
             _bridge(row, LARGEST if of_body else np.inf)
@@ -247,13 +248,15 @@ def guarded(raw, gaps: Sequence[tuple[int, int]] = ()):
     return raw
 
 
-@lru_cache
-def _guarded_class(kind: type, body: frozenset[int]) -> type:
+@lru_cache(maxsize=256)
+def _guarded_class(kind: type, body: frozenset[int], stamps: tuple) -> type:
     class Guarded(kind):
         """One of MNE's readers, whose failures name the file."""
 
         # MNE calls this with a stand-in for the reader, which `super` would not take
         def _read_segment_file(self, data, idx, fi, start, stop, cals, mult):
+            for file, stamp in stamps:
+                require_unchanged(file, stamp)
             with reading(self.filenames[fi]):
                 kind._read_segment_file(self, data, idx, fi, start, stop, cals, mult)
             places = range(idx.stop)[idx] if isinstance(idx, slice) and idx.stop else np.arange(1 << 16)[idx]

@@ -618,11 +618,10 @@ DEFAULT_QUIRKS = MappingProxyType(
             "renamed_header",
             "doubtful_labels",
             "blank_for_tab",
-            "hidden_files",
             "marked_sidecars",
         ),
-        "oddball": ("nested_folder", "hidden_files"),
-        "rest": ("scan_start", "toggle_marker", "renamed_header", "hidden_files", "inherited_sidecar"),
+        "oddball": ("nested_folder",),
+        "rest": ("scan_start", "toggle_marker", "renamed_header", "inherited_sidecar"),
     }
 )
 
@@ -644,6 +643,7 @@ OTHER_QUIRKS = MappingProxyType(
             "labels_only",
             "no_sleep_run",
             "extra_sourcedata",
+            "hidden_files",
             "labels_in_utf16",
             "blanks_in_header",
             "latin1_markers",
@@ -671,6 +671,7 @@ OTHER_QUIRKS = MappingProxyType(
             "wrong_image_rate",
             "twice",
             "bids_events",
+            "hidden_files",
             "padded_gzip",
             "gzip_members",
             "missing_reaction_times",
@@ -692,6 +693,7 @@ OTHER_QUIRKS = MappingProxyType(
             "wrong_image_rate",
             "broken_raw",
             "second_montage",
+            "hidden_files",
             "blanks_in_header",
             "latin1_markers",
             "padded_gzip",
