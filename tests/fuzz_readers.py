@@ -781,11 +781,8 @@ def _manifest(folder: Path) -> Reading:
 
 def _manifest_rows(name: str, sound: bytes, damaged: bytes) -> bool:
     """Other names, sizes and checksums that could be some, and rows that are lacking."""
-    try:
-        texts = [content.decode("utf-8") for content in (sound, damaged)]
-    except UnicodeDecodeError:
-        return False
-    kept = [[line for line in text.splitlines() if line and not line.startswith("#")] for text in texts]
+    texts = [content.decode("latin-1") for content in (sound, damaged)]
+    kept = [[line for line in re.split(r"\r?\n", text) if line and not line.startswith("#")] for text in texts]
     row = re.compile(r"[^\t]+\t[0-9]+\t[0-9a-f]{32}")
     return kept[0][:1] == kept[1][:1] and all(row.fullmatch(line) for line in kept[1][1:])
 

@@ -36,7 +36,7 @@ GOOD = ("right", "said", "refused", "undetectable")
 BAD = ("raw", "silent", "unnamed", "others", "hang", "memory", "died")
 
 #: Processor time of one case, s; waiting, which costs none, is given up later, for other processes may be in the way.
-MOST_SECONDS, MOST_WAITING = 20, 120
+MOST_SECONDS, MOST_WAITING = 20, 60
 MOST_MEMORY = 2 << 30
 
 
