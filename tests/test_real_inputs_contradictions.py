@@ -176,6 +176,7 @@ STATED_TWICE = {
     "voxel sizes": (put(80, "<f4", 3.5), "its affine gives 3 x 3 x 4 mm"),
     "places": (put(292, "<f4", 97.0), "place it 7 mm apart"),
     "a form that does not exist": (put(254, "<i2", 4711), "its header was mended (sform_code 4711"),
+    "units of space": (put(123, "<u1", 3 | 8), "states voxels of 3 x 3 x 4 µm, which cannot be"),
     "a size of the header": (put(0, "<i4", 340), "its header was mended (sizeof_hdr"),
 }
 

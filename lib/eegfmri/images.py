@@ -34,6 +34,9 @@ _SECONDS = {0: 1.0, 8: 1.0, 16: 1e-3, 24: 1e-6}
 #: How far (share, mm) two statements of voxel sizes and places may lie apart and still agree.
 _SIZE_TOLERANCE, _PLACE_TOLERANCE = 0.01, 0.5
 
+#: Sizes (mm) of voxels that a scan can have.
+_SMALLEST_VOXEL, _LARGEST_VOXEL = 0.05, 100.0
+
 
 @dataclass(frozen=True)
 class ImageFacts:
@@ -226,6 +229,12 @@ def _unlike(path: Path, header, affine: np.ndarray, shape: tuple, coded: dict[st
     if not np.allclose(sizes, columns, rtol=_SIZE_TOLERANCE, atol=0):
         stated, used = (" x ".join(f"{size:.4g}" for size in triple) for triple in (sizes, columns))
         said.append(f"{path.name} states voxels of {stated} mm, its affine gives {used} mm; the affine is used.")
+    space = {1: "m", 3: "µm"}.get(int(header["xyzt_units"]) & 0x07)
+    if space is not None:
+        stated = " x ".join(f"{size:.4g}" for size in columns)
+        if not ((columns >= _SMALLEST_VOXEL) & (columns <= _LARGEST_VOXEL)).all():
+            raise DataError(f"{path} states voxels of {stated} {space}, mm are expected: convert its affine.")
+        said.append(f"{path.name} states voxels of {stated} {space}, which cannot be; they are taken for mm.")
     if all(coded.values()) and int(header["sform_code"]) == int(header["qform_code"]):
         try:
             other = header.get_qform()
