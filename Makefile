@@ -4,6 +4,7 @@
 #   make unit    the quick tests only, without the book
 #   make lint    style, import order and docstrings
 #   make bench   the benchmarks
+#   make soak    damaged inputs for an hour, counted per reader: make soak MINUTES=5
 #   make clean   remove what can be made again; your runs and downloads stay
 #   make distclean   the same, and the virtual environment
 # Another Python: make PYTHON=/path/to/python book.  More or fewer processes for the tests: make JOBS=4 test.
@@ -11,11 +12,12 @@
 PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$name"; break; }; done)
 JOBS ?= auto
+MINUTES ?= 60
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: book test unit lint bench clean distclean
+.PHONY: book test unit lint bench soak clean distclean
 .DELETE_ON_ERROR:
 
 book: $(INSTALLED)
@@ -34,6 +36,9 @@ lint: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/eegfmri bench
+
+soak: $(INSTALLED)
+	$(BIN)/python tests/soak.py --minutes $(MINUTES)
 
 # The stamp is written last, so an interrupted installation is done again; a half-made environment is made anew.
 $(INSTALLED): requirements.lock pyproject.toml

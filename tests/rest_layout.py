@@ -89,7 +89,14 @@ def write_markers(path: Path, markers: list[tuple[str, str, float]], sfreq: floa
 
 
 def write_images(
-    root: Path, subject: str = "35", *, n_volumes: int = 12, t_r: float = T_R, offset: float = -90.0, series: str = "3"
+    root: Path,
+    subject: str = "35",
+    *,
+    n_volumes: int = 12,
+    t_r: float = T_R,
+    offset: float = -90.0,
+    series: str = "3",
+    n_slices: int = 5,
 ) -> Path:
     """Write the resting image and the T1 image; return the former."""
     folder = root / "fMRI" / subject
@@ -97,7 +104,7 @@ def write_images(
     rng = np.random.default_rng(2)
     affine = np.diag([30.0, 30.0, 40.0, 1.0])
     affine[:3, 3] = offset, -100, -60
-    image = nibabel.Nifti1Image(rng.integers(100, 900, (6, 7, 5, n_volumes)).astype(np.int16), affine)
+    image = nibabel.Nifti1Image(rng.integers(100, 900, (6, 7, n_slices, n_volumes)).astype(np.int16), affine)
     image.header.set_zooms((30, 30, 40, t_r))
     image.header.set_xyzt_units("mm", "sec")
     path = folder / f"{series}_nw_mepi_rest_with_cross.nii.gz"

@@ -408,7 +408,7 @@ def noddi(real_data, tmp_path):
                 rng.normal(0, 20, points * 64).astype("<f4").tofile(stem.with_suffix(".dat"))
             else:
                 rng.normal(0, 200, 5000 * 20 * 64).astype("<i2").tofile(stem.with_suffix(".eeg"))
-        rest_layout.write_images(tmp_path, subject, n_volumes=300)
+        rest_layout.write_images(tmp_path, subject, n_volumes=300, n_slices=30)
     shutil.copyfile(real / "task-rest_bold.json", tmp_path / "task-rest_bold.json")
     return tmp_path
 

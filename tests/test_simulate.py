@@ -308,12 +308,14 @@ def test_the_default_quirks_stand_in_the_files(realistic):
         "renamed_header",
         "doubtful_labels",
         "blank_for_tab",
+        "marked_sidecars",
     }
+    assert (realistic / "task-rest_eeg.json").read_bytes().startswith(b"\xef\xbb\xbf")
 
 
 @pytest.mark.slow
 def test_the_other_quirks_can_be_planted(tmp_path):
-    root = simulator.simulate("sleep", tmp_path / "odd", scale="tiny", n_subjects=10, quirks=OTHER_QUIRKS["sleep"])
+    root = simulator.simulate("sleep", tmp_path / "odd", scale="tiny", n_subjects=13, quirks=OTHER_QUIRKS["sleep"])
     planted = {e["quirk"]: e for e in json.loads((root / "simulated.json").read_text())["quirks"]}
 
     def eeg(quirk, suffix):

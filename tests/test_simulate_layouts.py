@@ -12,7 +12,9 @@ import pytest
 from eegfmri.datasets import oddball, rest
 from eegfmri.datasets.roots import reader
 from eegfmri.errors import RequestError
+from eegfmri.images import read_slice_times
 from eegfmri.simulation import simulate as simulator
+from eegfmri.simulation.damage import MENDED
 from eegfmri.simulation.parameters import DEFAULT_QUIRKS, OTHER_QUIRKS, SCALES
 
 
@@ -212,7 +214,8 @@ def test_planted_motion_is_found_again_in_the_images(tmp_path):
 
 
 #: What `data check` says of each quirk: of the recording, its status (None: others of that subject decide it) and a sentence; of
-#: the dataset ("dataset"), a sentence; of labels ("stages"), counts. ``{subject}`` is who has it.
+#: the dataset ("dataset"), a sentence; of labels ("stages"), counts. ``{subject}`` is who has it. What is "unseen" is mended and not
+#: worth a word: the run is ok, and of a quirk of the whole dataset files as named must be there.
 EXPECTED = {
     "sleep": {
         "subject_column": (None, "extra leading column"),
@@ -240,6 +243,23 @@ EXPECTED = {
             "sourcedata also holds EyeTracker_data, fMRI_field_map and fMRI_processed_file_1; 3 of 4 files there are not named as the "
             "runs are ('Sub-03_fieldmap.nii' and 'sub-02 _task-rest_run-1_bold.nii')",
         ),
+        "hidden_files": ("unseen", "sub-*/*/._*"),
+        "marked_sidecars": ("unseen", "task-*_eeg.json"),
+        "labels_in_utf16": (None, ""),
+        "blanks_in_header": ("unseen", None),
+        "latin1_markers": ("unseen", None),
+        "padded_gzip": ("unseen", None),
+        "text_repetition_time": ("unseen", None),
+        "gzip_members": ("unseen", None),
+        "reversed_slices": ("unseen", None),
+        "milliseconds": ("unseen", None),
+        "greek_unit": ("repaired", "the unit 'μV' was read as µV"),
+        "rounded_quaternion": ("repaired", "longer than 1 by rounding; it was normalised"),
+        "latin1_header": (None, ""),
+        "empty_sform": ("repaired", "its sform is empty or NaN, its qform is not; the qform was used"),
+        "nan_background": ("repaired", "of its values are NaN or infinite; they are read as 0"),
+        "undecodable_sidecar": ("refused", "_bold.json is not valid JSON"),
+        "blank_volume": ("refused", "is blank, as when a scan or a transfer breaks off"),
     },
     "oddball": {
         "nested_folder": ("dataset", "ds116_sub{subject}/sub{subject}"),
@@ -252,7 +272,18 @@ EXPECTED = {
         "truncated_bold": ("refused", "truncated or damaged"),
         "wrong_image_rate": ("repaired", "repetition time of 1 s"),
         "twice": ("refused", "The run lies twice"),
-        "bids_events": ("dataset", "The folder bids holds 18 event tables of OpenNeuro's version"),
+        "bids_events": ("dataset", "The folder bids holds 22 event tables of OpenNeuro's version"),
+        "hidden_files": ("unseen", "sub*/EEG/*/._*"),
+        "padded_gzip": ("unseen", None),
+        "gzip_members": ("unseen", None),
+        "missing_reaction_times": ("unseen", None),
+        "rounded_quaternion": ("repaired", "longer than 1 by rounding; it was normalised"),
+        "array_on_its_side": ("repaired", "lies on its side"),
+        "empty_sform": ("repaired", "its sform is empty or NaN, its qform is not; the qform was used"),
+        "nan_background": ("repaired", "of its values are NaN or infinite; they are read as 0"),
+        "blank_volume": ("refused", "is blank, as when a scan or a transfer breaks off"),
+        "lost_onsets": ("ok", "cond002.txt of task001_run001 is not there: no standard counts as answered rightly"),
+        "gap_in_array": ("repaired", "for 1.00 s in 1 place a channel has no values"),
     },
     "rest": {
         "scan_start": ("ok", "One marker 'Scan Start' tells where the scan starts and is time zero"),
@@ -267,6 +298,19 @@ EXPECTED = {
         "wrong_image_rate": ("repaired", "repetition time of 1 s"),
         "broken_raw": ("ok", "Source 'raw', not used here: 20130410320002.eeg ends 37 bytes into a sample"),
         "second_montage": ("dataset", "2 montages of 63 scalp channels: {subject} with F1 F2 C1 C2 P1 P2"),
+        "hidden_files": ("unseen", "EEG*/*/export/._*"),
+        "inherited_sidecar": ("unseen", "task-rest_bold.json"),
+        "blanks_in_header": ("unseen", None),
+        "latin1_markers": ("unseen", None),
+        "padded_gzip": ("unseen", None),
+        "milliseconds": ("unseen", None),
+        "greek_unit": ("repaired", "the unit 'μV' was read as µV"),
+        "rounded_quaternion": ("repaired", "longer than 1 by rounding; it was normalised"),
+        "latin1_header": (None, ""),
+        "empty_sform": ("repaired", "its sform is empty or NaN, its qform is not; the qform was used"),
+        "gzip_members": (None, ""),
+        "nan_background": ("repaired", "of its values are NaN or infinite; they are read as 0"),
+        "blank_volume": ("refused", "is blank, as when a scan or a transfer breaks off"),
     },
 }
 
@@ -315,7 +359,7 @@ def test_both_montages_are_written_and_what_the_caps_share_is_the_same(tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("dataset", "n_subjects"), [("sleep", 12), ("oddball", 9), ("rest", 12)])
+@pytest.mark.parametrize(("dataset", "n_subjects"), [("sleep", 13), ("oddball", 11), ("rest", 16)])
 def test_every_trap_is_met_as_designed_and_none_silently(tmp_path, dataset, n_subjects):
     quirks = (*DEFAULT_QUIRKS[dataset], *OTHER_QUIRKS[dataset])
     root = simulator.simulate(dataset, tmp_path / dataset, scale="tiny", n_subjects=n_subjects, quirks=quirks)
@@ -325,6 +369,9 @@ def test_every_trap_is_met_as_designed_and_none_silently(tmp_path, dataset, n_su
     touched = set()
     for quirk, entry in planned.items():
         expected, what = EXPECTED[dataset][quirk]
+        if expected == "unseen" and entry["subject"] is None:
+            assert any(root.glob(what)), quirk
+            continue
         if expected == "dataset":
             sentence = what.format(subject=entry["subject"])
             assert any(sentence in note for note in document["notes"]), (quirk, document["notes"])
@@ -342,9 +389,15 @@ def test_every_trap_is_met_as_designed_and_none_silently(tmp_path, dataset, n_su
                 assert {kind: row["stages"][kind] for kind in what} == what, quirk
                 continue
             said = [sentence for kind in ("repaired", "problems", "notes") for sentence in row[kind]]
+            if expected == "unseen":
+                assert (row["status"], said) == ("ok", []), quirk
+                continue
+            if expected is None and not what:
+                assert row["status"] in ("ok", "repaired"), (quirk, said)
+                continue
             assert row["status"] == (expected or row["status"]), (quirk, said)
             assert any(what in sentence for sentence in said), (quirk, said)
-        assert expected == "stages" or what in printed, quirk
+        assert expected in ("stages", "unseen") or what in printed, quirk
     for row in document["recordings"]:
         if (row["subject"], row["run"]) not in touched:
             assert row["status"] == "ok", row
@@ -359,7 +412,7 @@ def test_every_trap_is_met_as_designed_and_none_silently(tmp_path, dataset, n_su
         assert broken.notes == ()
     if dataset == "oddball":
         assert "and ds116_sub004/sub004 lie one folder deeper" in printed  # where the run lies that lies twice
-        tables = sorted((root / "bids").rglob("*_events.tsv"))
+        tables = sorted((root / "bids").rglob("sub-*_events.tsv"))
         assert len(tables) == 2 * n_subjects
         truth = simulator.read_truth(root)
         for table in tables:
@@ -374,6 +427,36 @@ def test_every_trap_is_met_as_designed_and_none_silently(tmp_path, dataset, n_su
                 == behaviour.counts["reaction_times"]
                 == ((trials[:, 1] == 1) & (trials[:, 4] == 1)).sum()
             )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dataset", "n_subjects"), [("sleep", 2), ("oddball", 2), ("rest", 4)])
+def test_damage_that_can_be_mended_leaves_every_signal_as_it_was(tmp_path, dataset, n_subjects):
+    mended = ("hidden_files", "marked_sidecars", "inherited_sidecar", "labels_in_utf16", "array_on_its_side", *MENDED)
+    known = (*DEFAULT_QUIRKS[dataset], *OTHER_QUIRKS[dataset])
+    quirks = [quirk for quirk in mended if quirk in known]
+    assert len(quirks) > 5
+    values = []
+    for name, planted in (("sound", ()), ("damaged", quirks)):
+        root = simulator.simulate(dataset, tmp_path / name, scale="tiny", n_subjects=n_subjects, quirks=planted)
+        for recording in reader(dataset).read(root):
+            assert recording.usable, recording.problems
+            raw, image = recording.raw(), recording.image()
+            facts = (recording.name, recording.ch_names, recording.first_sample, recording.n_volumes)
+            times = read_slice_times(recording.bold_file).tolist() if dataset == "sleep" else []
+            tables = recording.epochs.to_csv() + recording.events.to_csv()
+            values.append(
+                (facts, times, tables, raw.get_data(), np.asarray(image.dataobj), image.affine, recording.t_r)
+            )
+    half = len(values) // 2
+    for sound, damaged in zip(values[:half], values[half:], strict=True):
+        assert sound[:3] == damaged[:3]
+        np.testing.assert_array_equal(sound[3], damaged[3])
+        np.testing.assert_array_equal(sound[4], damaged[4])
+        np.testing.assert_allclose(
+            sound[5], damaged[5], atol=5e-3
+        )  # a quaternion of five digits, 100 mm from the origin
+        assert sound[6] == pytest.approx(damaged[6], abs=1e-6)
 
 
 def test_more_traps_than_runs_are_refused(tmp_path):

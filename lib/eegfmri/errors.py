@@ -6,6 +6,7 @@ traceback and leaves with the exit code of its kind.
 
 import errno
 import os
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,43 @@ class RequestError(EegFmriError):
 
 
 class DataError(EegFmriError):
-    """A recording's file cannot be used, with the file, the line or field, and the remedy."""
+    """A recording's file cannot be used, with the file, the line or field, and the remedy.
+
+    What is quoted from a damaged file may be of any length and hold any characters: see `plain`.
+    """
+
+    def __init__(self, message: object = ""):
+        super().__init__(plain(str(message)))
+
+
+#: Characters of one word in a sentence (paths are shorter), and of a sentence.
+_LONGEST_WORD = 300
+_LONGEST_LINE = 1200
+
+
+def plain(text: str) -> str:
+    r"""Make a text fit for one line of a terminal, whatever was quoted into it.
+
+    Parameters
+    ----------
+    text : str
+        A sentence.
+
+    Returns
+    -------
+    str
+        Line breaks and long gaps are blanks, characters that steer a terminal are written out, words of more than 300 characters and
+        lines of more than 1200 are cut.
+
+    Examples
+    --------
+    >>> plain("a unit of 'x\x1b[2J'\n  is none")
+    "a unit of 'x\\x1b[2J' is none"
+    """
+    text = re.sub(r" {4,}|[ ]*[\t\r\n\v\f\x85\u2028\u2029]\s*", " ", text)
+    words = [word if len(word) <= _LONGEST_WORD else f"{word[:40]}…{word[-20:]}" for word in text.split(" ")]
+    line = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in " ".join(words))
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 201]}…{line[-200:]}"
 
 
 #: What the system says when there is no room.

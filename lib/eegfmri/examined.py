@@ -1,9 +1,14 @@
-"""What was found by reading a file to its end, remembered under the file's size and time, so that it is read once."""
+"""What was found by reading a file to its end, remembered under the file's size and time, so that it is read once.
+
+What was found holds for the file as it was: `require_unchanged` stands before everything that is read later.
+"""
 
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 
 from eegfmri import cache, project
+from eegfmri.errors import DataError
 
 
 def remembered(stamp: list, examine: Callable[[], dict]) -> dict:
@@ -32,3 +37,27 @@ def remembered(stamp: list, examine: Callable[[], dict]) -> dict:
     with contextlib.suppress(OSError):
         cache.write_json(path, {"found": found, "digest": cache.digest(found)})
     return found
+
+
+def stamp_of(path: str | Path) -> tuple[str, int, int] | None:
+    """Return `eegfmri.cache.file_stamp` of a file, None if it is not there."""
+    try:
+        return cache.file_stamp(path)
+    except (OSError, RuntimeError):  # the latter is how a link that leads to itself is told
+        return None
+
+
+def require_unchanged(path: str | Path, stamp: tuple[str, int, int] | None) -> None:
+    """Raise `DataError` if a file is not as it was when it was examined.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The file.
+    stamp : (str, int, int) or None
+        `stamp_of` it at that time.
+    """
+    now = stamp_of(path)
+    if now != stamp:
+        what = "is gone" if now is None else "has changed"
+        raise DataError(f"{path} {what} since it was opened: open it again.")

@@ -4,19 +4,22 @@ What can be mended without a guess is mended and said; the rest raises `DataErro
 """
 
 import gzip
+import logging
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel
 import numpy as np
+from nibabel import imageglobals
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.spatialimages import HeaderDataError
 
 from eegfmri import cache
 from eegfmri.errors import DataError, reading
-from eegfmri.examined import remembered
+from eegfmri.examined import remembered, require_unchanged, stamp_of
 from eegfmri.text import number, read_facts, require_regular, visible
 
 #: Folders above an image in which a sidecar for a whole task is looked for, nearest first.
@@ -25,8 +28,14 @@ MOST_FOLDERS_UP = 4
 #: How far (s) two statements of a repetition time may lie apart and still agree.
 T_R_TOLERANCE = 1e-3
 
-#: Seconds per unit of time of a NIfTI header.
-_SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
+#: Seconds per unit of time of a NIfTI header, by its code; 0 states none, and means seconds.
+_SECONDS = {0: 1.0, 8: 1.0, 16: 1e-3, 24: 1e-6}
+
+#: How far (share, mm) two statements of voxel sizes and places may lie apart and still agree.
+_SIZE_TOLERANCE, _PLACE_TOLERANCE = 0.01, 0.5
+
+#: Sizes (mm) of voxels that a scan can have.
+_SMALLEST_VOXEL, _LARGEST_VOXEL = 0.05, 100.0
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,7 @@ def _squeezed(image):
 def _open(path: Path, a_run: bool = False) -> tuple[object, ImageFacts]:
     require_regular(path)
     repaired: list[str] = []
-    with reading(f"{path} as NIfTI"):
+    with reading(f"{path} as NIfTI"), _heard() as heard:
         try:
             image = nibabel.load(path)
         except (HeaderDataError, ValueError) as error:
@@ -143,16 +152,37 @@ def _open(path: Path, a_run: bool = False) -> tuple[object, ImageFacts]:
             )
         found = _content(Path(image.file_map["image"].filename), image.dataobj.offset, shape, dtype)
     _judge(path, shape, found, repaired)
+    repaired += [f"{path.name}: its header was mended ({text})." for text in heard]
     affine, image = _position(path, image, repaired)
     if type(image.dataobj) is ArrayProxy:
         # nibabel lets a proxy be chosen per class of image only, and `load` chooses that class itself
         image._dataobj = _Guarded.around(image.dataobj, path)
     t_r = None
     if len(shape) > 3:
-        unit, stated = header.get_xyzt_units()[1], number(header["pixdim"][4])
-        t_r = stated * _SECONDS.get(unit, 1.0) if stated is not None and stated > 0 else None
+        # three bits are the unit of space, three that of time; what is none of time says nothing
+        second, stated = _SECONDS.get(int(header["xyzt_units"]) & 0x38), number(header["pixdim"][4])
+        t_r = stated * second if stated is not None and stated > 0 and second is not None else None
     simulated = header["descrip"].tobytes().startswith(b"SIMULATED")
     return image, ImageFacts(shape, t_r, affine, simulated, tuple(repaired))
+
+
+@contextmanager
+def _heard() -> Iterator[list[str]]:
+    """Collect what nibabel mends in a header, which it only logs."""
+    heard: list[str] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if (text := record.getMessage().rstrip(".")) not in heard:
+                heard.append(text)
+
+    handler, propagates = Collect(), imageglobals.logger.propagate
+    kept = imageglobals.logger.handlers[:]
+    imageglobals.logger.handlers[:], imageglobals.logger.propagate = [handler], False
+    try:
+        yield heard
+    finally:
+        imageglobals.logger.handlers[:], imageglobals.logger.propagate = kept, propagates
 
 
 class _RoundedHeader(nibabel.Nifti1Header):
@@ -179,6 +209,7 @@ def _position(path: Path, image, repaired: list[str]):
         return bool(np.isfinite(matrix).all()) and abs(np.linalg.det(matrix[:3, :3])) > 1e-6
 
     if sound(affine):
+        repaired += _unlike(path, header, affine, image.shape, coded)
         return affine, image
     with reading(f"{path} as NIfTI"):
         other = header.get_qform() if coded["qform"] else None
@@ -189,6 +220,33 @@ def _position(path: Path, image, repaired: list[str]):
         return other, mended
     repaired.append(f"{path.name}: its affine is empty or NaN.")
     return None, image
+
+
+def _unlike(path: Path, header, affine: np.ndarray, shape: tuple, coded: dict[str, bool]) -> list[str]:
+    """Compare what a header says of the place: voxel sizes with the affine, its two forms with each other if they mean one space."""
+    said = []
+    sizes, columns = np.abs(header["pixdim"][1:4]), np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.allclose(sizes, columns, rtol=_SIZE_TOLERANCE, atol=0):
+        stated, used = (" x ".join(f"{size:.4g}" for size in triple) for triple in (sizes, columns))
+        said.append(f"{path.name} states voxels of {stated} mm, its affine gives {used} mm; the affine is used.")
+    space = {1: "m", 3: "µm"}.get(int(header["xyzt_units"]) & 0x07)
+    if space is not None:
+        stated = " x ".join(f"{size:.4g}" for size in columns)
+        if not ((columns >= _SMALLEST_VOXEL) & (columns <= _LARGEST_VOXEL)).all():
+            raise DataError(f"{path} states voxels of {stated} {space}, mm are expected: convert its affine.")
+        said.append(f"{path.name} states voxels of {stated} {space}, which cannot be; they are taken for mm.")
+    if all(coded.values()) and int(header["sform_code"]) == int(header["qform_code"]):
+        try:
+            other = header.get_qform()
+        except (HeaderDataError, ValueError):
+            other = np.full((4, 4), np.nan)
+        corners = np.array(
+            [[x, y, z, 1.0] for x in (0, shape[0] - 1) for y in (0, shape[1] - 1) for z in (0, shape[2] - 1)]
+        ).T
+        apart = np.abs((affine - other) @ corners).max()
+        if not apart <= _PLACE_TOLERANCE:
+            said.append(f"{path.name}: its sform and its qform place it {apart:.3g} mm apart; the sform is used.")
+    return said
 
 
 # --- what stands beside an image -------------------------------------------------------------------------------------
@@ -258,6 +316,18 @@ def read_slice_times(bold_file: str | Path) -> np.ndarray:
     times = [number(value) for value in stated] if isinstance(stated, list) else [None]
     if None in times or min(times) < 0:
         raise DataError(f"{sidecar}: SliceTiming is {str(stated)[:80]}, expected one time in s per slice; correct it.")
+    t_r = number(facts.get("RepetitionTime"))
+    if Path(bold_file).is_file():
+        about = image_facts(bold_file)
+        t_r = t_r or about.t_r
+        if len(times) != about.shape[2]:
+            raise DataError(
+                f"{sidecar}: SliceTiming has {len(times)} times, {Path(bold_file).name} has {about.shape[2]} slices; correct it."
+            )
+    if t_r is not None and t_r > 0 and max(times) >= t_r:
+        raise DataError(
+            f"{sidecar}: SliceTiming goes to {max(times):g} s, a volume takes {t_r:g} s; times are due in s after its start."
+        )
     direction = str(facts.get("SliceEncodingDirection", "k"))
     if direction not in ("k", "k-"):
         raise DataError(
@@ -426,10 +496,11 @@ class _Guarded(ArrayProxy):
         """Return a copy of a proxy that stands in for it."""
         guarded = proxy.copy()
         guarded.__class__ = cls
-        guarded.path = path
+        guarded.path, guarded.stamp = path, stamp_of(path)
         return guarded
 
     def _get_scaled(self, dtype, slicer):
+        require_unchanged(self.path, self.stamp)
         with reading(self.path):
             values = super()._get_scaled(dtype, slicer)
         if values.dtype.kind != "f" or np.isfinite(values).all():

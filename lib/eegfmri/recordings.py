@@ -14,7 +14,8 @@ from typing import Literal
 import pandas as pd
 
 from eegfmri.cache import digest, file_stamp, load_array
-from eegfmri.errors import DataError, RequestError
+from eegfmri.errors import DataError, RequestError, plain
+from eegfmri.examined import require_unchanged, stamp_of
 
 Status = Literal["ok", "repaired", "refused", "missing"]
 
@@ -97,6 +98,13 @@ class Recording(ABC):
     events: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=EVENT_COLUMNS), repr=False)
     t1_file: Path | None = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Make what is said fit for a terminal, whatever was quoted from a damaged file."""
+        for kind in ("repaired", "problems", "notes"):
+            object.__setattr__(self, kind, tuple(plain(text) for text in getattr(self, kind)))
+        # what was found on opening holds for the files as they were
+        object.__setattr__(self, "_stamps", {path: stamp_of(path) for path in self.files()} if self.usable else {})
 
     @property
     def name(self) -> str:
@@ -199,6 +207,8 @@ class Recording(ABC):
         if not self.usable:
             reasons = " ".join(self.problems) or "no signals were found."
             raise DataError(f"{self.name} is {self.status} and cannot be read: {reasons}")
+        for path, stamp in self._stamps.items():
+            require_unchanged(path, stamp)
 
 
 #: Columns of `Recording.epochs`.

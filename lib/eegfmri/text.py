@@ -97,7 +97,7 @@ def read_facts(path: str | Path) -> dict:
     """
     text = read_text(path)
     try:
-        facts = json.loads(text)
+        facts = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not valid JSON ({error}): correct the file or fetch it again.") from error
     if not isinstance(facts, dict):
@@ -107,10 +107,20 @@ def read_facts(path: str | Path) -> dict:
     return facts
 
 
+def _once(pairs: list[tuple[str, object]]) -> dict:
+    """Make an object of names and values; a name that is stated twice, and differently, makes both worthless."""
+    made: dict = {}
+    for name, value in pairs:
+        if name in made and made[name] != value:
+            raise ValueError(f"{name[:60]!r} is stated twice and differently")
+        made[name] = value
+    return made
+
+
 def number(value: object) -> float | None:
     """Return a finite number, also of a text (``"2.1"``), or None for whatever stands for a missing one (``n/a``, NaN, empty)."""
-    if isinstance(value, bool):
-        return None
+    if isinstance(value, bool) or (isinstance(value, str) and not (value.isascii() and "_" not in value)):
+        return None  # Python reads 1_000 and digits of every script, which nobody writes into a table
     try:
         found = float(value.strip() if isinstance(value, str) else value)
     except (TypeError, ValueError, OverflowError):

@@ -7,13 +7,14 @@ other encodings than it says, marks of byte order, indented lines, units spelt o
 import contextlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 from eegfmri import cache, project
-from eegfmri.datasets.formats import name_channels, not_downloaded
+from eegfmri.datasets.formats import listed, name_channels, not_downloaded
 from eegfmri.datasets.signals import Signals, examine, guarded, judge
 from eegfmri.errors import DataError, reading
 from eegfmri.recordings import Recording
@@ -282,6 +283,41 @@ def require_voltage(header: Header, scalp: Sequence[str]) -> None:
             )
 
 
+def unlike_gains(header: Header, scalp: Sequence[str]) -> tuple[str, ...]:
+    """Say which scalp channels state another resolution or unit than most do, and which others a unit that is not understood.
+
+    One recorder gives all scalp channels the same.
+
+    Parameters
+    ----------
+    header : Header
+        Of a run.
+    scalp : sequence of str
+        Its scalp channels.
+
+    Returns
+    -------
+    tuple of str
+        One sentence each, or none.
+    """
+    wanted = {name.lower() for name in scalp}
+    strange = [f"{c.name} {c.written!r}" for c in header.channels if c.unit is None and c.name.lower() not in wanted]
+    said = (
+        f"{header.path.name}: units that are none of voltage ({listed(strange)}): how large the values are is not known.",
+    )
+    said *= bool(strange)
+    gains = {c.name: (number(c.resolution), c.unit) for c in header.channels if c.name.strip().lower() in wanted}
+    usual, _ = Counter(gains.values()).most_common(1)[0] if gains else ((None, None), 0)
+    odd = [f"{name} {gain or 1:g} {unit}" for name, (gain, unit) in gains.items() if (gain, unit) != usual]
+    if not odd:
+        return said
+    return (
+        *said,
+        f"{header.path.name} states another resolution for {listed(odd)} than for the other scalp channels ({usual[0] or 1:g} {usual[1]}): "
+        "values of theirs may be too large or too small.",
+    )
+
+
 # --- the three files -------------------------------------------------------------------------------------------------
 
 
@@ -512,6 +548,7 @@ def open_run(
     repaired: list[str],
     suffix: str = ".eeg",
     in_scanner: bool | None = None,
+    notes: list[str] | None = None,
 ) -> Opened:
     """Open a triple and see that header, sizes and samples can be believed.
 
@@ -529,6 +566,8 @@ def open_run(
         Of the signal file.
     in_scanner : bool or None
         Whether the scanner's artefacts are still there; None tells it by a rate of 1000 Hz or more.
+    notes : list of str or None
+        Gets a sentence for what is odd and was left as it is.
 
     Returns
     -------
@@ -553,5 +592,8 @@ def open_run(
         signals = examine(raw, picks, path, data_file)
     sfreq = float(raw.info["sfreq"])
     in_scanner = sfreq >= 1000 if in_scanner is None else in_scanner
-    repaired += judge(signals, data_file.name, header.unit, raw.n_times, sfreq, in_scanner)
+    mended, doubts = judge(signals, data_file.name, header.unit, raw.n_times, sfreq, in_scanner)
+    repaired += mended
+    if notes is not None:
+        notes += (*unlike_gains(header, scalp), *doubts)
     return Opened(raw, header, overrides, signals)

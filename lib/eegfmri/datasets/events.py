@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from eegfmri.errors import DataError, reading
+from eegfmri.errors import DataError, plain, reading
 from eegfmri.text import number, read_text
 
 #: What stands for a missing value, in small letters.
@@ -72,6 +72,8 @@ def read_events(path: str | Path) -> EventTable:
             f"{path} has no column onset, only {', '.join(table.columns) or 'nothing'}: rename the column of onsets in s."
         )
     said = []
+    if ragged := int(table.isna().any(axis=1).sum()):
+        said.append(f"{path.name}: {ragged} of {len(table)} rows have fewer columns than the line of names.")
     if "duration" not in table:
         said.append(f"{path.name} has no column duration: events are taken for moments.")
     if "trial_type" not in table:
@@ -102,4 +104,4 @@ def read_events(path: str | Path) -> EventTable:
             f"{path} has no event with an onset and a trial type among {len(table)} rows: check its columns."
         )
     events = pd.DataFrame(rows, columns=["onset", "duration", "trial_type"]).sort_values("onset", ignore_index=True)
-    return EventTable(events, tuple(said))
+    return EventTable(events, tuple(plain(text) for text in said))

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from eegfmri import cache
 from eegfmri.errors import DataError
 from eegfmri.prose import enumerate_names
 from eegfmri.text import read_facts, require_regular
@@ -31,8 +32,12 @@ def simulation(root: Path) -> dict | None:
     path = root / SIMULATION_FILE
     if not marked(path.is_file()):
         return None
-    written = read_facts(path)
-    return {key: written.get(key, "unknown") for key in ("preset", "scale", "seed", "digest")}
+    try:
+        written = read_facts(path)
+    except DataError:
+        written = {}  # that it is there says what the recordings are; what was planted is not known
+    facts = {key: written.get(key, "unknown") for key in ("preset", "scale", "seed")}
+    return facts | {"digest": str(written.get("digest") or cache.digest(cache.file_stamp(path)))}
 
 
 def not_downloaded(path: Path) -> str | None:

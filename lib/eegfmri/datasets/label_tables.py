@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from eegfmri.errors import DataError
+from eegfmri.errors import DataError, plain
 from eegfmri.recordings import EPOCH_COLUMNS, EPOCH_SECONDS
-from eegfmri.text import read_text
+from eegfmri.text import number, read_text
 
 #: Name of a subject's table.
 LABEL_FILE = re.compile(r"sub-(?P<subject>\w+)-sleep-stage\.tsv$")
 
+_RUN = re.compile(r"task-(?:rest|sleep)_run-\d+")
 _LABEL = re.compile(
     r"^(?:(?P<stage>W|1|2|3)(?: \((?P<doubt>uncertain|unscorable)\))?|2 or 3 \(unscorable\)|unscorable)$"
 )
@@ -64,7 +65,7 @@ def read_labels(path: str | Path) -> Labels:
     everywhere = []
     if extra:
         everywhere.append(f"{path.name} has an extra leading column 'subject'; it was checked and dropped.")
-    for number, line in enumerate(lines[1:], start=2):
+    for place, line in enumerate(lines[1:], start=2):
         if not line.strip():
             continue
         fields = line.split("\t")
@@ -73,29 +74,30 @@ def read_labels(path: str | Path) -> Labels:
             if owner.strip().lstrip("0") != subject.lstrip("0"):
                 run = fields[0] if fields else "?"
                 problems.setdefault(run, []).append(
-                    f"{path.name}, line {number}: the row belongs to subject {owner}, the file to {subject}; "
+                    f"{path.name}, line {place}: the row belongs to subject {owner}, the file to {subject}; "
                     "whose labels these are would be a guess."
                 )
         if len(fields) == 2 and (match := re.fullmatch(r"(\d+)\s+(\S.*)", fields[1])):
             repaired.setdefault(fields[0], []).append(
-                f"{path.name}, line {number}: a blank stood for the tab between '{match[1]}' and '{match[2]}'; read as two fields."
+                f"{path.name}, line {place}: a blank stood for the tab between '{match[1]}' and '{match[2]}'; read as two fields."
             )
             fields = [fields[0], match[1], match[2]]
         run = fields[0].strip()
-        if len(fields) != 3 or not fields[1].strip().isdigit():
+        onset = number(fields[1]) if len(fields) == 3 else None
+        if onset is None or onset < 0:
             problems.setdefault(run, []).append(
-                f"{path.name}, line {number}: {line!r} is not 'run, seconds, stage'; correct the row."
+                f"{path.name}, line {place}: {line!r} is not 'run, seconds, stage'; correct the row."
             )
             continue
         stage, certainty = parse_stage(fields[2])
         if certainty is None:
             problems.setdefault(run, []).append(
-                f"{path.name}, line {number}: stage {fields[2]!r} is not in the dataset's vocabulary; correct the label."
+                f"{path.name}, line {place}: stage {fields[2]!r} is not in the dataset's vocabulary; correct the label."
             )
             continue
         rows.setdefault(run, []).append(
             {
-                "onset": float(fields[1]),
+                "onset": onset,
                 "duration": EPOCH_SECONDS,
                 "label": fields[2].strip(),
                 "stage": stage,
@@ -110,13 +112,23 @@ def read_labels(path: str | Path) -> Labels:
             problems.setdefault(run, []).append(
                 f"{path.name}: the epochs of {run} are not in order of time; which label holds would be a guess."
             )
+        if not _RUN.fullmatch(run):
+            problems.setdefault(run, []).append(
+                f"{path.name}: {run[:60]!r} is not the name of a run (task-rest_run-1, task-sleep_run-1, …); correct the rows."
+            )
+        lacking = round(epochs["onset"].max() / EPOCH_SECONDS) + 1 - len(epochs)
+        if lacking > 0:
+            repaired.setdefault(run, []).append(
+                f"{path.name} has no row for {lacking} of the {lacking + len(epochs)} epochs of {run}; they are left out."
+            )
         if (epochs["onset"] % EPOCH_SECONDS).any():
             problems.setdefault(run, []).append(
                 f"{path.name}: epochs of {run} do not start at multiples of {EPOCH_SECONDS:.0f} s; correct the table."
             )
     for run in runs:
         repaired[run] = everywhere + repaired.get(run, [])
-    return Labels(runs, repaired, problems)
+    said = ({run: [plain(text) for text in texts] for run, texts in kind.items()} for kind in (repaired, problems))
+    return Labels(runs, *said)
 
 
 def parse_stage(label: str) -> tuple[str | None, str | None]:

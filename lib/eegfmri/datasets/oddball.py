@@ -6,7 +6,6 @@ floor(i / 2000). OpenNeuro's version has images and malformed event tables only;
 """
 
 import re
-import struct
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import pandas as pd
 
 from eegfmri import cache, project
 from eegfmri.datasets.formats import listed, marked, not_downloaded, simulation, status
+from eegfmri.datasets.matlab import require_whole
 from eegfmri.datasets.montages import ELECTRODES, EXCLUDED_PAIRS, PAIRS
 from eegfmri.datasets.oddball_trials import Behaviour, decode_events, read_behaviour, read_bids_events
 from eegfmri.datasets.signals import Signals, examine_array, guarded, judge
@@ -25,7 +25,7 @@ from eegfmri.errors import DataError, RequestError, reading
 from eegfmri.examined import remembered
 from eegfmri.images import T_R_TOLERANCE, run_facts
 from eegfmri.recordings import EVENT_COLUMNS, Recording, RecordingSet
-from eegfmri.text import number, require_regular
+from eegfmri.text import number, visible
 
 __all__ = [
     "ELECTRODES",
@@ -247,6 +247,7 @@ def _open_run(root, holding: list[Path], subject, run, source, simulated) -> Odd
     folder = holding[0]
     behaviour = Behaviour(pd.DataFrame(columns=EVENT_COLUMNS))
     repaired, problems, missing, refused = [], [], [], False
+    notes: list[str] = []
     facts: dict = {}
     if len(holding) > 1:
         places = " and ".join(str(place.relative_to(root)) for place in holding)
@@ -276,7 +277,7 @@ def _open_run(root, holding: list[Path], subject, run, source, simulated) -> Odd
             if missing:
                 problems.append(f"Missing: {'; '.join(missing)}.")
             elif not refused:
-                facts = _signal_facts(eeg, image, SOURCES[source], repaired)
+                facts = _signal_facts(eeg, image, SOURCES[source], repaired, notes)
     except DataError as error:
         problems.append(str(error))
         refused = True
@@ -290,6 +291,7 @@ def _open_run(root, holding: list[Path], subject, run, source, simulated) -> Odd
         status=status(repaired, bool(missing), refused),
         repaired=tuple(repaired),
         problems=(*problems, *behaviour.problems),
+        notes=tuple(notes),
         eeg_file=eeg,
         bold_file=image,
         simulated=simulated,
@@ -300,7 +302,7 @@ def _open_run(root, holding: list[Path], subject, run, source, simulated) -> Odd
     )
 
 
-def _signal_facts(eeg: Path, image: Path, source: Source, repaired: list[str]) -> dict:
+def _signal_facts(eeg: Path, image: Path, source: Source, repaired: list[str], notes: list[str]) -> dict:
     """Read what shapes and headers say; append to ``repaired`` what was mended, raise on what would be a guess."""
     shape, sfreq, in_matlab = _array_facts(eeg, source, repaired)
     n_times = shape[1]
@@ -320,7 +322,9 @@ def _signal_facts(eeg: Path, image: Path, source: Source, repaired: list[str]) -
     if covered < 1:
         raise DataError(f"{eeg.name} holds {n_times} samples, less than one volume; fetch the file again.")
     signals = _examined(eeg, source, sfreq)
-    repaired += judge(signals, eeg.name, "µV", n_times, sfreq, in_scanner=False)
+    mended, doubts = judge(signals, eeg.name, "µV", n_times, sfreq, in_scanner=False)
+    repaired += mended
+    notes += doubts
     if covered < size[3]:
         repaired.append(f"The EEG ends after {covered} of {size[3]} volumes; the rest of the scan is not used.")
     elif covered > size[3]:
@@ -343,14 +347,17 @@ def _signal_facts(eeg: Path, image: Path, source: Source, repaired: list[str]) -
 def _examined(path: Path, source: Source, sfreq: float) -> Signals:
     """Look at the EEG array once and remember what was found: a MATLAB file cannot be read in parts."""
     stamp = [cache.file_stamp(path), source.variable, sfreq, cache.code_digest(__name__)]
-    return Signals.of(remembered(stamp, lambda: examine_array(_load(path, source)[: len(source.scalp)], sfreq).facts()))
+    n_scalp = len(source.scalp)
+    return Signals.of(
+        remembered(stamp, lambda: examine_array(_load(path, source)[:n_scalp], sfreq, source.scalp).facts())
+    )
 
 
 def _array_facts(path: Path, source: Source, repaired: list[str]) -> tuple[tuple[int, int], float, bool]:
     """Return (n_rows, n_times) and sampling rate of the EEG array, and whether the file says that it was simulated."""
     from scipy.io import loadmat, whosmat
 
-    _require_whole(path)
+    require_whole(path)
     try:
         variables = {name: (shape, kind) for name, shape, kind in whosmat(path)}
     # scipy raises whatever the damaged bytes make it raise.
@@ -380,27 +387,6 @@ def _array_facts(path: Path, source: Source, repaired: list[str]) -> tuple[tuple
     with path.open("rb") as stream:
         simulated = b"SIMULATED" in stream.read(116)
     return (int(shape[0]), int(shape[1])), sfreq, simulated
-
-
-def _require_whole(path: Path) -> None:
-    """Walk the top-level elements of a MATLAB v5 file: each says its length, and the last must end with the file."""
-    require_regular(path)
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        head = stream.read(128)
-        if head[:4] == b"\x89HDF" or b"MATLAB 7.3" in head:
-            raise DataError(f"{path} is a MATLAB 7.3 file, the dataset's are version 5: save it with the option -v7.")
-        if len(head) < 128 or head[126:128] not in (b"IM", b"MI"):
-            raise DataError(f"{path} is no MATLAB v5 file; fetch it again.")
-        order = "<" if head[126:128] == b"IM" else ">"
-        place = 128
-        while place < size:
-            tag = stream.read(8)
-            length = struct.unpack(f"{order}2I", tag)[1] if len(tag) == 8 else size
-            place += 8 + length
-            if place > size:
-                raise DataError(f"{path} is truncated: {size} bytes where {place} are due; fetch it again.")
-            stream.seek(place)
 
 
 def _load(path: Path, source: Source) -> np.ndarray:
@@ -471,7 +457,7 @@ def _tree_notes(root: Path, folders: dict[str, list[Path]]) -> tuple[str, ...]:
             ("lies", "its tarball unpacks; it is") if len(nested) == 1 else ("lie", "their tarballs unpack; they are")
         )
         notes.append(f"{listed(nested)} {said[0]} one folder deeper than expected, as {said[1]} read all the same.")
-    tables = [table for deep in ("", "*/") for table in root.glob(f"{deep}sub-*/func/*_events.tsv")]
+    tables = [table for deep in ("", "*/") for table in visible(root.glob(f"{deep}sub-*/func/*_events.tsv"))]
     for place, count in sorted(Counter(table.parents[2] for table in tables).items()):
         where = "The dataset's folder" if place == root else f"The folder {place.relative_to(root).as_posix()}"
         notes.append(

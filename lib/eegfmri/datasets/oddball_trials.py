@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from eegfmri.datasets.events import MISSING
 from eegfmri.errors import DataError
 from eegfmri.recordings import EVENT_COLUMNS
 from eegfmri.text import number, read_text
@@ -42,6 +43,15 @@ ONSET_TOLERANCE = 0.05
 
 #: A run with a smaller share of targets than this went wrong: one in five stimuli is a target.
 MIN_TARGET_SHARE = 0.1
+
+
+#: What stands in a cell of OpenNeuro's tables that is neither a number nor n/a; in shifted rows words stand in other columns.
+_CELLS = {
+    "duration": (),
+    "Response": (),
+    "Stimulus": ("standard", "target"),
+    "response_time": ("standard", "target"),
+}
 
 
 @dataclass(frozen=True)
@@ -98,6 +108,14 @@ def read_bids_events(path: str | Path) -> Behaviour:
                 f"{path}, line {place}: {len(cells)} columns where {len(columns)} are due; fetch the file again."
             )
         row = dict(zip(columns, cells, strict=True))
+        strange = [
+            name for name, words in _CELLS.items() if row[name] not in ("n/a", *words) and number(row[name]) is None
+        ]
+        if strange:
+            raise DataError(
+                f"{path}, line {place}: {row[strange[0]]!r} is no value of the column {strange[0]} (n/a where there is none); fetch the "
+                "file again."
+            )
         onset = number(row["onset"])
         if onset is None:
             at = number(row["Response"])
@@ -110,18 +128,23 @@ def read_bids_events(path: str | Path) -> Behaviour:
         kind = row["trial_type"]
         if match := re.fullmatch(r"(auditory|visual) (standard|oddball) stimulus presentation", kind):
             task = match[1]
+            shown = "target" if match[2] == "oddball" else "standard"
+            if row["Stimulus"] not in (shown, "n/a"):
+                raise DataError(
+                    f"{path}, line {place}: trial type {kind!r} contradicts stimulus {row['Stimulus'][:20]!r}; correct the row."
+                )
             if onset in stimuli:
                 problems.append(f"{path.name}, line {place}: a second stimulus at {onset:g} s; the first is kept.")
                 continue
             stimuli[onset] = {
                 "duration": number(row["duration"]) or STIMULUS_SECONDS,
-                "stimulus": "target" if match[2] == "oddball" else "standard",
+                "stimulus": shown,
                 "used": True,
             }
             counts["stimuli"] += 1
             counts["targets"] += match[2] == "oddball"
             counts["unnamed"] += row["Response"] == "n/a"
-        elif kind.startswith("behavioral response time following"):
+        elif re.fullmatch(r"behavioral response time following (?:auditory|visual) oddball stimulus onset", kind):
             reaction = number(row["duration"])
             reactions |= {} if reaction is None else {onset: reaction}
             counts["reaction_times"] += 1
@@ -184,16 +207,21 @@ def read_behaviour(folder: str | Path, run: str) -> Behaviour:
     table = folder / "behav" / run / "behavdata.txt"
     if table.is_file():
         trials = _read_trials(table, repaired)
-        rows = []
+        rows, other = [], 0
         for onset, answered, stimulus, reaction in trials:
             named = [
                 kind for kind, times in clean.items() if len(times) and np.abs(times - onset).min() < ONSET_TOLERANCE
             ]
+            other += bool(named) and stimulus is not None and stimulus not in named
             if clean:
                 stimulus, used = stimulus or (named[0] if named else None), bool(named)
             else:
                 used = stimulus is not None and answered is not None and bool(answered) == (stimulus == "target")
             rows.append((onset, STIMULUS_SECONDS, task, stimulus, reaction, used))
+        if other:
+            repaired.append(
+                f"{run}: {other} trials are of another kind in {table.name} than in the model's files; the table is believed."
+            )
     elif clean:
         repaired.append(f"{run} has no behavdata.txt; the clean trials of its model files are all that is known.")
         rows = [(t, STIMULUS_SECONDS, task, kind, None, True) for kind, times in clean.items() for t in times]
@@ -234,6 +262,10 @@ def _read_trials(path: Path, repaired: list[str]) -> list[tuple]:
     columns = {name.lower(): place for place, name in enumerate(names)}
     if "trialonset" not in columns:
         raise DataError(f"{path}, line 1: no column TrialOnset among {', '.join(names)}; fetch the file again.")
+    if has_header and (lacking := [name for name in ("Response", "Stimulus", "RT") if name.lower() not in columns]):
+        repaired.append(
+            f"{path.name} of {path.parent.name} has no column {', '.join(lacking)} among {', '.join(names)}."
+        )
     trials = []
     for place, line in enumerate(lines[int(has_header) :], start=1 + int(has_header)):
         cells = line.split()
@@ -249,6 +281,10 @@ def _read_trials(path: Path, repaired: list[str]) -> list[tuple]:
             repaired.append(f"{path.name} of {path.parent.name}, line {place}: {line.strip()!r} is no trial; left out.")
             continue
         stimulus = (cell("stimulus") or "").lower()
+        if len(cells) < len(names) or stimulus not in ("", "standard", "target", *MISSING):
+            repaired.append(
+                f"{path.name} of {path.parent.name}, line {place}: {line.strip()!r} lacks a value, or has an unknown one."
+            )
         reaction = number(cell("rt"))
         trials.append(
             (
@@ -266,10 +302,12 @@ def _read_onsets(path: Path) -> np.ndarray:
     onsets = []
     for place, line in enumerate(read_text(path).splitlines(), start=1):
         if line.strip():
-            onset = number(line.split()[0])
-            if onset is None:
-                raise DataError(f"{path}, line {place}: {line.strip()!r} does not start with a time in s; correct it.")
-            onsets.append(onset)
+            values = [number(cell) for cell in line.split()]
+            if None in values or len(values) > 3:
+                raise DataError(
+                    f"{path}, line {place}: {line.strip()!r} is not 'onset duration weight' in s; correct it."
+                )
+            onsets.append(values[0])
     return np.array(onsets)
 
 

@@ -282,7 +282,7 @@ def _signal_facts(
 ) -> dict:
     """Read what headers, markers and sizes say; append what was mended, doubtful or unusual, raise on what is a guess."""
     montage = _montage(header)
-    eeg = open_run(header, MONTAGES[montage], OTHER_CHANNELS, repaired, SOURCES[source], in_scanner=source == "raw")
+    eeg = open_run(header, MONTAGES[montage], OTHER_CHANNELS, repaired, SOURCES[source], source == "raw", notes)
     raw, sfreq = eeg.raw, float(eeg.raw.info["sfreq"])
     about = run_facts(image)
     repaired += about.repaired

@@ -1,15 +1,25 @@
 """One file of your own, EEG or BOLD, opened like a recording of a dataset: for chapters that take ``eeg_file`` or ``bold_file``."""
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from eegfmri.datasets.brainvision import check_length, header_overrides, open_brainvision, read_header, require_voltage
+from eegfmri.datasets.brainvision import (
+    check_length,
+    header_overrides,
+    open_brainvision,
+    read_header,
+    require_voltage,
+    unlike_gains,
+)
 from eegfmri.datasets.formats import marked
+from eegfmri.datasets.matlab import require_whole
 from eegfmri.datasets.signals import examine, guarded, judge
 from eegfmri.errors import DataError, reading
 from eegfmri.images import repetition_time, run_facts, sidecar_facts
 from eegfmri.recordings import Recording, RecordingSet
+from eegfmri.text import number, require_regular
 
 #: Beginnings of names of channels that are not on the scalp, with their MNE types.
 OTHER_CHANNELS = {"EOG": "eog", "HEOG": "eog", "VEOG": "eog", "ECG": "ecg", "EKG": "ecg", "EMG": "emg"}
@@ -36,7 +46,7 @@ class EegFile(Recording):
     def raw(self):
         """Open the file: scalp channels under canonical names, the others typed by their names."""
         with reading(self.eeg_file):
-            return guarded(_named(_read_eeg(self.eeg_file)[0], self.eeg_file), self.gaps)
+            return guarded(_named(_read_eeg(self.eeg_file).raw, self.eeg_file), self.gaps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,25 +83,27 @@ def open_eeg(path: str | Path) -> RecordingSet:
     """
     path = _existing(path)
     with reading(path, "give a file that MNE reads"):
-        raw, unit, simulated, repaired = _read_eeg(path)
-        raw = _named(raw, path)
+        read = _read_eeg(path)
+        raw = _named(read.raw, path)
         scalp = tuple(raw.copy().pick("eeg").ch_names)
         sfreq = float(raw.info["sfreq"])
         files = [path, *(Path(name) for name in raw.filenames if name is not None and Path(name).is_file())]
         signals = examine(raw, scalp, *dict.fromkeys(files))
-        repaired += judge(signals, path.name, unit, raw.n_times, sfreq, in_scanner=sfreq >= 1000)
+        mended, doubts = judge(signals, path.name, read.unit, raw.n_times, sfreq, in_scanner=sfreq >= 1000)
+        repaired, notes = (*read.repaired, *mended), (*read.notes, *doubts)
     recording = EegFile(
         dataset="file",
         subject="file",
         run=path.stem,
         status="repaired" if repaired else "ok",
-        repaired=tuple(repaired),
+        repaired=repaired,
+        notes=notes,
         eeg_file=path,
         sfreq=sfreq,
         ch_names=tuple(raw.ch_names),
         first_sample=0,
         n_times=raw.n_times,
-        simulated=marked(simulated),
+        simulated=marked(read.simulated),
         scalp=scalp,
         gaps=signals.gaps,
     )
@@ -152,9 +164,17 @@ def open_bold(path: str | Path, t_r: float | None = None) -> RecordingSet:
 
 
 def _existing(path: str | Path) -> Path:
-    path = Path(path).expanduser().resolve()
-    # EGI's recordings are folders
-    if not path.is_file() and not (path.is_dir() and path.suffix.lower() == ".mff"):
+    try:
+        path = Path(path).expanduser().absolute()
+        # EGI's recordings are folders
+        is_there = path.is_file() or (path.is_dir() and path.suffix.lower() == ".mff")
+        is_other = path.exists() or path.is_symlink()
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL, nobody's home, a name that is too long
+        raise DataError(f"{str(path)[:200]!r} cannot be the path of a file ({error}): give another.") from error
+    if is_other and not is_there:
+        what = "a folder" if path.is_dir() else "no regular file, or a link that leads nowhere"
+        raise DataError(f"{path} is {what}: give the path of a file.")
+    if not is_there:
         raise DataError(f"There is no file {path}: give the path of a file that exists.")
     if path.suffix.lower() in (".eeg", ".vmrk", ".dat") and path.with_suffix(".vhdr").is_file():
         raise DataError(f"{path.name} is one of three files: give {path.with_suffix('.vhdr').name}, its header.")
@@ -171,21 +191,59 @@ def _places() -> dict[str, str]:
     return {name.lower(): name for name in mne.channels.make_standard_montage("colin27_1005").ch_names}
 
 
-def _read_eeg(path: Path) -> tuple[object, str, bool, list[str]]:
-    """Open a file; return MNE's reader, the unit it states, whether it says that it was simulated, and what was mended."""
-    import mne
+@dataclass
+class _Read:
+    """MNE's reader, the unit that the file states, whether it says that it was simulated, what was mended, what is odd."""
 
+    raw: object
+    unit: str
+    simulated: bool = False
+    repaired: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def _read_eeg(path: Path) -> _Read:
     repaired: list[str] = []
-    if path.suffix.lower() == ".vhdr":
+    suffix = path.suffix.lower()
+    if suffix == ".vhdr":
         header = read_header(path)
         repaired += header.mended
         named = Path(header.common.get("datafile", "")).suffix or ".eeg"
         overrides = header_overrides(header, repaired, named)
         require_voltage(header, tuple(_places().values()))
         check_length(header, Path(overrides.get("data_fname", path.parent / header.common["datafile"])), repaired)
-        return open_brainvision(header, overrides), header.unit, header.simulated, repaired
+        notes = list(unlike_gains(header, tuple(_places())))
+        return _Read(open_brainvision(header, overrides), header.unit, header.simulated, repaired, notes)
+    if suffix in (".edf", ".bdf"):
+        _check_records(path, repaired)
+    elif suffix == ".set" and not _is_hdf5(path):
+        require_whole(path)
+    raw, notes = _read_by_mne(path)
+    units = dict.fromkeys(unit for unit in (raw._orig_units or {}).values() if unit)
+    for name in raw.filenames:
+        if name is not None and Path(name).suffix.lower() == ".fdt":
+            size, due = Path(name).stat().st_size, 4 * len(raw.ch_names) * raw.n_times
+            if size != due:
+                raise DataError(
+                    f"{Path(name).name} has {size} bytes where {due} are due by {path.name}; fetch both again."
+                )
+    return _Read(raw, "/".join(units) or "none", False, repaired, notes)
+
+
+def _is_hdf5(path: Path) -> bool:
+    with path.open("rb") as stream:
+        head = stream.read(128)
+    return head[:4] == b"\x89HDF" or b"MATLAB 7.3" in head
+
+
+def _read_by_mne(path: Path) -> tuple[object, list[str]]:
+    """Let MNE open a file; return its reader and what it warns of."""
+    import mne
+
     try:
-        raw = mne.io.read_raw(path, preload=False, verbose="error")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            raw = mne.io.read_raw(path, preload=False, verbose="warning")
     except ImportError as error:
         package = "pymatreader" if "pymatreader" in str(error) else error.name or str(error)
         raise DataError(f"{path.name} needs the package {package} to be read: install it.") from error
@@ -197,8 +255,44 @@ def _read_eeg(path: Path) -> tuple[object, str, bool, list[str]]:
         if path.suffix != path.suffix.lower():
             raise DataError(f"{path.name} cannot be read: write its suffix in small letters.") from error
         raise
-    units = dict.fromkeys(unit for unit in (raw._orig_units or {}).values() if unit)
-    return raw, "/".join(units) or "none", False, repaired
+    said = dict.fromkeys(
+        " ".join(str(w.message).split())[:300] for w in caught if issubclass(w.category, RuntimeWarning)
+    )
+    return raw, [f"{path.name}: MNE warns: {text}" for text in said]
+
+
+def _check_records(path: Path, repaired: list[str]) -> None:
+    """Compare the size of an EDF or BDF file with the records that its header promises."""
+    require_regular(path)
+    size, width = path.stat().st_size, 3 if path.suffix.lower() == ".bdf" else 2
+    with path.open("rb") as stream:
+        head = stream.read(256)
+        n_header, n_records, n_signals = (
+            number(head[a:b].decode("latin-1")) for a, b in ((184, 192), (236, 244), (252, 256))
+        )
+        if (
+            n_header is None
+            or n_records is None
+            or not n_signals
+            or n_header != 256 * (n_signals + 1)
+            or n_records < -1
+        ):
+            raise DataError(f"{path} does not begin as an EDF header does, or contradicts itself; fetch it again.")
+        stream.seek(256 + 216 * int(n_signals))
+        cells = stream.read(8 * int(n_signals))
+    per_record = [number(cells[8 * i : 8 * i + 8].decode("latin-1")) for i in range(int(n_signals))]
+    if any(n is None or n < 1 or n != int(n) for n in per_record):
+        raise DataError(f"{path} does not state how many samples a record holds; fetch it again.")
+    record = width * int(sum(per_record))
+    held, rest = divmod(size - int(n_header), record)
+    if n_records == -1:
+        repaired.append(f"{path.name} does not state its number of records; {held} were counted.")
+    elif held > n_records or (held == n_records and rest):
+        raise DataError(
+            f"{path} is longer than the {n_records:g} records that its header promises: one of these is not true; fetch it again."
+        )
+    elif held < n_records:
+        repaired.append(f"{path.name} holds {max(held, 0)} of the {n_records:g} records that its header promises.")
 
 
 def _suffixes() -> set[str]:

@@ -183,7 +183,7 @@ def _open_run(root, subject, run, labels, signals, simulated) -> SleepRecording:
     repaired, problems = list(labels.repaired.get(run, [])), list(labels.problems.get(run, []))
     refused = bool(problems)
     facts: dict = {}
-    missing = []
+    missing, notes = [], []
     for kind, expected in (("eeg", "sub-XX/eeg/*_eeg.vhdr"), ("bold", "sub-XX/func/*_bold.nii.gz")):
         path = signals.get(kind)
         if path is None:
@@ -205,7 +205,7 @@ def _open_run(root, subject, run, labels, signals, simulated) -> SleepRecording:
     if not missing and not refused:
         try:
             with reading(f"sub-{subject}_{run}"):
-                facts = _signal_facts(signals["eeg"], signals["bold"], repaired)
+                facts = _signal_facts(signals["eeg"], signals["bold"], repaired, notes)
                 epochs = _cap(epochs, facts, repaired)
         except DataError as error:
             problems.append(str(error))
@@ -218,6 +218,7 @@ def _open_run(root, subject, run, labels, signals, simulated) -> SleepRecording:
         status=status(repaired, bool(missing), refused),
         repaired=tuple(repaired),
         problems=tuple(problems),
+        notes=tuple(notes),
         eeg_file=signals.get("eeg"),
         bold_file=signals.get("bold"),
         epochs=epochs,
@@ -227,9 +228,9 @@ def _open_run(root, subject, run, labels, signals, simulated) -> SleepRecording:
     )
 
 
-def _signal_facts(header: Path, image: Path, repaired: list[str]) -> dict:
-    """Read what headers, markers and sizes say; append to ``repaired`` what was mended, raise on what is a guess."""
-    eeg = open_run(header, EEG_CHANNELS, OTHER_CHANNELS, repaired)
+def _signal_facts(header: Path, image: Path, repaired: list[str], notes: list[str]) -> dict:
+    """Read what headers, markers and sizes say; append what was mended or is odd, raise on what is a guess."""
+    eeg = open_run(header, EEG_CHANNELS, OTHER_CHANNELS, repaired, notes=notes)
     raw, sfreq = eeg.raw, float(eeg.raw.info["sfreq"])
     about = run_facts(image)
     n_volumes = about.shape[3]
@@ -346,7 +347,7 @@ def _folder_notes(sourcedata: Path) -> tuple[str, ...]:
     if not folders:
         return ()
     there = f"sourcedata also holds {listed([folder.name for folder in folders])}"
-    names = sorted(path.name for folder in folders for path in folder.rglob("*") if not path.is_dir())
+    names = sorted(path.name for folder in folders for path in visible(folder.rglob("*")) if not path.is_dir())
     odd = [name for name in names if name[:3].lower() == "sub" and not _SPELLING.match(name)]
     if not odd:
         return (f"{there}; nothing is read from there.",)

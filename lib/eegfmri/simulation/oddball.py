@@ -15,6 +15,7 @@ import numpy as np
 
 from eegfmri.datasets.montages import EXCLUDED_PAIRS, PAIRS
 from eegfmri.simulation.artefacts import MODEL_RATE, Gradient, make_gradient
+from eegfmri.simulation.damage import WHAT, Files, damage
 from eegfmri.simulation.eeg import pieces
 from eegfmri.simulation.files import cut_short, write_image, write_matlab
 from eegfmri.simulation.parameters import ACQUISITIONS, DEFAULT_QUIRKS, Preset, Scale
@@ -99,7 +100,20 @@ def plan_quirks(subjects: list[Subject], quirks: Iterable[str], scale: Scale) ->
             "",
             "The folder bids holds the malformed event tables of OpenNeuro's version, one per run.",
         ),
+        "hidden_files": (None, "", "Beside every file lies the hidden one that macOS makes."),
+        "missing_reaction_times": (9, "+task001", "Reaction times that are missing are written n/a."),
+        "array_on_its_side": (9, "+task002", "The EEG arrays have one column per channel."),
+        "lost_onsets": (8, "task001", "The model's file of standards (cond002.txt) is not there."),
+        "gap_in_array": (8, "task002", "For a second, one channel of the EEG arrays is NaN."),
     }
+    # of one run all are mended without a word, or mended and said, or it is refused
+    for index, kind, names in (
+        (9, "+task001", ("padded_gzip", "gzip_members")),
+        (9, "+task002", ("rounded_quaternion",)),
+        (10, "+task001", ("empty_sform", "nan_background")),
+        (10, "+task002", ("blank_volume",)),
+    ):
+        places |= {name: (index, kind, WHAT[name]) for name in names}
     return place_quirks(subjects, quirks, places, DEFAULT_QUIRKS["oddball"])
 
 
@@ -159,8 +173,9 @@ def write_run(
         truth |= scan("oddball", preset, subject, run, planted, scale.n_volumes, generator, image, stated)
         if "truncated_bold" in quirks:
             cut_short(image, 2 / 3, 0)
+        damage(Files(image=image), quirks)
     if "missing_behaviour" not in quirks:
-        _write_behaviour(folder, run.name, stimuli)
+        _write_behaviour(folder, run.name, stimuli, quirks)
     if "bids_events" in quirks:
         _write_bids_events(root / "bids", subject.name, run, stimuli)
     if "twice" in quirks:
@@ -239,18 +254,20 @@ def _write_eeg(folder, preset, scale, subject, run, planted: Planted, stimuli, g
         raw = bipolar.copy()
         gradient.add_to(raw, 0)
         raw = np.clip(GAIN * raw, -RANGE, RANGE)
-        _save(folder / "EEG_raw.mat", "data_raw", raw, shown, pressed, sfreq)
+        _save(folder / "EEG_raw.mat", "data_raw", raw, shown, pressed, sfreq, quirks)
         del raw
     gradient.without_mean().add_to(bipolar, 0)
     kept = n_times * 7 // 10 if "short_eeg" in quirks else n_times
-    _save(folder / "EEG_noGA.mat", "data_noGA", 1e6 * bipolar[:, :kept], shown[:kept], pressed[:kept], sfreq)
+    _save(folder / "EEG_noGA.mat", "data_noGA", 1e6 * bipolar[:, :kept], shown[:kept], pressed[:kept], sfreq, quirks)
     if "only_bipolar" not in quirks:
         monopolar = recorded[[*range(n_electrodes - 2), n_electrodes + 2], :kept]
         # potentials that fit the differences best, then against the mastoids: what re-referencing does
         potentials = np.linalg.pinv(pairs)
         potentials -= potentials[-2:].mean(axis=0)
         gradient.without_mean().mixed(potentials[:-2]).add_to(monopolar, 0)
-        _save(folder / "EEG_rereferenced.mat", "data_reref", 1e6 * monopolar, shown[:kept], pressed[:kept], sfreq)
+        _save(
+            folder / "EEG_rereferenced.mat", "data_reref", 1e6 * monopolar, shown[:kept], pressed[:kept], sfreq, quirks
+        )
 
 
 def _contact_noise(n_times: int, sfreq: float, rng: np.random.Generator) -> np.ndarray:
@@ -278,17 +295,24 @@ def _gradient(preset, scale, subject, planted, pairs, rng) -> Gradient:
     )
 
 
-def _save(path: Path, name: str, values: np.ndarray, shown: np.ndarray, pressed: np.ndarray, sfreq: float) -> None:
+def _save(
+    path: Path, name: str, values: np.ndarray, shown: np.ndarray, pressed: np.ndarray, sfreq: float, quirks
+) -> None:
     real = sfreq == SFREQ
     whole = np.empty((len(values) + 2, values.shape[1]), dtype=np.float64 if real else np.float32)
     # rounded, so that what is compressed shrinks; MATLAB's own numbers at the real rate
     np.copyto(whole[:-2], values) if real else np.multiply(np.rint(values / _STEP), _STEP, out=whole[:-2])
     whole[-2], whole[-1] = shown, pressed
+    if "gap_in_array" in quirks:
+        whole[4, round(20 * sfreq) : round(21 * sfreq)] = np.nan
+    if "array_on_its_side" in quirks:
+        whole = np.ascontiguousarray(whole.T)
     variables = {name: whole} if real else {name: whole, "sfreq": float(sfreq)}
     write_matlab(path, variables, compressed=not real)
 
 
-def _write_behaviour(folder: Path, run: str, stimuli: Stimuli) -> None:
+def _write_behaviour(folder: Path, run: str, stimuli: Stimuli, quirks: set[str]) -> None:
+    missing = "n/a" if "missing_reaction_times" in quirks else "NaN"
     table = ["TrialOnset\tResponse\tStimulus\tRT"]
     files: dict[str, list[str]] = {"cond001": [], "cond002": [], "cond003": []}
     for onset, target, reaction, used in zip(
@@ -296,7 +320,7 @@ def _write_behaviour(folder: Path, run: str, stimuli: Stimuli) -> None:
     ):
         answered = np.isfinite(reaction)
         table.append(
-            f"{onset:.3f}\t{int(answered)}\t{'target' if target else 'standard'}\t{f'{reaction:.3f}' if answered else 'NaN'}"
+            f"{onset:.3f}\t{int(answered)}\t{'target' if target else 'standard'}\t{f'{reaction:.3f}' if answered else missing}"
         )
         if used:
             files["cond001" if target else "cond002"].append(f"{onset:.3f}\t{STIMULUS_SECONDS:.3f}\t1")
@@ -307,6 +331,8 @@ def _write_behaviour(folder: Path, run: str, stimuli: Stimuli) -> None:
     (behaviour / "behavdata.txt").write_text("\n".join(table) + "\n", encoding="utf-8")
     onsets = folder / "model" / "model001" / "onsets" / run
     onsets.mkdir(parents=True)
+    if "lost_onsets" in quirks:
+        del files["cond002"]
     for name, lines in files.items():
         (onsets / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

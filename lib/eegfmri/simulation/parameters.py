@@ -613,9 +613,15 @@ SCALES = MappingProxyType(
 #: Quirks of the real files that every simulated dataset of that kind has.
 DEFAULT_QUIRKS = MappingProxyType(
     {
-        "sleep": ("subject_column", "renamed_header", "doubtful_labels", "blank_for_tab"),
+        "sleep": (
+            "subject_column",
+            "renamed_header",
+            "doubtful_labels",
+            "blank_for_tab",
+            "marked_sidecars",
+        ),
         "oddball": ("nested_folder",),
-        "rest": ("scan_start", "toggle_marker", "renamed_header"),
+        "rest": ("scan_start", "toggle_marker", "renamed_header", "inherited_sidecar"),
     }
 )
 
@@ -637,6 +643,22 @@ OTHER_QUIRKS = MappingProxyType(
             "labels_only",
             "no_sleep_run",
             "extra_sourcedata",
+            "hidden_files",
+            "labels_in_utf16",
+            "blanks_in_header",
+            "latin1_markers",
+            "padded_gzip",
+            "text_repetition_time",
+            "gzip_members",
+            "reversed_slices",
+            "milliseconds",
+            "greek_unit",
+            "rounded_quaternion",
+            "latin1_header",
+            "empty_sform",
+            "nan_background",
+            "undecodable_sidecar",
+            "blank_volume",
         ),
         "oddball": (
             "bad_run",
@@ -649,6 +671,17 @@ OTHER_QUIRKS = MappingProxyType(
             "wrong_image_rate",
             "twice",
             "bids_events",
+            "hidden_files",
+            "padded_gzip",
+            "gzip_members",
+            "missing_reaction_times",
+            "rounded_quaternion",
+            "array_on_its_side",
+            "empty_sform",
+            "nan_background",
+            "blank_volume",
+            "lost_onsets",
+            "gap_in_array",
         ),
         "rest": (
             "no_marker",
@@ -660,6 +693,18 @@ OTHER_QUIRKS = MappingProxyType(
             "wrong_image_rate",
             "broken_raw",
             "second_montage",
+            "hidden_files",
+            "blanks_in_header",
+            "latin1_markers",
+            "padded_gzip",
+            "milliseconds",
+            "greek_unit",
+            "rounded_quaternion",
+            "latin1_header",
+            "empty_sform",
+            "gzip_members",
+            "nan_background",
+            "blank_volume",
         ),
     }
 )

@@ -4,6 +4,7 @@ Each subject has an export (250 Hz, corrected for gradient and pulse artefacts, 
 have the recorder's own file as well. Export and image do not start together: markers say where the scan begins.
 """
 
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from eegfmri.datasets.montages import REST_MONTAGES
 from eegfmri.simulation.artefacts import MODEL_RATE, make_gradient
+from eegfmri.simulation.damage import WHAT, Files, damage
 from eegfmri.simulation.eeg import pieces
 from eegfmri.simulation.files import cut_short, write_header, write_image, write_markers, write_signal
 from eegfmri.simulation.parameters import ACQUISITIONS, DEFAULT_QUIRKS, Preset, Scale
@@ -126,7 +128,22 @@ def plan_quirks(subjects: list[Subject], quirks: Iterable[str], scale: Scale) ->
             "+",
             "The cap has F1 F2 C1 C2 P1 P2 in place of six electrodes at the lower edge of the back.",
         ),
+        "hidden_files": (None, "", "Beside every file lies the hidden one that macOS makes."),
+        "inherited_sidecar": (
+            None,
+            "",
+            "task-rest_bold.json states the repetition time as a text, behind a mark of byte order.",
+        ),
     }
+    # of one run all are mended without a word, or mended and said, or it is refused
+    for index, names in (
+        (12, ("blanks_in_header", "latin1_markers", "padded_gzip", "milliseconds")),
+        (13, ("greek_unit", "rounded_quaternion")),
+        (14, ("latin1_header", "empty_sform", "gzip_members")),
+        (1, ("nan_background",)),
+        (15, ("blank_volume",)),
+    ):
+        places |= {name: (index, f"+{RUN}", WHAT[name]) for name in names}
     return place_quirks(subjects, quirks, places, DEFAULT_QUIRKS["rest"])
 
 
@@ -139,6 +156,9 @@ def write_root(root: Path, preset: Preset, scale: Scale, seed: int, digest: str,
         "simulated.json and the folder simulated/ hold what was planted.\n",
         encoding="utf-8",
     )
+    if "inherited_sidecar" in quirks:
+        facts = {"TaskName": "rest", "Manufacturer": "SIMULATED by eegfmri", "RepetitionTime": f"{ACQUISITION.t_r:g}"}
+        (root / "task-rest_bold.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8-sig")
 
 
 def write_subject(
@@ -183,6 +203,7 @@ def write_run(
             _empty_affine(image)
         if "truncated_bold" in quirks:
             cut_short(image, 2 / 3, 0)
+        damage(Files(_export(root, subject.name).with_suffix(".vhdr"), image), quirks)
     facts = {
         "lead_in_seconds": round(lead_in, 6),
         "raw_lead_in_seconds": round(before, 6),
@@ -210,11 +231,8 @@ def _write_eeg(root, preset, scale, subject, run, planted, skipped, total, lead_
     def rng(purpose):
         return generator(name, run.name, purpose)
 
-    half = "EEG1" if int(name) < 42 else "EEG2"
-    folder = root / half / name / "export"
-    folder.mkdir(parents=True)
-    suffix = "Segmentation_bin" if name == CUT else "Pulse_Artifact_Correction_bin"
-    path = folder / f"{stamp}_{suffix}"
+    path = _export(root, name)
+    path.parent.mkdir(parents=True)
     begin = round(skipped * MODEL_RATE)
     rows = with_heart(slow.scalp + preset.pulse_left * slow.pulse)[:, begin : begin + round(total * MODEL_RATE)]
     n_times = round(total * scale.sfreq)
@@ -240,7 +258,7 @@ def _write_eeg(root, preset, scale, subject, run, planted, skipped, total, lead_
 
     if scale.raw_sfreq is None or list(SUBJECTS).index(name) >= scale.raw_subjects:
         return
-    folder = root / half / name / "raw"
+    folder = path.parents[1] / "raw"
     folder.mkdir(parents=True)
     first = round(-slow.start * scale.raw_sfreq)
     electrodes = np.insert(places, ECG_PLACE, places[0], axis=0)
@@ -265,6 +283,13 @@ def _write_eeg(root, preset, scale, subject, run, planted, skipped, total, lead_
     write_markers(path.with_suffix(".vmrk"), _markers(first, scale, scale.raw_sfreq, quirks))
     if "broken_raw" in quirks:
         os.truncate(path.with_suffix(".eeg"), 2 * len(channels) * (n_times // 3) + 37)
+
+
+def _export(root: Path, name: str) -> Path:
+    """Return the path of a subject's export, without a suffix."""
+    half = "EEG1" if int(name) < 42 else "EEG2"
+    suffix = "Segmentation_bin" if name == CUT else "Pulse_Artifact_Correction_bin"
+    return root / half / name / "export" / f"{SUBJECTS[name][0]}_{suffix}"
 
 
 def _second_montage() -> np.ndarray:

@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from eegfmri import cache
 from eegfmri.errors import CannotWrite, DataError, RequestError, reading
 from eegfmri.machine import cores
+from eegfmri.simulation.damage import hide_files
 from eegfmri.simulation.parameters import (
     ACQUISITIONS,
     DEFAULT_QUIRKS,
@@ -373,3 +374,5 @@ def _write(
         "truth": simulate_subjects.describe_model(preset),
     }
     cache.write_json(root / SIMULATION_FILE, document)
+    if "hidden_files" in everywhere:
+        hide_files(root)

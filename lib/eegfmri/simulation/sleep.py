@@ -15,6 +15,7 @@ from eegfmri.datasets.label_tables import parse_stage
 from eegfmri.recordings import EPOCH_SECONDS
 from eegfmri.simulation.artefacts import make_gradient
 from eegfmri.simulation.bold import slice_times
+from eegfmri.simulation.damage import WHAT, Files, damage
 from eegfmri.simulation.eeg import pieces
 from eegfmri.simulation.files import cut_short, write_header, write_image, write_markers, write_signal
 from eegfmri.simulation.parameters import ACQUISITIONS, DEFAULT_QUIRKS, Preset, Scale
@@ -125,7 +126,20 @@ def plan_quirks(subjects: list[Subject], quirks: Iterable[str], scale: Scale) ->
             "",
             "Folders beside the label tables, with a name that has a blank and one with a capital: to be left alone.",
         ),
+        "hidden_files": (None, "", "Beside every file lies the hidden one that macOS makes."),
+        "marked_sidecars": (None, "", "The root sidecars begin with a mark of byte order."),
+        "labels_in_utf16": (10, "+", "The label table is encoded in UTF-16."),
     }
+    # of one run all are mended without a word, or mended and said, or it is refused
+    for index, kind, names in (
+        (10, "+rest", ("blanks_in_header", "latin1_markers", "padded_gzip", "text_repetition_time")),
+        (10, "+sleep", ("gzip_members", "reversed_slices", "milliseconds")),
+        (11, "+rest", ("greek_unit", "rounded_quaternion")),
+        (11, "+sleep", ("latin1_header", "empty_sform", "nan_background")),
+        (12, "+rest", ("undecodable_sidecar",)),
+        (12, "+sleep", ("blank_volume",)),
+    ):
+        places |= {name: (index, kind, WHAT[name]) for name in names}
     return place_quirks(subjects, quirks, places, DEFAULT_QUIRKS["sleep"])
 
 
@@ -179,7 +193,9 @@ def write_run(
         if "truncated_bold" in quirks:
             cut_short(image, 2 / 3, 0)
         order = [other.name for other in subject.runs].index(run.name)
-        _write_bold_sidecar(image.with_name(f"{stem}_bold.json"), run, scale, order)
+        sidecar = image.with_name(f"{stem}_bold.json")
+        _write_bold_sidecar(sidecar, run, scale, order)
+        damage(Files(root / f"sub-{subject.name}" / "eeg" / f"{stem}_eeg.vhdr", image, sidecar), quirks)
     return facts | save_truth(root, stem, truth)
 
 
@@ -287,7 +303,8 @@ def _write_labels(root: Path, subject: str, runs: list[Run], quirks: dict[str, s
     folder = root / "sourcedata"
     folder.mkdir(exist_ok=True)
     text = "\r\n".join(rows) + "\r\n"
-    (folder / f"sub-{subject}-sleep-stage.tsv").write_text(text, encoding="utf-8", newline="")
+    encoding = "utf-16" if "labels_in_utf16" in quirks else "utf-8"
+    (folder / f"sub-{subject}-sleep-stage.tsv").write_text(text, encoding=encoding, newline="")
 
 
 def write_root(root: Path, preset: Preset, scale: Scale, seed: int, digest: str, quirks: set[str]) -> None:
@@ -324,7 +341,8 @@ def write_root(root: Path, preset: Preset, scale: Scale, seed: int, digest: str,
             "RecordingDuration": int(EPOCH_SECONDS * epochs),
             "SoftwareFilters": "n/a",
         }
-        (root / f"task-{task}_eeg.json").write_text(json.dumps(document, indent=2), encoding="utf-8")
+        encoding = "utf-8-sig" if "marked_sidecars" in quirks else "utf-8"
+        (root / f"task-{task}_eeg.json").write_text(json.dumps(document, indent=2), encoding=encoding)
     if "extra_sourcedata" in quirks:
         for folder, name in (
             ("sourcedata/fMRI_processed_file_1/sub-02", "sub-02 _task-rest_run-1_bold.nii"),

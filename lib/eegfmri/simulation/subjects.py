@@ -382,7 +382,8 @@ def place_quirks(
         What to plant.
     places : mapping
         Quirk → (number of the subject it would like or None for the dataset as a whole, part of the name of the run it needs
-        or ``*`` for a whole subject, ``+`` for what concerns a subject and leaves room for other quirks; what is done).
+        or ``*`` for a whole subject, ``+`` for what concerns a subject and leaves room for other quirks, ``+`` and part of a name for
+        a run that leaves room; what is done).
     crowded : iterable of str
         Quirks of every dataset: when few subjects are simulated they may share a run, or go with the subject who is not there.
 
@@ -407,8 +408,10 @@ def place_quirks(
         if kind == "+" and quirk in crowded and index >= len(subjects):
             planned.remove(entry)
             continue
-        if kind == "+":
-            entry["subject"] = subjects[index % len(subjects)].name
+        if kind.startswith("+"):
+            subject = subjects[index % len(subjects)]
+            runs = [run.name for run in subject.runs if kind[1:] in run.name] or [subject.runs[-1].name]
+            entry |= {"subject": subject.name, "run": runs[-1] if kind[1:] else None}
             continue
         options = []
         for step in range(len(subjects)):
