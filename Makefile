@@ -2,6 +2,7 @@
 #   make book    set up and build the book: book/_build/html/index.html
 #   make test    set up, build the book (what is cached is not executed again) and run every test
 #   make unit    the quick tests only, without the book
+#   make test ONLY="book or slow"   all the others
 #   make lint    style, import order and docstrings
 #   make bench   the benchmarks
 #   make soak    damaged inputs for an hour, counted per reader: make soak MINUTES=5
@@ -15,7 +16,8 @@ JOBS ?= auto
 MINUTES ?= 60
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+# Files go to processes as they are ordered in tests/conftest.py, the longest first.
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: book test unit lint bench soak clean distclean
 .DELETE_ON_ERROR:
@@ -24,7 +26,7 @@ book: $(INSTALLED)
 	$(BIN)/eegfmri build
 
 test: book
-	$(PYTEST)
+	$(PYTEST) $(if $(ONLY),-m "$(ONLY)")
 
 unit: $(INSTALLED)
 	$(PYTEST) -m "not book and not slow"

@@ -5,6 +5,33 @@ from pathlib import Path
 
 import pytest
 
+from eegfmri.machine import cores
+
+# Processes that test side by side share the cores: numpy and torch, not imported yet, take no more threads than their part.
+_THREADS = max(1, cores() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, str(_THREADS))
+
+#: Files that take minutes, the longest first: begun last, one of them would keep one process busy while the others wait.
+LONGEST = (
+    "test_verify",
+    "test_graph_evaluation",
+    "test_synthesis_by_heart",
+    "test_synthesis_strong",
+    "test_chapters",
+    "test_simulate_layouts",
+    "test_bold",
+    "test_registration",
+    "test_simulate",
+    "test_protocols",
+    "test_synthesis_estimator",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that take longest; the order inside a file stays."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
 
 def _folder(variable: str) -> Path:
     """Return the folder that an environment variable names, or skip the test with the reason."""

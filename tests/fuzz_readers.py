@@ -728,7 +728,7 @@ def _document() -> dict:
         "parameters": {"seed": 0, "n_subjects": 23},
         "data": {"dataset": "sleep", "simulated": False, "digest": "0123456789ab"},
         "environment": {},
-        "seconds": {"total": 3.5},
+        "seconds": 3.5,
         "results": [
             {"key": f"graph_fusion/loso/{name}/kappa", "value": 0.5, "low": 0.25, "high": 0.75, "unit": "", "n": 23}
             for name in ("fusion", "eeg_gcn")
@@ -760,11 +760,26 @@ def _latest(folder: Path) -> Reading:
     kept = os.environ.get("EEGFMRI_ROOT")
     os.environ["EEGFMRI_ROOT"] = str(folder)
     try:
-        documents = results.latest()
+        documents, said = results.latest(), tuple(results.damaged())
     finally:
         os.environ.pop("EEGFMRI_ROOT") if kept is None else os.environ.update(EEGFMRI_ROOT=kept)
     # a run that is damaged may be left out, if that is said; the other is there
-    return Reading({document["chapter"]: mark(document) for document in documents})
+    values = {
+        document["chapter"] if document["chapter"] == "fusion/two" else "fusion/one": mark(
+            [document.get(name) for name in ("data", "results")]
+        )
+        for document in documents
+    }
+    return Reading(values, said)
+
+
+def _of_another_schema(name: str, sound: bytes, damaged: bytes) -> bool:
+    """Results that another version has written are left to it; of this one's, other values can be seen by nobody."""
+    try:
+        other = json.loads(damaged)["schema"] != results.SCHEMA
+    except (ValueError, TypeError, KeyError, RecursionError):
+        other = False
+    return other or _leaves(json.loads)(name, sound, damaged)
 
 
 def _make_manifest(folder: Path) -> list[Path]:
@@ -792,7 +807,7 @@ def _make_record(folder: Path) -> list[Path]:
         f"ds116_sub00{n}.tgz": {"bytes": 7, "md5": f"{n:032x}", "complete": True, "unpacked": [f"sub00{n}"]}
         for n in (1, 2)
     }
-    (folder / download.RECORD).write_text(json.dumps({"schema": 1, "about": "x", "files": files}, indent=1))
+    download._write_record(folder, files)
     return [folder / download.RECORD]
 
 
@@ -886,7 +901,7 @@ READERS: dict[str, Reader] = {
     ),
     "claims": Reader(_make_claims, _claims, _leaves(_yaml)),
     "results": Reader(_make_results, _imported, _leaves(json.loads)),
-    "latest_results": Reader(_make_runs, _latest, _leaves(json.loads), lambda path: {"fusion/one"}),
+    "latest_results": Reader(_make_runs, _latest, _of_another_schema, lambda path: {"fusion/one"}),
     "manifest": Reader(_make_manifest, _manifest, _manifest_rows),
     "download_record": Reader(_make_record, _record, _leaves(json.loads)),
     "cache": Reader(_make_cached, _cached, never),

@@ -408,7 +408,8 @@ def test_an_execution_that_is_used_again_is_not_an_old_one(project):
     chapter = chapters.find("fixtures/first")
     request = execution.prepare(chapter, chapter.defaults)
     made = executed(chapter, execution.KEPT)
-    document = {"schema": 1, "chapter": chapter.name, "seconds": 1.0, "results": []}
+    data = {"dataset": "", "simulated": False, "digest": ""}
+    document = {"schema": 1, "chapter": chapter.name, "data": data, "seconds": 1.0, "results": []}
     cache.write_json(request.folder / "results.json", document)
     cache.write_json(request.folder / "notebook.ipynb", {"cells": []})
     cache.seal_folder(request.folder)
@@ -709,7 +710,7 @@ def test_an_interrupted_build_leaves_at_once_with_one_sentence(tmp_path):
         time.sleep(0.05)
     kernels = children(process.pid)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=10)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 1
     assert said.startswith("Interrupted") and len(said.strip().split("\n")) == 1
     deadline = time.monotonic() + 15

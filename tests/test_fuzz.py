@@ -40,21 +40,11 @@ CASES = {
 }
 
 
-#: Readers of what the project writes itself, with faults that are known: not run until those are mended.
-KNOWN_FAULTS = ("claims", "results", "latest_results", "manifest", "download_record", "cache")
-
-
 def test_every_reader_has_its_number_of_cases():
     assert set(CASES) == set(fuzz_readers.READERS)
 
 
-@pytest.mark.parametrize(
-    "reader",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(run=False, reason="known faults")) if name in KNOWN_FAULTS else name
-        for name in CASES
-    ],
-)
+@pytest.mark.parametrize("reader", CASES)
 def test_damage_is_mended_and_said_or_refused_in_one_sentence(reader):
     outcomes = list(soak.cases(reader, range(SEED, SEED + CASES[reader])))
     failures = [str(outcome) for outcome in outcomes if not outcome.good]

@@ -13,6 +13,9 @@ import pytest
 from eegfmri import results
 from eegfmri.errors import EegFmriError, RequestError
 
+#: What a page without recordings declares.
+NO_DATA = {"dataset": "", "simulated": False, "digest": ""}
+
 
 @dataclass
 class Recordings:
@@ -162,7 +165,8 @@ def write(tmp_path, monkeypatch):
         path = tmp_path / path
         path.parent.mkdir(parents=True, exist_ok=True)
         entry = {"key": "a/b/c", "value": None, "unit": value}
-        path.write_text(json.dumps({"schema": schema, "chapter": chapter, "results": [entry], **more}))
+        document = {"schema": schema, "chapter": chapter, "data": NO_DATA, "results": [entry], **more}
+        path.write_text(json.dumps(document))
         os.utime(path, (1e9 - age, 1e9 - age))
 
     return write
@@ -209,7 +213,7 @@ def test_what_was_found_in_real_recordings_is_hidden_by_nothing_but_the_same_aga
     ],
 )
 def test_keys_of_older_documents_are_read_under_their_present_names(old, new):
-    document = {"schema": 1, "chapter": "a/b", "results": [{"key": old, "value": 1.0}]}
+    document = {"schema": 1, "chapter": "a/b", "data": NO_DATA, "results": [{"key": old, "value": 1.0}]}
     assert results.renamed(document)["results"] == [{"key": new, "value": 1.0}]
     assert results.present_key(new) == new, "a present name stays"
 

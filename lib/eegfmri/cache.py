@@ -56,7 +56,7 @@ def digest(*parts: object, length: int = 12) -> str:
         The key.
     """
     text = json.dumps(parts, sort_keys=True, default=_jsonable, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
 
 
 def _jsonable(value: object) -> object:

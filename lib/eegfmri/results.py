@@ -8,6 +8,7 @@ makes ``results.json`` of it. The ends of an interval are glued under the same k
 
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -18,9 +19,12 @@ from pathlib import Path
 from eegfmri import project
 from eegfmri.cache import digest
 from eegfmri.errors import DataError, EegFmriError, RequestError
-from eegfmri.text import load_yaml, read_text
+from eegfmri.text import load_yaml, read_text, read_utf8
 
 SCHEMA = 1
+
+#: What a document of this schema states.
+NAMES = frozenset({"schema", "chapter", "parameters", "data", "environment", "seconds", "results"})
 
 #: Largest integer that a result may be.
 LARGEST = 10**300
@@ -211,7 +215,7 @@ def parse(path: str | Path) -> object:
     DataError
         If it is no JSON, naming the file and the place.
     """
-    text = read_text(path)
+    text = read_utf8(path)
     try:
         return json.loads(text, parse_constant=lambda name: None, parse_float=_finite)
     except (ValueError, RecursionError) as error:
@@ -255,24 +259,31 @@ def _fault(document: object) -> str:
         return f"it holds a {type(document).__name__}"
     if document.get("schema") != SCHEMA:
         return "its schema is another one" if "schema" in document else "it has no schema"
+    if not document.keys() <= NAMES:
+        return f"it states {', '.join(map(repr, sorted(document.keys() - NAMES)))[:100]}"
     kinds = {"chapter": str, "results": list, "parameters": dict, "environment": dict, "seconds": (int, float)}
     for name, kind in kinds.items():
         if name in document and not isinstance(document[name], kind):
             return f"{name} is a {type(document[name]).__name__}"
-    for name in ("chapter", "results"):
+    for name in ("chapter", "data", "results"):
         if name not in document:
             return f"{name} is missing"
     data = document.get("data")
     if data is not None:
         if not isinstance(data, dict) or not isinstance(data.get("simulated"), bool):
             return "data does not say whether the recordings are simulated"
-        if not isinstance(data.get("dataset"), (str, type(None))) or not isinstance(
-            data.get("digest"), (str, type(None))
-        ):
+        named = all(isinstance(data.get(name), (str, type(None))) for name in ("dataset", "digest"))
+        if not named or not data.keys() <= {"dataset", "simulated", "digest"}:
             return "data does not name the recordings"
     for entry in document["results"]:
         if not isinstance(entry, dict) or not isinstance(entry.get("key"), str) or "value" not in entry:
             return "an entry of results has no key and value"
+        if not KEY.fullmatch(entry["key"]):
+            return f"{entry['key'][:100]!r} is no key"
+        if not entry.keys() <= {"key", "value", "low", "high", "unit", "n"}:
+            return f"{entry['key'][:100]} says more than a result does"
+        if not isinstance(entry.get("unit"), (str, type(None))):
+            return f"the unit of {entry['key'][:100]} is no text"
         for name in ("value", "low", "high", "n"):
             number = entry.get(name)
             # What is no double has no place on an axis.
@@ -295,9 +306,14 @@ def damaged() -> list[str]:
 
 def _paths() -> list[Path]:
     root = project.root()
-    paths = [*(root / "book" / "_build" / "results").rglob("*.json"), *(root / "runs").glob("*/results.json")]
+    paths = [*(root / "book" / "_build" / "results").rglob("*.json"), *_of_runs(root / "runs")]
     # What an interrupted copy left is no result.
     return [path for path in paths if not path.name.startswith(".")]
+
+
+def _of_runs(runs: Path) -> list[Path]:
+    """Return the results of each run; a link that leads nowhere is one, and damaged."""
+    return [path for folder in runs.glob("*") if os.path.lexists(path := folder / "results.json")]
 
 
 def _is_of_another_schema(path: Path) -> bool:

@@ -50,13 +50,38 @@ def read_text(path: str | Path, stated: str | None = None) -> str:
     DataError
         If it is no regular file, or holds binary data.
     """
-    path = Path(path)
+    return decode(_content(Path(path)), path, stated)
+
+
+def read_utf8(path: str | Path) -> str:
+    """Read a text file that this project writes: UTF-8, other bytes are damage and no other encoding.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        A regular file.
+
+    Returns
+    -------
+    str
+        Without the mark of byte order that an editor may have put before it.
+
+    Raises
+    ------
+    DataError
+        If it is no regular file, or not UTF-8.
+    """
+    with reading(path, "remove it, and have it written again"):
+        return _content(Path(path)).decode("utf-8-sig")
+
+
+def _content(path: Path) -> bytes:
     require_regular(path)
     with reading(path), path.open("rb") as stream:
         content = stream.read(MOST_TEXT + 1)
     if len(content) > MOST_TEXT:
         raise DataError(f"{path} holds more than {MOST_TEXT // 1_000_000} MB, too much for text: fetch the file again.")
-    return decode(content, path, stated)
+    return content
 
 
 def decode(content: bytes, path: str | Path, stated: str | None = None) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from eegfmri import project
-from eegfmri.cache import file_stamp, read_json, write_json
+from eegfmri.cache import digest, file_stamp, read_json, write_json
 from eegfmri.datasets.archives import Damaged, move_into, unpacked
 from eegfmri.datasets.formats import SIMULATION_FILE
 from eegfmri.datasets.transfer import (
@@ -631,13 +631,16 @@ def _downloads(root: Path) -> Path:
 def _record(root: Path) -> dict[str, dict]:
     """Return the record of what was fetched into a dataset's folder, by name; empty if there is none."""
     path = root / RECORD
-    if not path.exists():
+    if not os.path.lexists(path):
         return {}
     try:
-        files = read_json(path)["files"] if path.is_file() else None
-        if all(_is_entry(entry) for entry in files.values()):
+        document = read_json(path) if path.is_file() else {}
+        files = document["files"]
+        # Records of the first edition have no digest.
+        known = document.keys() - {"digest"} == {"schema", "about", "files"}
+        if known and document.get("digest", digest(files)) == digest(files) and all(map(_is_entry, files.values())):
             return files
-        reason = "an entry is not as it is written here"
+        reason = "it is not as it was written"
     except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
         reason = type(error).__name__
     raise DataError(
@@ -672,7 +675,7 @@ def _write_record(root: Path, entries: dict[str, dict], before: dict[str, dict] 
         "which state (time_ns) their checksums were right."
     )
     files = dict(sorted({**before, **entries}.items()))
-    write_json(root / RECORD, {"schema": 1, "about": about, "files": files})
+    write_json(root / RECORD, {"schema": 1, "about": about, "files": files, "digest": digest(files)})
 
 
 def _with_record(file: RemoteFile, record: dict) -> RemoteFile:
