@@ -66,7 +66,7 @@ def built() -> dict[str, Path]:
     """Return the folder of each chapter's execution that the rendered book shows; none if no book has been built."""
     build = project.book_dir() / "_build"
     stamp = build / "rendered.json"
-    chapters = cache.read_json(stamp)["chapters"] if stamp.is_file() else {}
+    chapters = (cache.kept_json(stamp) or {"chapters": {}})["chapters"]
     return {name: build / "executed" / name / key for name, key in chapters.items()}
 
 
