@@ -1,6 +1,7 @@
 """Fixtures shared by all tests, and the rule that where real files are required none of their tests is skipped."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ from eegfmri.machine import cores
 _THREADS = max(1, cores() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, str(_THREADS))
+
+# A job in the background of a script ignores Ctrl-C, and so would the commands that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Files that take minutes, the longest first: begun last, one of them would keep one process busy while the others wait.
 LONGEST = (
