@@ -176,6 +176,9 @@ def _nifti_inside(sound: bytes, damaged: bytes, stated: bool, place: bool = True
         return False
     for start, stop in [*spans, (352, len(sound))]:
         first[start:stop] = second[start:stop] = bytes(stop - start)
+    # lengths of axes that the image has not
+    n_axes = struct.unpack("<h", sound[40:42])[0]
+    first[42 + 2 * n_axes : 56] = second[42 + 2 * n_axes : 56] = bytes(14 - 2 * n_axes)
     # whole numbers with and without sign have one width
     for content in (first, second):
         if content[70:72] == struct.pack("<h", 512):
@@ -197,6 +200,19 @@ def _image(stated: bool) -> Callable[[str, bytes, bytes], bool]:
     return free
 
 
+def _within(expected: object, found: object) -> bool:
+    """Whether everything expected is there and alike; what nobody reads may have come beside it."""
+    if isinstance(expected, dict) and isinstance(found, dict):
+        return all(name in found and _within(value, found[name]) for name, value in expected.items())
+    if isinstance(expected, list) and isinstance(found, list):
+        return len(expected) == len(found) and all(map(_within, expected, found))
+    return expected == found
+
+
+#: Fields of EEGLAB structures that may be lacking, called otherwise or hold something else: nobody reads them, or one trial is assumed.
+_UNREAD = frozenset({"xmin", "xmax", "icawinv", "setname", "trials"})
+
+
 def _matlab(name: str, sound: bytes, damaged: bytes) -> bool:
     """Numbers changed in arrays that kept name, type and shape, as another reader sees them, within what an amplifier gives."""
     import io
@@ -204,7 +220,8 @@ def _matlab(name: str, sound: bytes, damaged: bytes) -> bool:
 
     def skeleton(value: object) -> object:
         if isinstance(value, np.ndarray) and value.dtype.names:
-            return {part: skeleton(value[part].flat[0]) for part in value.dtype.names}
+            read = [part for part in value.dtype.names if part not in _UNREAD]
+            return {part: skeleton(value[part].flat[0]) for part in read}
         if isinstance(value, np.ndarray) and value.dtype.kind == "O":
             return [skeleton(part) for part in value.flat]
         if isinstance(value, np.ndarray) and value.dtype.kind in "iuf":
@@ -228,7 +245,7 @@ def _matlab(name: str, sound: bytes, damaged: bytes) -> bool:
         except Exception:  # noqa: BLE001
             return False
         skeletons.append({key: skeleton(value) for key, value in found.items()})
-    return skeletons[0] == skeletons[1] and max(map(largest, found.values()), default=0) * 1e-6 < MOST_VOLTS
+    return _within(*skeletons) and max(map(largest, found.values()), default=0) * 1e-6 < MOST_VOLTS
 
 
 def _matlab_of_a_run(name: str, sound: bytes, damaged: bytes) -> bool:

@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 import fuzz_readers
 import oddball_layout
@@ -293,3 +294,22 @@ def test_sound_files_have_nothing_said_of_them(tmp_path):
         reader = fuzz_readers.READERS[name]
         reader.make(folder)
         assert reader.read(folder).said == (), name
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("place", [0, 4])
+@pytest.mark.parametrize("claimed", [2**29 + 1, 2**31 - 1, -1])
+def test_an_array_that_claims_more_values_than_its_bytes_is_never_allocated(tmp_path, claimed, place, compressed):
+    cells = np.empty((1, 3), dtype=object)
+    cells[:] = "a"
+    savemat(tmp_path / "mine.set", {"EEG": cells})
+    content = bytearray((tmp_path / "mine.set").read_bytes())
+    # flags: a tag and 8 bytes; then the tag of the shape
+    at = 128 + 8 + 16 + 8 + place
+    content[at : at + 4] = struct.pack("<i", claimed)
+    if compressed:
+        packed = zlib.compress(bytes(content[128:]))
+        content[128:] = struct.pack("<2I", 15, len(packed)) + packed
+    (tmp_path / "mine.set").write_bytes(content)
+    with pytest.raises(DataError, match=r"array of shape .*which is more than it holds"):
+        open_eeg(tmp_path / "mine.set")

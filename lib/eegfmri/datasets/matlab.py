@@ -6,6 +6,7 @@ compressed (MathWorks, *MAT-File Format*, version 5).
 
 import struct
 import zlib
+from math import prod
 from pathlib import Path
 
 from eegfmri import cache
@@ -13,8 +14,14 @@ from eegfmri.errors import DataError, reading
 from eegfmri.examined import remembered
 from eegfmri.text import require_regular
 
-#: Types of elements that hold others, or a compressed one.
-_MATRIX, _COMPRESSED = 14, 15
+#: Types of elements that hold others, or a compressed one, and of those with which an array begins: its flags and its shape.
+_MATRIX, _COMPRESSED, _FLAGS, _SHAPE = 14, 15, 6, 5
+
+#: Class of arrays that hold fewer values than their shape says.
+_SPARSE = 5
+
+#: So many values may be claimed by an array that holds no bytes, as structures without fields are.
+_FREE = 1000
 
 #: An element that grows to more than so many times its size (and more than so many bytes) is no recording but a trap.
 MOST_GROWTH, _SMALL = 100, 64_000_000
@@ -162,6 +169,7 @@ def _walk(held, length: int, order: str, depth: int = 0) -> None:
     """Walk the elements of an array: each must lie inside it."""
     if depth > _MOST_DEPTH:
         raise _Damaged(f"holds arrays within arrays, more than {_MOST_DEPTH} deep")
+    whole, sparse = length, False
     while length > 0:
         if length < 8:
             held.skip(length)
@@ -183,6 +191,13 @@ def _walk(held, length: int, order: str, depth: int = 0) -> None:
             padded = length
         if word == _MATRIX:
             _walk(held, padded, order, depth + 1)
+        elif word == _FLAGS and size == 8:
+            sparse = struct.unpack(f"{order}I4x", held.take(padded))[0] & 0xFF == _SPARSE
+        elif word == _SHAPE and length + 24 == whole and not sparse:
+            # Python's numbers do not run over.
+            shape = struct.unpack(f"{order}{size // 4}i", held.take(padded)[: size // 4 * 4])
+            if min(shape, default=0) < 0 or prod(shape) > max(whole, _FREE):
+                raise _Damaged(f"has an array of shape {shape}, which is more than it holds")
         else:
             held.skip(padded)
         length -= padded
