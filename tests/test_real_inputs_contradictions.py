@@ -313,3 +313,19 @@ def test_an_array_that_claims_more_values_than_its_bytes_is_never_allocated(tmp_
     (tmp_path / "mine.set").write_bytes(content)
     with pytest.raises(DataError, match=r"array of shape .*which is more than it holds"):
         open_eeg(tmp_path / "mine.set")
+
+
+@pytest.mark.parametrize("place", ["element", "array"])
+@pytest.mark.parametrize("kind", [0, 8, 10, 19, 154, 255])
+def test_a_type_that_there_is_none_of_is_refused_before_anything_looks_it_up(tmp_path, kind, place):
+    """Another reader of such files takes the type for a place in a table, and the process ends."""
+    savemat(tmp_path / "mine.set", {"EEG": np.arange(12.0)})
+    content = bytearray((tmp_path / "mine.set").read_bytes())
+    if place == "array":
+        content[128 + 16] = kind if kind not in (8, 10) else 30
+    else:
+        at = content.index(struct.pack("<2I", 9, 96))
+        content[at] = kind
+    (tmp_path / "mine.set").write_bytes(content)
+    with pytest.raises(DataError, match="of type .*which there is none of"):
+        open_eeg(tmp_path / "mine.set")

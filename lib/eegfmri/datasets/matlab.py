@@ -17,6 +17,9 @@ from eegfmri.text import require_regular
 #: Types of elements that hold others, or a compressed one, and of those with which an array begins: its flags and its shape.
 _MATRIX, _COMPRESSED, _FLAGS, _SHAPE = 14, 15, 6, 5
 
+#: Types of elements and classes of arrays that there are; scipy looks up others in memory that is not its own.
+_TYPES, _CLASSES = frozenset({1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 14, 15, 16, 17, 18}), range(1, 19)
+
 #: Class of arrays that hold fewer values than their shape says.
 _SPARSE = 5
 
@@ -179,11 +182,13 @@ def _walk(held, length: int, order: str, depth: int = 0) -> None:
         if word >> 16:  # up to four bytes lie in the place of the length
             if word >> 16 > 4:
                 raise _Damaged("has an element of four bytes that claims more")
+            _known(word & 0xFFFF, _TYPES, "element")
             held.skip(4)
             length -= 4
             continue
         (size,) = struct.unpack(f"{order}I", held.take(4))
         length -= 4
+        _known(word, _TYPES, "element")
         padded = size if word == _MATRIX else size + -size % 8
         if padded > length:
             if size > length:
@@ -192,7 +197,9 @@ def _walk(held, length: int, order: str, depth: int = 0) -> None:
         if word == _MATRIX:
             _walk(held, padded, order, depth + 1)
         elif word == _FLAGS and size == 8:
-            sparse = struct.unpack(f"{order}I4x", held.take(padded))[0] & 0xFF == _SPARSE
+            kind = struct.unpack(f"{order}I4x", held.take(padded))[0] & 0xFF
+            _known(kind, _CLASSES, "array")
+            sparse = kind == _SPARSE
         elif word == _SHAPE and length + 24 == whole and not sparse:
             # Python's numbers do not run over.
             shape = struct.unpack(f"{order}{size // 4}i", held.take(padded)[: size // 4 * 4])
@@ -201,3 +208,8 @@ def _walk(held, length: int, order: str, depth: int = 0) -> None:
         else:
             held.skip(padded)
         length -= padded
+
+
+def _known(kind: int, kinds, what: str) -> None:
+    if kind not in kinds:
+        raise _Damaged(f"has an {what} of type {kind}, which there is none of")
