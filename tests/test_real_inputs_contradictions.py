@@ -15,6 +15,7 @@ import rest_layout
 import sleep_layout
 from eegfmri.datasets import oddball, rest, sleep
 from eegfmri.datasets.label_tables import read_labels
+from eegfmri.datasets.oddball_trials import read_behaviour
 from eegfmri.datasets.single_files import open_bold, open_eeg
 from eegfmri.errors import DataError, plain
 from eegfmri.images import image_facts, read_slice_times
@@ -329,3 +330,12 @@ def test_a_type_that_there_is_none_of_is_refused_before_anything_looks_it_up(tmp
     (tmp_path / "mine.set").write_bytes(content)
     with pytest.raises(DataError, match="of type .*which there is none of"):
         open_eeg(tmp_path / "mine.set")
+
+
+@pytest.mark.parametrize("row", ["1.50", "1.500 0.2", "1.500 0.2 ", "1.500 0.2 1 1"])
+def test_a_row_of_a_models_file_that_breaks_off_is_no_onset(tmp_path, row):
+    folder = tmp_path / "model/model001/onsets/task001_run001"
+    folder.mkdir(parents=True)
+    (folder / "cond002.txt").write_text(f"0.5 0.2 1\n{row}")
+    with pytest.raises(DataError, match=r"cond002.txt, line 2: .* is not 'onset duration weight'"):
+        read_behaviour(tmp_path, "task001_run001")

@@ -303,7 +303,7 @@ def _read_onsets(path: Path) -> np.ndarray:
     for place, line in enumerate(read_text(path).splitlines(), start=1):
         if line.strip():
             values = [number(cell) for cell in line.split()]
-            if None in values or len(values) > 3:
+            if None in values or len(values) != 3:
                 raise DataError(
                     f"{path}, line {place}: {line.strip()!r} is not 'onset duration weight' in s; correct it."
                 )
