@@ -27,15 +27,13 @@ def remembered(stamp: list, examine: Callable[[], dict]) -> dict:
         The result.
     """
     path = project.cache_dir() / "examined" / f"{cache.digest(stamp)}.json"
-    if path.is_file():
-        with contextlib.suppress(OSError, ValueError, RecursionError):
-            entry = cache.read_json(path)
-            if isinstance(entry, dict) and cache.digest(entry.get("found")) == entry.get("digest"):
-                return entry["found"]
+    found = cache.kept_json(path)
+    if isinstance(found, dict):
+        return found
     found = examine()
     # a folder that cannot be written to costs time and nothing else
     with contextlib.suppress(OSError):
-        cache.write_json(path, {"found": found, "digest": cache.digest(found)})
+        cache.keep_json(path, found)
     return found
 
 
