@@ -666,14 +666,14 @@ def test_kill_in_the_middle_of_a_build_loses_only_what_was_unfinished(tmp_path):
     )
     executed = project / "book" / "_build" / "executed" / "fixtures"
     deadline = time.monotonic() + 60
-    while not list(executed.glob("first/*/results.json")):
+    while not list(executed.glob("first/[!.]*/results.json")):  # under its final name, no longer as a part
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.05)
     kernels = children(process.pid)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    assert not list(executed.glob("second/*/results.json"))
+    assert not list(executed.glob("second/[!.]*/results.json"))
     assert kernels
     deadline = time.monotonic() + 15
     while alive(kernels):
@@ -705,7 +705,7 @@ def test_an_interrupted_build_leaves_at_once_with_one_sentence(tmp_path):
     )
     executed = project / "book" / "_build" / "executed" / "fixtures"
     deadline = time.monotonic() + 60
-    while not list(executed.glob("first/*/results.json")):
+    while not list(executed.glob("first/[!.]*/results.json")):  # under its final name, no longer as a part
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.05)
     kernels = children(process.pid)

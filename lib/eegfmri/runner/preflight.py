@@ -549,8 +549,8 @@ def _time(request: Request, chosen: Mapping[str, tuple[Recording, ...]], found: 
 def _earlier(request: Request) -> tuple[float, str] | None:
     """Return seconds and date of the last kept run of the chapter that differs in seeds at most, or None."""
     places = [
-        *(build_dir() / "executed" / request.chapter.name).glob("*/results.json"),
-        *(project.root() / "runs").glob("*/results.json"),
+        *(build_dir() / "executed" / request.chapter.name).glob("[!.]*/results.json"),
+        *(project.root() / "runs").glob("[!.]*/results.json"),
         *(project.data_dir() / "recorded" / request.chapter.name).glob("*.json"),
     ]
     wanted, best = _deciding(request.parameters), None
