@@ -455,8 +455,8 @@ def _download(console, download, plan, jobs: int) -> dict:
 @data_app.command("simulate")
 def data_simulate(
     dataset: Annotated[str, typer.Argument(help="sleep, oddball or rest.")] = "sleep",
-    scale: Annotated[str, typer.Option(help="small, or full for the real numbers.")] = "small",
-    preset: Annotated[str, typer.Option(help="realistic, or strong (for tests).")] = "realistic",
+    scale: Annotated[str, typer.Option(help="small, medium (as many subjects as the papers had), or full for the real numbers.")] = "small",
+    preset: Annotated[str, typer.Option(help="realistic, uncoupled, weak or strong.")] = "realistic",
     seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 0,
     n_subjects: Annotated[int | None, typer.Option(help="Number of subjects; the scale's own if left out.")] = None,
     out: Annotated[
@@ -467,8 +467,8 @@ def data_simulate(
     from eegfmri.recordings import DATASETS
 
     _choice("dataset", dataset, DATASETS)
-    _choice("--scale", scale, ("small", "full"))
-    _choice("--preset", preset, ("realistic", "strong"))
+    _choice("--scale", scale, ("small", "medium", "full"))
+    _choice("--preset", preset, ("realistic", "uncoupled", "weak", "strong"))
     if n_subjects is not None and n_subjects < 1:
         raise RequestError(f"--n-subjects must be 1 or more, not {n_subjects}.")
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):

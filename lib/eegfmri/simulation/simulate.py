@@ -69,9 +69,10 @@ def simulate(
     dest : str or pathlib.Path
         Folder to make; it appears when everything is written, or not at all.
     scale : str or Scale
-        ``tiny`` (for tests), ``small`` (EEG at 250 Hz, volumes of 32 x 32 x 16) or ``full`` (the real numbers).
+        ``tiny`` (for tests), ``small`` (eight subjects, EEG at 250 Hz, volumes of 32 x 32 x 16), ``medium`` (as many subjects as the
+        papers had, recordings as in ``small``) or ``full`` (the real numbers).
     preset : str or Preset
-        ``realistic`` or ``strong``.
+        ``realistic``, ``uncoupled``, ``weak`` or ``strong``.
     seed : int
         Seed of everything random.
     n_subjects : int or None
