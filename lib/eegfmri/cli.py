@@ -455,7 +455,9 @@ def _download(console, download, plan, jobs: int) -> dict:
 @data_app.command("simulate")
 def data_simulate(
     dataset: Annotated[str, typer.Argument(help="sleep, oddball or rest.")] = "sleep",
-    scale: Annotated[str, typer.Option(help="small, medium (as many subjects as the papers had), or full for the real numbers.")] = "small",
+    scale: Annotated[
+        str, typer.Option(help="small, medium (as many subjects as the papers had), or full for the real numbers.")
+    ] = "small",
     preset: Annotated[str, typer.Option(help="realistic, uncoupled, weak or strong.")] = "realistic",
     seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 0,
     n_subjects: Annotated[int | None, typer.Option(help="Number of subjects; the scale's own if left out.")] = None,

@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,18 @@ HARVARD_OXFORD = {
     "harvard_oxford_cortical": ("cort-maxprob-thr25-2mm", 48),
     "harvard_oxford_subcortical": ("sub-maxprob-thr25-2mm", 21),
 }
+
+
+#: Where networks lie, MNI mm: the dorsal attention network (intraparietal sulcus, frontal eye fields, middle temporal area) and the
+#: default mode network (posterior cingulate, medial prefrontal, lateral parietal) as :cite:t:`fox2005` give them, rounded; primary
+#: visual, auditory and somatomotor cortex for the senses.
+NETWORKS = MappingProxyType(
+    {
+        "DAN": ((-25, -57, 46), (26, -59, 46), (-26, -10, 50), (26, -10, 50), (-45, -69, -2), (45, -69, -2)),
+        "DMN": ((-5, -49, 40), (5, -49, 40), (-4, 52, -2), (4, 52, -2), (-45, -67, 36), (45, -67, 36)),
+        "sensory": ((-10, -88, 4), (10, -88, 4), (-48, -22, 8), (48, -22, 8), (-40, -24, 54), (40, -24, 54)),
+    }
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +107,14 @@ def load_atlas(name: AtlasName = "offline", n_regions: int | None = None, fallba
         offline = _load("offline", 100)
         reason = str(error).partition(":")[0]
         return replace(offline, name=f"{offline.name} (in place of {name}: {reason})")
+
+
+def network_regions(atlas: Atlas) -> dict[str, np.ndarray]:
+    """Return which regions of an atlas lie nearest to the centres of each of `NETWORKS`, as indices."""
+    return {
+        name: np.unique([np.linalg.norm(atlas.centres - place, axis=1).argmin() for place in places])
+        for name, places in NETWORKS.items()
+    }
 
 
 @lru_cache(maxsize=4)

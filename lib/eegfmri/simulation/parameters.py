@@ -474,9 +474,7 @@ STRONG = replace(
     blinks_per_minute=_by_stage(0.0, 0.0, 0.0, 0.0),
     slow_eye_movement=_by_stage(0.0, 0.0, 0.0, 0.0),
     cardiac_field=0.0,
-    coupling={
-        band: {group: 3.0 * value for group, value in table.items()} for band, table in WEAK.coupling.items()
-    },
+    coupling={band: {group: 3.0 * value for group, value in table.items()} for band, table in WEAK.coupling.items()},
     coupling_spread=0.0,
     bold_fluctuation=0.0,
     tsnr=float("inf"),
