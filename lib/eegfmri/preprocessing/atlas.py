@@ -21,12 +21,13 @@ HARVARD_OXFORD = {
 
 #: Where networks lie, MNI mm: the dorsal attention network (intraparietal sulcus, frontal eye fields, middle temporal area) and the
 #: default mode network (posterior cingulate, medial prefrontal, lateral parietal) as :cite:t:`fox2005` give them, rounded; primary
-#: visual, auditory and somatomotor cortex for the senses.
+#: visual, auditory and somatomotor (mouth) cortex for the senses.
 NETWORKS = MappingProxyType(
     {
         "DAN": ((-25, -57, 46), (26, -59, 46), (-26, -10, 50), (26, -10, 50), (-45, -69, -2), (45, -69, -2)),
         "DMN": ((-5, -49, 40), (5, -49, 40), (-4, 52, -2), (4, 52, -2), (-45, -67, 36), (45, -67, 36)),
-        "sensory": ((-10, -88, 4), (10, -88, 4), (-48, -22, 8), (48, -22, 8), (-40, -24, 54), (40, -24, 54)),
+        "visual": ((-10, -88, 4), (10, -88, 4)),
+        "sensory": ((-10, -88, 4), (10, -88, 4), (-48, -22, 8), (48, -22, 8), (-56, -12, 36), (56, -12, 36)),
     }
 )
 

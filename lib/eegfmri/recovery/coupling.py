@@ -234,7 +234,7 @@ def alertness_series(recordings: Iterable[Recording]) -> dict[str, tuple[np.ndar
 
 
 def connectivity(recordings: Iterable[Recording]) -> dict[str, np.ndarray]:
-    """Return each subject's correlation matrix of regional BOLD, averaged over runs, shape (n_regions, n_regions); NaN where a region lacks signal."""
+    """Return each subject's correlation matrix of regional BOLD, mean over runs, shape (n_regions, n_regions); NaN without signal."""
     found: dict[str, list[np.ndarray]] = {}
     for recording in recordings:
         series, _ = regional_bold(recording)

@@ -16,7 +16,8 @@ from eegfmri import cache, project
 from eegfmri.errors import RequestError
 from eegfmri.preprocessing.bold import clean
 from eegfmri.recordings import EPOCH_SECONDS, Recording, RecordingSet, Stream
-from eegfmri.simulation.activity import POWER_RATE, mixed_noise
+from eegfmri.simulation.activity import POWER_RATE, STAGE_DEPTH, mixed_noise
+from eegfmri.simulation.bold import region_coupling, thermal_percent
 from eegfmri.simulation.eeg import SPINDLE_WIDTH
 from eegfmri.simulation.parameters import ACQUISITIONS, BANDS, Preset, get_preset
 from eegfmri.simulation.simulate import read_truth
@@ -113,8 +114,13 @@ def _noise(truth: Truth, recording: Recording, seed: int) -> np.ndarray:
     n_samples = int(np.ceil(n_volumes * t_r * POWER_RATE)) + 1
     slow = mixed_noise(truth.regions, preset, preset.bold_fluctuation_shares, n_samples, rng)
     at = ((np.arange(n_volumes) + 0.5) * t_r * POWER_RATE).astype(int)
-    thermal = 0.0 if np.isinf(preset.tsnr) else 100 / preset.tsnr / np.sqrt(VOXELS_PER_REGION)
-    return preset.bold_fluctuation * slow[:, at] + thermal * rng.standard_normal((len(slow), n_volumes))
+    volume = float(abs(np.linalg.det(recording.image().affine[:3, :3])))
+    thermal = thermal_percent(preset, volume) / np.sqrt(VOXELS_PER_REGION)
+    # smooth over some voxels, so averaging takes less of it than of what is a voxel's own
+    local = preset.physiological_noise / np.sqrt(VOXELS_PER_REGION / 4)
+    return preset.bold_fluctuation * slow[:, at] + np.hypot(thermal, local) * rng.standard_normal(
+        (len(slow), n_volumes)
+    )
 
 
 def _carrier(preset: Preset, subject: Mapping, band: str, frequencies: np.ndarray) -> np.ndarray:
@@ -232,11 +238,13 @@ def regional_effects(truth: Truth, classes: tuple[str, ...]) -> np.ndarray:
     if truth.dataset == "oddball":
         target = np.array([preset.evoked_bold["target"].get(group, 0.0) for group in groups])
         return np.stack([target if name == "target" else -target for name in classes])
+    planted = region_coupling(preset, truth.regions)
     levels = np.array(
         [
             [
-                sum(preset.at("coupling", band, group) * preset.stage_gain[band][name] for band in BANDS)
-                for group in groups
+                sum(row[number] * preset.stage_gain[band][name] for number, band in enumerate(BANDS))
+                + preset.drowsy_bold.get(group, 0.0) * STAGE_DEPTH[name]
+                for group, row in zip(groups, planted, strict=True)
             ]
             for name in classes
         ]

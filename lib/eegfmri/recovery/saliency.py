@@ -25,6 +25,7 @@ from eegfmri.recovery.planted import (
     regional_effects,
     scalp_effects,
 )
+from eegfmri.simulation.bold import region_coupling
 from eegfmri.windows import Windows, epoch_windows
 
 #: What is scored, by the name it has in results.
@@ -317,8 +318,10 @@ def lag_runs(truth: Truth, recordings: RecordingSet, level: float, band: str = "
 
 def coupled_regions(truth: Truth, band: str = "alpha") -> np.ndarray:
     """Return the planted regions in which the coupling of a band to BOLD is largest, by absolute value."""
-    coupling = np.array([truth.preset.at("coupling", band, group) for group in truth.regions.groups])
-    return np.flatnonzero(np.abs(coupling) == np.abs(coupling).max())
+    from eegfmri.simulation.parameters import BANDS as PLANTED
+
+    coupling = np.abs(region_coupling(truth.preset, truth.regions)[:, list(PLANTED).index(band)])
+    return np.flatnonzero(coupling >= 0.8 * coupling.max())
 
 
 def subject_peaks(runs: Sequence[Mapping], lags: Sequence[float]) -> pd.Series:

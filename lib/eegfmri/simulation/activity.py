@@ -8,7 +8,7 @@ with stage gains g, slow Gaussian fluctuations f of log power, and spindles and 
 12.5 Hz from which both modalities are made: nothing else links EEG and BOLD.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -45,6 +45,12 @@ class Traits:
         Time to peak of the haemodynamic response in s.
     region_latency : numpy.ndarray
         Shape (n_regions,): time to peak per region in s.
+    band_coupling : dict of str to float
+        Factor on the couplings of each band, beside the common one.
+    proneness : float or None
+        How near to drowsiness, in standard deviations of its course; None for somebody who stays alert.
+    networks : numpy.ndarray or None
+        Shape (n_regions, n_networks), rows of unit length: networks of the subject's own in spontaneous BOLD.
     """
 
     log_power: dict[str, float]
@@ -57,6 +63,9 @@ class Traits:
     coupling_factor: float
     latency: float
     region_latency: np.ndarray
+    band_coupling: dict[str, float] = field(default_factory=lambda: dict.fromkeys(BANDS, 1.0))
+    proneness: float | None = None
+    networks: np.ndarray | None = None
 
 
 #: Time to peak of the canonical response (nilearn's `glover_hrf`) in s.
@@ -66,7 +75,7 @@ CANONICAL_PEAK = 5.0
 def draw_traits(preset: Preset, n_regions: int, rng: np.random.Generator) -> Traits:
     """Draw one subject."""
     spread = dict.fromkeys(BANDS, preset.power_spread) | {"alpha": preset.alpha_power_spread}
-    latency = CANONICAL_PEAK + float(np.clip(rng.normal(0.0, preset.latency_spread), -1.5, 2.5))
+    latency = CANONICAL_PEAK + preset.latency_shift + float(np.clip(rng.normal(0.0, preset.latency_spread), -1.5, 2.5))
     return Traits(
         log_power={band: float(rng.normal(0.0, spread[band])) for band in BANDS},
         stage_exponent=float(np.clip(rng.normal(1.0, preset.stage_gain_spread), 0.4, 1.6)),
@@ -81,6 +90,27 @@ def draw_traits(preset: Preset, n_regions: int, rng: np.random.Generator) -> Tra
     )
 
 
+#: Networks of a subject's own.
+N_NETWORKS = 12
+
+
+def draw_differences(preset: Preset, regions: Regions, traits: Traits, rng: np.random.Generator) -> Traits:
+    """Add what makes a subject's coupling, wakefulness and connectivity its own; nothing where the preset has no such differences."""
+    factors = np.clip(rng.normal(1.0, preset.band_coupling_spread, len(BANDS)), -1.0, 3.0)
+    alert, proneness = rng.random() < preset.never_drowsy, float(rng.normal(*preset.drowsiness))
+    loading = rng.standard_normal((len(regions.groups), N_NETWORKS))
+    if preset.band_coupling_spread:
+        traits = replace(traits, band_coupling=dict(zip(BANDS, factors.tolist(), strict=True)))
+    if not alert and (preset.drowsy_log_power or preset.drowsy_bold or preset.drowsy_global):
+        traits = replace(traits, proneness=proneness)
+    if preset.connectivity_spread:
+        # neighbours belong to the same networks: 30 mm is about the distance between two regions
+        distance = np.linalg.norm(regions.centroids[:, None] - regions.centroids[None], axis=-1)
+        loading = np.exp(-0.5 * (distance / 30.0) ** 2) @ loading
+        traits = replace(traits, networks=loading / np.linalg.norm(loading, axis=1, keepdims=True))
+    return traits
+
+
 @dataclass(frozen=True)
 class Activity:
     """Planted power of one run.
@@ -93,11 +123,14 @@ class Activity:
         Per band, shape (n_regions, n_samples) at `POWER_RATE`, relative to wakefulness.
     stage_weights : numpy.ndarray
         Shape (n_stages, n_samples): share of each stage at each time; ones and zeros but for transitions.
+    drowsiness : numpy.ndarray or None
+        Shape (n_samples,): from 0 (alert) to 1 (drowsy, or asleep); None where the preset knows none.
     """
 
     start: float
     power: dict[str, np.ndarray]
     stage_weights: np.ndarray
+    drowsiness: np.ndarray | None = None
 
     @property
     def times(self) -> np.ndarray:
@@ -118,6 +151,7 @@ def plant(
     stop: float,
     rng: np.random.Generator,
     state_gain: dict[str, float] | None = None,
+    drowsy_rng: np.random.Generator | None = None,
 ) -> Activity:
     """Plant the power of one run.
 
@@ -137,6 +171,8 @@ def plant(
         Random number generator.
     state_gain : dict of str to float or None
         Factor on the power of a band in this run (alpha, where eyes are open).
+    drowsy_rng : numpy.random.Generator or None
+        Of the course of drowsiness; None leaves the subject alert.
 
     Returns
     -------
@@ -147,10 +183,13 @@ def plant(
     times = start + np.arange(n_samples) / POWER_RATE
     weights = _stage_weights(preset, stages, times, rng)
     shared = slow_noise(n_samples, preset, rng, 1)
+    drowsy = _drowsiness(preset, traits, weights, drowsy_rng) if drowsy_rng is not None else None
     power = {}
     for band in BANDS:
         gains = np.array([preset.stage_gain[band][stage] for stage in STAGES]) ** traits.stage_exponent
         log_gain = np.log(gains) @ weights
+        if drowsy is not None:
+            log_gain = log_gain + preset.drowsy_log_power.get(band, 0.0) * drowsy * weights[0]
         fluctuation = preset.fluctuation * mixed_noise(
             regions, preset, preset.fluctuation_shares, n_samples, rng, shared
         )
@@ -164,7 +203,25 @@ def plant(
     power["delta"] += _spread(regions, {"frontal": 1, "sensorimotor": 0.9, "default": 0.7, "": 0.3}) * (
         preset.k_complex_gain * complexes
     )
-    return Activity(start, power, weights)
+    if drowsy is not None:
+        drowsy = np.clip(drowsy * weights[0] + np.array([STAGE_DEPTH[stage] for stage in STAGES]) @ weights, 0.0, 1.0)
+    return Activity(start, power, weights, drowsy)
+
+
+#: How deep each stage is on the scale of drowsiness; wakefulness has its own course.
+STAGE_DEPTH = {"W": 0.0, "N1": 0.7, "N2": 1.0, "N3": 1.0}
+
+
+def _drowsiness(preset: Preset, traits: Traits, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
+    """Course of drowsiness while awake, from 0 to 1, shape (n_samples,); None where the preset has no drowsiness."""
+    if not (preset.drowsy_log_power or preset.drowsy_bold or preset.drowsy_global):
+        return None
+    slow = slow_noise(
+        weights.shape[1], replace(preset, fluctuation_cutoff=preset.drowsy_cutoff, fluctuation_exponent=1.0), rng, 1
+    )[0]
+    if traits.proneness is None:
+        return np.zeros(weights.shape[1])
+    return 1 / (1 + np.exp(-3.0 * (slow + traits.proneness)))
 
 
 def _stage_weights(preset: Preset, stages: list[str], times: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -3,7 +3,9 @@
 Regional BOLD in percent is the sum over bands of signed couplings times relative power, and of responses to stimuli,
 convolved with a response whose latency is the subject's,
 
-    b_r(t) = Σ_b c_gb · (h_r * (p_rb − 1))(t) + (h_r * e_r)(t) + spontaneous,
+    b_r(t) = Σ_b c_rb · (h_r * (p_rb − 1))(t) + (h_r * (d_r + e_r))(t) + spontaneous,
+
+with d_r for drowsiness,
 
 sampled at each slice's own time, and written into the subject's anatomy, which moves as a rigid body.
 """
@@ -12,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eegfmri.simulation.activity import CANONICAL_PEAK, POWER_RATE, Activity, Traits, mixed_noise
+from eegfmri.preprocessing.atlas import NETWORKS
+from eegfmri.simulation.activity import CANONICAL_PEAK, POWER_RATE, Activity, Traits, mixed_noise, slow_noise
 from eegfmri.simulation.body import Body
 from eegfmri.simulation.parameters import BANDS, Acquisition, Preset
 from eegfmri.simulation.sources import Anatomy, Regions
@@ -63,6 +66,20 @@ def response(latency: float) -> np.ndarray:
     return glover_hrf(1 / POWER_RATE, oversampling=1, time_length=RESPONSE_SECONDS, onset=latency - CANONICAL_PEAK)
 
 
+def region_coupling(preset: Preset, regions: Regions) -> np.ndarray:
+    """Return what is planted in everybody: BOLD in percent per unit of power, shape (n_regions, n_bands).
+
+    That of a region's group, and that of the networks whose centres it is near.
+    """
+    planted = np.array([[preset.at("coupling", band, group) for band in BANDS] for group in regions.groups])
+    for number, band in enumerate(BANDS):
+        for network, size in preset.network_coupling.get(band, {}).items():
+            places = np.array(NETWORKS[network], dtype=float)
+            distance = np.linalg.norm(regions.centroids[:, None] - places[None], axis=-1).min(axis=1)
+            planted[:, number] += size * np.exp(-0.5 * (distance / preset.network_width) ** 2)
+    return planted
+
+
 def regional_bold(
     preset: Preset, regions: Regions, traits: Traits, activity: Activity, stimulated: np.ndarray | None = None
 ) -> np.ndarray:
@@ -87,9 +104,13 @@ def regional_bold(
     from scipy.signal import fftconvolve
 
     drive = np.zeros(activity.power["alpha"].shape)
-    for band in BANDS:
-        coupling = np.array([[preset.at("coupling", band, group)] for group in regions.groups])
-        drive += traits.coupling_factor * coupling * (activity.power[band] - 1)
+    planted = region_coupling(preset, regions)
+    for number, band in enumerate(BANDS):
+        factor = traits.coupling_factor * traits.band_coupling[band]
+        drive += factor * planted[:, number, None] * (activity.power[band] - 1)
+    if activity.drowsiness is not None:
+        level = np.array([preset.drowsy_bold.get(group, 0.0) for group in regions.groups])
+        drive += traits.coupling_factor * level[:, None] * activity.drowsiness
     kernels = np.stack([response(latency) for latency in traits.region_latency])
     if stimulated is not None:
         drive += stimulated / kernels.max(axis=1, keepdims=True)
@@ -109,6 +130,7 @@ def make_volumes(
     n_volumes: int,
     rng: np.random.Generator,
     stimulated: np.ndarray | None = None,
+    noise_rng: np.random.Generator | None = None,
 ) -> Volumes:
     """Scan a run.
 
@@ -130,6 +152,8 @@ def make_volumes(
         Random number generator.
     stimulated : numpy.ndarray or None
         As in `regional_bold`.
+    noise_rng : numpy.random.Generator or None
+        Of the subject's own networks, brain-wide fluctuations of drowsiness and local physiological noise; without it there is none.
 
     Returns
     -------
@@ -140,8 +164,17 @@ def make_volumes(
     coupled = regional_bold(preset, regions, traits, activity, stimulated)
     gain = activity.by_stage(preset.bold_fluctuation_gain)
     shares = preset.bold_fluctuation_shares
-    spontaneous = preset.bold_fluctuation * gain * mixed_noise(regions, preset, shares, len(times), rng)
+    spontaneous = mixed_noise(regions, preset, shares, len(times), rng)
+    if noise_rng is not None:
+        spontaneous = _with_own_networks(preset, traits, spontaneous, noise_rng)
+    spontaneous = preset.bold_fluctuation * gain * spontaneous
+    if noise_rng is not None and activity.drowsiness is not None:
+        sign = np.where(np.array(regions.groups) == "thalamus", -0.5, 1.0)
+        wave = preset.drowsy_global * activity.drowsiness * slow_noise(len(times), preset, noise_rng, 1)[0]
+        spontaneous += sign[:, None] * wave
     regional = (coupled + spontaneous).astype(np.float32)
+    if preset.percent_of == "region":
+        regional /= _shares(anatomy)[:, None]
 
     t_r = acquisition.t_r
     starts = t_r * np.arange(n_volumes)
@@ -150,13 +183,15 @@ def make_volumes(
     drift = _drift(preset, n_volumes)
     drift_map = 1 + 0.3 * rng.standard_normal(matrix)
     delays = slice_times(acquisition, matrix[2])
-    noise = 0.0 if np.isinf(preset.tsnr) else 1000.0 / preset.tsnr
+    noise = 10.0 * thermal_percent(preset, voxel_volume(anatomy))
+    local = _LocalNoise(preset, anatomy, t_r, noise_rng)
     data = np.empty((*matrix, n_volumes), dtype=np.int16)
     rows = np.arange(matrix[0] * matrix[1]) * matrix[2]
     slabs = [anatomy.membership[rows + z] for z in range(matrix[2])]
     for begin in range(0, n_volumes, _VOLUMES_AT_ONCE):
         now = slice(begin, min(begin + _VOLUMES_AT_ONCE, n_volumes))
         moved = _moved(anatomy, motion[now])
+        fields = local.next(moved.shape[3])
         for z, delay in enumerate(delays):
             at = starts[now] + delay
             percent = slabs[z] @ _interpolate(regional, activity, at)
@@ -168,6 +203,8 @@ def make_volumes(
             csf, brain = anatomy.csf[:, :, z].reshape(-1, 1), anatomy.brain[:, :, z].reshape(-1, 1)
             percent += ((0.2 * brain + 2 * csf) * pulse + brain * breath).astype(np.float32)
             percent += (drift_map[:, :, z].reshape(-1, 1) * drift[now]).astype(np.float32)
+            if fields is not None:
+                percent += brain * fields[:, :, z].reshape(percent.shape)
             signal = moved[:, :, z].reshape(percent.shape) * (1 + percent / 100)
             if noise:
                 real = signal + noise * rng.standard_normal(signal.shape, dtype=np.float32)
@@ -175,6 +212,68 @@ def make_volumes(
             data[:, :, z, now] = np.clip(np.round(signal), 0, 32767).reshape(*matrix[:2], -1)
     middle = _interpolate(coupled, activity, starts + t_r / 2)
     return Volumes(data, middle.astype(np.float32), motion)
+
+
+def voxel_volume(anatomy: Anatomy) -> float:
+    """Volume of a voxel in mm³."""
+    return float(abs(np.linalg.det(anatomy.affine[:3, :3])))
+
+
+def thermal_percent(preset: Preset, voxel_mm3: float) -> float:
+    """Thermal noise of a grey-matter voxel in percent of its signal: it falls as the voxel's volume grows."""
+    if preset.thermal_snr:
+        return 100.0 / (preset.thermal_snr * voxel_mm3 / 27.0)
+    return 0.0 if np.isinf(preset.tsnr) else 100.0 / preset.tsnr
+
+
+def _shares(anatomy: Anatomy) -> np.ndarray:
+    """What share of a region's percentage its mean over voxels shows: they are only partly its grey matter; shape (n_regions,)."""
+    membership = anatomy.membership
+    whole = np.asarray(membership.sum(axis=0)).ravel()
+    shown = np.asarray(membership.multiply(membership).sum(axis=0)).ravel() / np.maximum(whole, 1e-9)
+    return np.clip(shown, 0.2, 1.0).astype(np.float32)
+
+
+def _with_own_networks(preset: Preset, traits: Traits, spontaneous: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Replace a share of the variance of spontaneous BOLD by networks of the subject's own."""
+    if traits.networks is None:
+        return spontaneous
+    own = traits.networks @ slow_noise(spontaneous.shape[1], preset, rng, traits.networks.shape[1])
+    return np.sqrt(1 - preset.connectivity_spread) * spontaneous + np.sqrt(preset.connectivity_spread) * own
+
+
+class _LocalNoise:
+    """Local physiological noise: in percent, alike in neighbouring voxels, with a short memory."""
+
+    def __init__(self, preset: Preset, anatomy: Anatomy, t_r: float, rng: np.random.Generator | None):
+        self.rng = rng if preset.physiological_noise else None
+        self.size = np.float32(preset.physiological_noise)
+        self.shape = anatomy.baseline.shape
+        zooms = np.linalg.norm(anatomy.affine[:3, :3], axis=0)
+        self.sigma = preset.physiological_width / np.sqrt(8 * np.log(2)) / zooms
+        self.memory = np.float32(np.exp(-t_r / preset.physiological_seconds))
+        self.state = None
+
+    def next(self, n_volumes: int) -> np.ndarray | None:
+        """Return the next volumes, shape (x, y, z, n_volumes), or None where there is no such noise."""
+        from scipy.ndimage import gaussian_filter
+
+        if self.rng is None:
+            return None
+        if self.state is None:
+            impulse = np.zeros(self.shape)
+            impulse[tuple(n // 2 for n in self.shape)] = 1.0
+            self.scale = np.float32(1 / np.sqrt((gaussian_filter(impulse, self.sigma, mode="wrap") ** 2).sum()))
+        fields = np.empty((*self.shape, n_volumes), dtype=np.float32)
+        for k in range(n_volumes):
+            white = self.rng.standard_normal(self.shape, dtype=np.float32)
+            fresh = self.scale * gaussian_filter(white, self.sigma, mode="wrap")
+            if self.state is None:
+                self.state = fresh
+            else:
+                self.state = self.memory * self.state + np.sqrt(1 - self.memory**2) * fresh
+            fields[..., k] = self.size * self.state
+        return fields
 
 
 def _interpolate(series: np.ndarray, activity: Activity, at: np.ndarray) -> np.ndarray:

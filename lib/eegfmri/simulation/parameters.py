@@ -1,12 +1,12 @@
 """What the simulator assumes: every number with its reason and its source.
 
-Four presets, fixed before any method was run on what they make and not tuned to anybody's score. ``weak`` is the book's first
-edition: values of the literature, read off voxels and whole studies, which turned out to couple the modalities far less than real
-recordings do. ``realistic`` differs from it by `CALIBRATED`: what recordings of EEG and BOLD together show was set to what real ones show; it is
-used for every result in the book. ``uncoupled`` is ``realistic`` without any link from neural power to BOLD. ``strong`` removes noise,
-artefacts and motion and couples the modalities strongly; it shows that a method can learn at all. A scale says how many subjects and
-how large the files are, and changes nothing of the model but one thing: the scanner's own artefacts are in the EEG only where the
-files have the recorder's own rate, since they cannot be represented at 250 Hz.
+Four presets, fixed before any method was run on what they make and not tuned to anybody's score. ``weak`` is the book's first edition:
+values of the literature, read off voxels and whole studies, which turned out to couple the modalities far less than real recordings
+do. ``realistic`` differs from it by `CALIBRATED`, what was set to what recordings of EEG and BOLD together show; it is used for every
+result in the book. ``uncoupled`` is ``realistic`` without any link from neurons to BOLD. ``strong`` removes noise, artefacts and motion and
+couples the modalities strongly; it shows that a method can learn at all. A scale says how many subjects and how large the files are,
+and changes nothing of the model but one thing: the scanner's own artefacts are in the EEG only where the files have the recorder's own
+rate, since they cannot be represented at 250 Hz.
 
 Sources are BibTeX keys of the book's bibliography; an assumption that no source fixes says so in its reason.
 """
@@ -416,6 +416,57 @@ class Preset:
     brain_tilt: float = _given(4.0, "Spread of the head's rotation in the scanner per axis, degrees. Assumed.")
     warp: float = _given(2.0, "Root mean square of local anatomical deviations from the template, mm.", "brett2002")
     bias: float = _given(0.15, "Spread of log receive sensitivity over the brain.", "sled1998")
+
+    # what the first edition lacked: all of it absent from ``weak``
+    network_coupling: dict = _given(
+        {},
+        "BOLD change in percent per unit of power, by band and network (`eegfmri.preprocessing.atlas.NETWORKS`), beside that of the "
+        "groups: it fades with the distance from the network's centres.",
+    )
+    network_width: float = _given(
+        16.0, "Distance from a network's centre at which its coupling has fallen to 0.6, mm. Assumed."
+    )
+    band_coupling_spread: float = _given(
+        0.0, "Spread between subjects of a factor on the couplings of each band, drawn band by band.", "demunck2007"
+    )
+    latency_shift: float = _given(0.0, "By how much the mean response peaks later than 5 s, s.", "handwerker2004")
+    drowsiness: tuple[float, float] = _given(
+        (0.0, 0.0),
+        "Mean and spread between subjects of how near they are to drowsiness, in standard deviations of its course: at 0 half of the time "
+        "is drowsy.",
+    )
+    never_drowsy: float = _given(0.0, "Share of subjects who stay alert throughout.")
+    drowsy_cutoff: float = _given(
+        0.015, "Hz above which drowsiness does not change: it comes and goes over a minute or more."
+    )
+    drowsy_log_power: dict = _given(
+        {}, "Change of log power by band (natural log) when fully drowsy, while scored as awake."
+    )
+    drowsy_bold: dict = _given({}, "Change of BOLD by group when fully drowsy or asleep, percent.")
+    drowsy_global: float = _given(
+        0.0,
+        "Standard deviation of a brain-wide BOLD fluctuation that grows with drowsiness and runs the other way in the thalamus, percent.",
+    )
+    connectivity_spread: float = _given(
+        0.0, "Share of the variance of spontaneous BOLD that follows the subject's own networks instead of everybody's."
+    )
+    percent_of: str = _given(
+        "tissue",
+        "What the percentages of regional BOLD refer to: pure grey matter (``tissue``), which partial volumes dilute, or the mean over the "
+        "region's voxels (``region``), which is what studies report.",
+    )
+    thermal_snr: float = _given(
+        0.0,
+        "Signal over thermal noise of a voxel of 27 mm³; it grows with the voxel's volume. 0: thermal noise by `tsnr`, whatever the voxel.",
+        "triantafyllou2005",
+    )
+    physiological_noise: float = _given(
+        0.0, "Local physiological noise in proportion to the signal, percent.", "kruger2001"
+    )
+    physiological_width: float = _given(0.0, "Its smoothness in space, full width at half maximum, mm.")
+    physiological_seconds: float = _given(
+        1.0, "Its memory: time after which its autocorrelation has fallen to 0.37, s."
+    )
 
     def at(self, table: str, band: str, group: str) -> float:
         """Look up ``moment`` or ``coupling`` of a band and a group of regions (0 where neither is named)."""

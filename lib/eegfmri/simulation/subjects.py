@@ -13,10 +13,18 @@ import numpy as np
 
 from eegfmri import cache
 from eegfmri.errors import RequestError
-from eegfmri.simulation.activity import POWER_RATE, PRE_ROLL, Activity, Traits, draw_traits, plant
+from eegfmri.simulation.activity import (
+    POWER_RATE,
+    PRE_ROLL,
+    Activity,
+    Traits,
+    draw_differences,
+    draw_traits,
+    plant,
+)
 from eegfmri.simulation.artefacts import MODEL_RATE
 from eegfmri.simulation.body import Body, make_body
-from eegfmri.simulation.bold import make_volumes, volume_means
+from eegfmri.simulation.bold import make_volumes, region_coupling, volume_means
 from eegfmri.simulation.eeg import Slow, make_eeg
 from eegfmri.simulation.files import write_image
 from eegfmri.simulation.parameters import ACQUISITIONS, BANDS, Preset, Scale
@@ -163,9 +171,10 @@ def make_subject(
         Everything but signals.
     """
     regions, acquisition = cortical_regions(), ACQUISITIONS[dataset]
+    traits = draw_traits(preset, len(regions.groups), generator(subject, "traits"))
     return Subject(
         subject,
-        draw_traits(preset, len(regions.groups), generator(subject, "traits")),
+        draw_differences(preset, regions, traits, generator(subject, "differences")),
         make_head(preset, regions, acquisition, generator(subject, "head")),
         make_anatomy(preset, regions, acquisition, matrix, generator(subject, "anatomy")),
         runs,
@@ -223,7 +232,9 @@ def plant_run(
         return generator(subject.name, run.name, purpose)
 
     state = {"alpha": preset.eyes_open_alpha} if acquisition.eyes_open else None
-    activity = plant(preset, regions, subject.traits, run.stages, -lead_in - PRE_ROLL, stop, rng("power"), state)
+    activity = plant(
+        preset, regions, subject.traits, run.stages, -lead_in - PRE_ROLL, stop, rng("power"), state, rng("drowsiness")
+    )
     evoked = stimulated = None
     if stimuli is not None:
         desynchronise(preset, regions, stimuli, activity)
@@ -279,6 +290,7 @@ def scan(
         n_volumes,
         generator(subject.name, run.name, "bold"),
         planted.stimulated,
+        generator(subject.name, run.name, "bold noise"),
     )
     write_image(path, volumes.data, subject.anatomy.affine, t_r or acquisition.t_r)
     return {"bold": volumes.coupled, "motion": volumes.motion.astype(np.float32)}
@@ -312,6 +324,8 @@ def describe_subject(subject: Subject, runs: dict[str, dict]) -> dict:
         "latency": round(traits.latency, 4),
         "region_latency": [round(float(value), 4) for value in traits.region_latency],
         "coupling_factor": round(traits.coupling_factor, 4),
+        "band_coupling": {band: round(value, 4) for band, value in traits.band_coupling.items()},
+        "proneness": None if traits.proneness is None else round(traits.proneness, 4),
         "alpha_frequency": round(traits.alpha_frequency, 4),
         "spindle_frequency": round(traits.spindle_frequency, 4),
         "log_power": {band: round(value, 4) for band, value in traits.log_power.items()},
@@ -345,6 +359,7 @@ def planted_way(subject: Mapping) -> Callable[[np.ndarray], np.ndarray]:
 def describe_model(preset: Preset) -> dict:
     """Return what is planted alike in everybody: bands, regions, couplings."""
     regions = cortical_regions()
+    planted = region_coupling(preset, regions)
     return {
         "bands": {band: list(limits) for band, limits in BANDS.items()},
         "regions": [
@@ -352,9 +367,11 @@ def describe_model(preset: Preset) -> dict:
                 "name": name,
                 "group": group,
                 "mni": [round(float(value), 1) for value in centroid],
-                "coupling": {band: preset.at("coupling", band, group) for band in BANDS},
+                "coupling": {band: round(float(value), 6) for band, value in zip(BANDS, row, strict=True)},
             }
-            for name, group, centroid in zip(regions.names, regions.groups, regions.centroids, strict=True)
+            for name, group, centroid, row in zip(
+                regions.names, regions.groups, regions.centroids, planted, strict=True
+            )
         ],
         "arrays": {
             "power": "n_regions x n_bands x n_volumes: mean planted power over each volume, relative to wakefulness",
