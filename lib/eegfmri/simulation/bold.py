@@ -76,7 +76,8 @@ def region_coupling(preset: Preset, regions: Regions) -> np.ndarray:
         for network, size in preset.network_coupling.get(band, {}).items():
             places = np.array(NETWORKS[network], dtype=float)
             distance = np.linalg.norm(regions.centroids[:, None] - places[None], axis=-1).min(axis=1)
-            planted[:, number] += size * np.exp(-0.5 * (distance / preset.network_width) ** 2)
+            near = np.exp(-0.5 * (distance / preset.network_width) ** 2)
+            planted[:, number] += size * np.where(near > 0.05, near, 0.0)
     return planted
 
 
