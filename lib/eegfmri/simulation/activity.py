@@ -8,6 +8,7 @@ with stage gains g, slow Gaussian fluctuations f of log power, and spindles and 
 12.5 Hz from which both modalities are made: nothing else links EEG and BOLD.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,6 +119,7 @@ def plant(
     stop: float,
     rng: np.random.Generator,
     state_gain: dict[str, float] | None = None,
+    stage_log_gain: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Activity:
     """Plant the power of one run.
 
@@ -137,6 +139,8 @@ def plant(
         Random number generator.
     state_gain : dict of str to float or None
         Factor on the power of a band in this run (alpha, where eyes are open).
+    stage_log_gain : mapping or None
+        Band → stage → what the subject's log gain (natural log) deviates by; none if None.
 
     Returns
     -------
@@ -150,7 +154,7 @@ def plant(
     power = {}
     for band in BANDS:
         gains = np.array([preset.stage_gain[band][stage] for stage in STAGES]) ** traits.stage_exponent
-        log_gain = np.log(gains) @ weights
+        log_gain = (np.log(gains) + _of_band(stage_log_gain, band)) @ weights
         fluctuation = preset.fluctuation * mixed_noise(
             regions, preset, preset.fluctuation_shares, n_samples, rng, shared
         )
@@ -165,6 +169,11 @@ def plant(
         preset.k_complex_gain * complexes
     )
     return Activity(start, power, weights)
+
+
+def _of_band(stage_log_gain: Mapping[str, Mapping[str, float]] | None, band: str) -> np.ndarray:
+    own = (stage_log_gain or {}).get(band, {})
+    return np.array([own.get(stage, 0.0) for stage in STAGES])
 
 
 def _stage_weights(preset: Preset, stages: list[str], times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
