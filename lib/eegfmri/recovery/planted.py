@@ -160,7 +160,7 @@ def planted_spectra(
     frequencies : numpy.ndarray
         Bins in Hz, evenly spaced, shape (n_bins,).
     level : float
-        1 adds background activity and sensor noise as the preset has them, and lets estimates scatter as those of an epoch do;
+        1 adds background activity and sensor noise as the subject has them, and lets estimates scatter as those of an epoch do;
         0 gives expected spectra of the planted oscillations alone.
     seed : int, default=0
         Of the scatter.
@@ -213,7 +213,8 @@ def _background(truth: Truth, subject: str, order, reference, frequencies: np.nd
     everywhere = everywhere[everywhere > 0.2]
     shape = frequencies**-exponent / (everywhere**-exponent).sum()
     sensor = (preset.sensor_noise * 1e-6) ** 2 * step / 125.0
-    return (preset.background * 1e-6) ** 2 * variance[:, None] * shape + sensor
+    noise = truth.document["subjects"][subject].get("quality", {}).get("noise", 1.0)  # the first edition had none
+    return noise**2 * ((preset.background * 1e-6) ** 2 * variance[:, None] * shape + sensor)
 
 
 def regional_effects(truth: Truth, classes: tuple[str, ...]) -> np.ndarray:
@@ -288,7 +289,8 @@ def scalp_effects(truth: Truth, ch_names: tuple[str, ...], classes: tuple[str, .
         mixed = field * (moment * np.exp(traits["log_power"][band] / 2))
         variance = np.einsum("cr,rs,cs->c", mixed, coherence, mixed)
         for c, name in enumerate(classes):
-            power[c, :, number] = preset.stage_gain[band][name] ** traits["stage_exponent"] * variance
+            own = np.exp(traits.get("stage_log_gain", {}).get(band, {}).get(name, 0.0))  # the first edition had none
+            power[c, :, number] = own * preset.stage_gain[band][name] ** traits["stage_exponent"] * variance
     return np.abs(_against_others(power)).sum(axis=-1)
 
 

@@ -8,6 +8,7 @@ with stage gains g, slow Gaussian fluctuations f of log power, and spindles and 
 12.5 Hz from which both modalities are made: nothing else links EEG and BOLD.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -151,6 +152,7 @@ def plant(
     stop: float,
     rng: np.random.Generator,
     state_gain: dict[str, float] | None = None,
+    stage_log_gain: Mapping[str, Mapping[str, float]] | None = None,
     drowsy_rng: np.random.Generator | None = None,
 ) -> Activity:
     """Plant the power of one run.
@@ -171,6 +173,8 @@ def plant(
         Random number generator.
     state_gain : dict of str to float or None
         Factor on the power of a band in this run (alpha, where eyes are open).
+    stage_log_gain : mapping or None
+        Band → stage → what the subject's log gain (natural log) deviates by; none if None.
     drowsy_rng : numpy.random.Generator or None
         Of the course of drowsiness; None leaves the subject alert.
 
@@ -187,7 +191,7 @@ def plant(
     power = {}
     for band in BANDS:
         gains = np.array([preset.stage_gain[band][stage] for stage in STAGES]) ** traits.stage_exponent
-        log_gain = np.log(gains) @ weights
+        log_gain = (np.log(gains) + _of_band(stage_log_gain, band)) @ weights
         if drowsy is not None:
             log_gain = log_gain + preset.drowsy_log_power.get(band, 0.0) * drowsy * weights[0]
         fluctuation = preset.fluctuation * mixed_noise(
@@ -222,6 +226,11 @@ def _drowsiness(preset: Preset, traits: Traits, weights: np.ndarray, rng: np.ran
     if traits.proneness is None:
         return np.zeros(weights.shape[1])
     return 1 / (1 + np.exp(-3.0 * (slow + traits.proneness)))
+
+
+def _of_band(stage_log_gain: Mapping[str, Mapping[str, float]] | None, band: str) -> np.ndarray:
+    own = (stage_log_gain or {}).get(band, {})
+    return np.array([own.get(stage, 0.0) for stage in STAGES])
 
 
 def _stage_weights(preset: Preset, stages: list[str], times: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -16,6 +16,10 @@ from eegfmri.simulation.sources import Head
 #: Rate in Hz at which brain, eyes and heart are simulated; files have a multiple of it.
 MODEL_RATE = 125.0
 
+#: Volumes whose mean is the template of a correction, and over how many of them what it leaves waxes and wanes (standard deviation).
+TEMPLATE_VOLUMES = 25
+WAXING_VOLUMES = 4
+
 #: Upper edge of the recorder's band in Hz: nothing of the gradient artefact above it reaches a file.
 RECORDER_BAND = 250.0
 
@@ -33,7 +37,7 @@ class Gradient:
     changes : numpy.ndarray
         Shape (n_channels, 3, 6): volts per mm and degree of motion.
     motion : numpy.ndarray
-        Shape (n_volumes, 6): motion in mm and degrees.
+        Shape (n_volumes, 6): motion in mm and degrees, or whatever else changes it.
     first : int
         Sample at which the first volume starts.
     """
@@ -115,6 +119,16 @@ def make_gradient(
     Gradient
         The artefact, locked to volumes and slices.
     """
+    axes = _gradient_axes(acquisition, n_slices, sfreq, rng)
+    weights = _loops(positions, rng)
+    weights *= peak * 1e-6 / np.median(np.abs(weights @ axes).max(axis=1)) if peak else 0.0
+    size = np.sqrt((weights**2).mean())
+    changes = preset.gradient_change * size * rng.standard_normal((len(positions), 3, 6))
+    return Gradient(axes, weights, changes, _motion_of_volumes(acquisition, body, n_volumes), first)
+
+
+def _gradient_axes(acquisition: Acquisition, n_slices: int, sfreq: float, rng: np.random.Generator) -> np.ndarray:
+    """What each gradient axis induces over one repetition time, unit peak, shape (3, n_period)."""
     from scipy.fft import irfft
 
     n_period = round(acquisition.t_r * sfreq)
@@ -129,16 +143,71 @@ def make_gradient(
         phases = rng.uniform(0, 2 * np.pi, (3, len(bins)))
         spectrum[:, bins + offset] += share * size * np.exp(1j * phases)
     axes = irfft(spectrum, n_period, axis=1)
-    axes /= np.abs(axes).max(axis=1, keepdims=True)
+    return axes / np.abs(axes).max(axis=1, keepdims=True)
+
+
+def _loops(positions: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """How much of each gradient axis a channel sees, shape (n_channels, 3)."""
     # the voltage of a gradient grows with the distance from the centre along its axis; wires add their own loops
     unit = positions / np.linalg.norm(positions, axis=1).mean()
-    weights = unit @ rng.normal(0.0, 1.0, (3, 3)) + 0.5 * rng.standard_normal((len(positions), 3))
-    weights *= peak * 1e-6 / np.median(np.abs(weights @ axes).max(axis=1)) if peak else 0.0
-    size = np.sqrt((weights**2).mean())
-    changes = preset.gradient_change * size * rng.standard_normal((len(positions), 3, 6))
+    return unit @ rng.normal(0.0, 1.0, (3, 3)) + 0.5 * rng.standard_normal((len(positions), 3))
+
+
+def _motion_of_volumes(acquisition: Acquisition, body: Body, n_volumes: int) -> np.ndarray:
+    """Motion at the middle of each volume in mm and degrees, shape (n_volumes, 6)."""
     motion = body.motion_at(acquisition.t_r * (np.arange(n_volumes) + 0.5))
     motion[:, 3:] = np.degrees(motion[:, 3:])
-    return Gradient(axes, weights, changes, motion, first)
+    return motion
+
+
+def residual_gradient(
+    preset: Preset,
+    acquisition: Acquisition,
+    positions: np.ndarray,
+    n_slices: int,
+    body: Body,
+    n_volumes: int,
+    sfreq: float,
+    first: int,
+    rng: np.random.Generator,
+    factor: float = 1.0,
+) -> Gradient | None:
+    """Draw what a correction leaves of a run's gradient artefact.
+
+    The template that was subtracted is a mean over neighbouring volumes. So what stays is zero on average, waxes and wanes over some
+    volumes in each channel's own way, and stands out where the head is not where it was in the neighbouring volumes.
+
+    Parameters
+    ----------
+    preset : Preset
+        Sizes.
+    acquisition, positions, n_slices, body, n_volumes, sfreq, first, rng
+        As for `make_gradient`.
+    factor : float, default=1.0
+        The subject's factor on it.
+
+    Returns
+    -------
+    Gradient or None
+        Lines at multiples of the slice rate; ``motion`` holds what drives them, volume by volume, beside the head's own motion. None
+        where the preset leaves nothing.
+    """
+    from scipy.ndimage import gaussian_filter1d, uniform_filter1d
+
+    if not (preset.gradient_left or preset.gradient_left_moving):
+        return None
+    axes = _gradient_axes(acquisition, n_slices, sfreq, rng)
+    # so many courses, each with a map of its own, that no channel's size is another's
+    n_courses = 3
+    courses = gaussian_filter1d(rng.standard_normal((n_volumes, n_courses)), WAXING_VOLUMES, axis=0, mode="wrap")
+    courses /= np.sqrt((courses**2).mean(axis=0))
+    motion = _motion_of_volumes(acquisition, body, n_volumes)
+    motion -= uniform_filter1d(motion, TEMPLATE_VOLUMES, axis=0, mode="nearest")
+    sizes = [preset.gradient_left / np.sqrt(n_courses)] * n_courses + [preset.gradient_left_moving] * motion.shape[1]
+    changes = np.stack([_loops(positions, rng) for _ in sizes], axis=-1)
+    power = np.einsum("cak,at->ckt", changes, axes) ** 2
+    changes *= factor * 1e-6 * np.array(sizes) / np.sqrt(power.mean(axis=(0, 2)))
+    return Gradient(axes, np.zeros((len(positions), 3)), changes, np.hstack([courses, motion]), first)
 
 
 def pulse_artefact(
@@ -227,3 +296,11 @@ def motion_voltage(preset: Preset, head: Head, body: Body, times: np.ndarray, rn
     breath = np.interp(times, body.times, body.breath)
     voltage = preset.motion_field * maps @ turning + preset.breath_field * np.outer(sway, breath)
     return (1e-6 * voltage).astype(np.float32)
+
+
+def contact_noise(n_times: int, sfreq: float, rng: np.random.Generator, edge: float = 2.0) -> np.ndarray:
+    """Slow noise of unit variance that falls off above ``edge`` Hz, as of an electrode that touches badly, shape (n_times,), float32."""
+    from scipy.signal import lfilter
+
+    keep = np.exp(-2 * np.pi * edge / sfreq)
+    return (lfilter([np.sqrt(1 - keep**2)], [1, -keep], rng.standard_normal(n_times))).astype(np.float32)

@@ -59,6 +59,7 @@ def make_eeg(
     start: float,
     rng: np.random.Generator,
     evoked: np.ndarray | None = None,
+    noise: float = 1.0,
 ) -> Slow:
     """Make a run's EEG from its planted power.
 
@@ -78,6 +79,8 @@ def make_eeg(
         Random number generator.
     evoked : numpy.ndarray or None
         Shape (n_regions, n_times) at `MODEL_RATE` from ``start`` on: dipole moments of evoked responses, nAm.
+    noise : float, default=1.0
+        The subject's factor on the background.
 
     Returns
     -------
@@ -98,7 +101,7 @@ def make_eeg(
         scalp += (head.lead_field * moment).astype(np.float32) @ source
     if evoked is not None:
         scalp += (head.lead_field * 1e-9).astype(np.float32) @ evoked[:, :n_times].astype(np.float32)
-    scalp += _background(preset, head, traits, n_times, rng)
+    scalp += np.float32(noise) * _background(preset, head, traits, n_times, rng)
 
     times = start + np.arange(n_times) / MODEL_RATE
     blinks, gaze = _eyes(preset, acquisition, activity, times, rng)
@@ -249,6 +252,7 @@ def pieces(
     rng: np.random.Generator,
     gradient: Gradient | None = None,
     spare: int = 0,
+    noise: float = 1.0,
 ) -> Iterator[np.ndarray]:
     """Bring a run to the file's rate and add the sensors and the scanner, piece by piece.
 
@@ -268,6 +272,8 @@ def pieces(
         Gradient artefact at the file's rate, for as many channels.
     spare : int, default=0
         Channels at the end without sensor noise and mains (levels of markers).
+    noise : float, default=1.0
+        The subject's factor on the sensor noise.
 
     Yields
     ------
@@ -288,9 +294,9 @@ def pieces(
         fine = resample_poly(slow[:, low:high], factor, 1, axis=1, padtype="line") if factor > 1 else slow[:, low:high]
         piece = fine[:, (begin - low) * factor : (end - low) * factor].astype(np.float32)
         # white noise of a fixed density: a file with a higher rate holds more of it
-        noise = np.float32(preset.sensor_noise * 1e-6 * np.sqrt(sfreq / 250.0))
-        if noise:
-            piece[:noisy] += noise * rng.standard_normal((noisy, piece.shape[1]), dtype=np.float32)
+        white = np.float32(noise * preset.sensor_noise * 1e-6 * np.sqrt(sfreq / 250.0))
+        if white:
+            piece[:noisy] += white * rng.standard_normal((noisy, piece.shape[1]), dtype=np.float32)
         if preset.mains:
             times = (begin * factor + np.arange(piece.shape[1])) / sfreq
             angle = 2 * np.pi * acquisition.mains * times

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from eegfmri.datasets.montages import EXCLUDED_PAIRS, PAIRS
-from eegfmri.simulation.artefacts import MODEL_RATE, Gradient, make_gradient
+from eegfmri.simulation.artefacts import MODEL_RATE, Gradient, contact_noise, make_gradient
 from eegfmri.simulation.damage import WHAT, Files, damage
 from eegfmri.simulation.eeg import pieces
 from eegfmri.simulation.files import cut_short, write_image, write_matlab
 from eegfmri.simulation.parameters import ACQUISITIONS, DEFAULT_QUIRKS, Preset, Scale
+from eegfmri.simulation.quality import describe_loose, loosen
 from eegfmri.simulation.sources import make_t1
 from eegfmri.simulation.stimuli import STIMULUS_SECONDS, Stimuli, draw_stimuli
 from eegfmri.simulation.subjects import (
@@ -181,7 +182,11 @@ def write_run(
     if "twice" in quirks:
         other = _folder(root, subject.name, "nested_folder" not in quirks)
         shutil.copytree(folder / "BOLD" / run.name, other / "BOLD" / run.name)
-    facts = {"n_volumes": scale.n_volumes, "lead_in_seconds": 0.0}
+    facts = {
+        "n_volumes": scale.n_volumes,
+        "lead_in_seconds": 0.0,
+        "loose": describe_loose(planted.loose, ACQUISITION.channels),
+    }
     return facts | save_truth(root, f"sub{subject.name}_{run.name}", truth)
 
 
@@ -236,10 +241,11 @@ def _write_eeg(folder, preset, scale, subject, run, planted: Planted, stimuli, g
     scalp = slow.scalp + slow.pulse
     frontal = 0.3 * (scalp[0] + scalp[1])
     rows = np.vstack([scalp, slow.gaze, slow.blinks + frontal, slow.heart, 0.7 * slow.heart])
-    rows = rows[:, : round(n_times / sfreq * MODEL_RATE)].astype(np.float32)
+    rows = loosen(rows, planted.loose)[:, : round(n_times / sfreq * MODEL_RATE)].astype(np.float32)
     n_electrodes = len(ACQUISITION.channels)
     pairs = _pair_matrix()
-    parts = pieces(preset, ACQUISITION, rows, sfreq, generator(subject.name, run.name, "sensors"))
+    sensors = generator(subject.name, run.name, "sensors")
+    parts = pieces(preset, ACQUISITION, rows, sfreq, sensors, noise=subject.quality.noise)
     recorded = np.concatenate(list(parts), axis=1)[:, :n_times]  # volts, 36 electrodes and four more
     shown, pressed = _levels(stimuli, n_times, sfreq)
     gradient = _gradient(preset, scale, subject, planted, pairs, generator(subject.name, run.name, "gradient"))
@@ -249,7 +255,7 @@ def _write_eeg(folder, preset, scale, subject, run, planted: Planted, stimuli, g
     bipolar[len(PAIRS) :] = recorded[n_electrodes:]
     contact = generator(subject.name, run.name, "contact")
     for number in EXCLUDED_PAIRS.get(subject.name, ()):
-        bipolar[number - 1] += 1e-6 * preset.bad_contact * _contact_noise(n_times, sfreq, contact)
+        bipolar[number - 1] += 1e-6 * preset.bad_contact * contact_noise(n_times, sfreq, contact)
     if scale.raw_sfreq is not None and int(subject.name) <= scale.raw_subjects:
         raw = bipolar.copy()
         gradient.add_to(raw, 0)
@@ -268,14 +274,6 @@ def _write_eeg(folder, preset, scale, subject, run, planted: Planted, stimuli, g
         _save(
             folder / "EEG_rereferenced.mat", "data_reref", 1e6 * monopolar, shown[:kept], pressed[:kept], sfreq, quirks
         )
-
-
-def _contact_noise(n_times: int, sfreq: float, rng: np.random.Generator) -> np.ndarray:
-    """Slow noise of unit variance, as of an electrode that touches badly, shape (n_times,), float32."""
-    from scipy.signal import lfilter
-
-    keep = np.exp(-2 * np.pi * 2.0 / sfreq)  # falls off above 2 Hz
-    return (lfilter([np.sqrt(1 - keep**2)], [1, -keep], rng.standard_normal(n_times))).astype(np.float32)
 
 
 def _gradient(preset, scale, subject, planted, pairs, rng) -> Gradient:

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from eegfmri.datasets.montages import REST_MONTAGES
-from eegfmri.simulation.artefacts import MODEL_RATE, make_gradient
+from eegfmri.simulation.artefacts import MODEL_RATE, make_gradient, residual_gradient
 from eegfmri.simulation.damage import WHAT, Files, damage
 from eegfmri.simulation.eeg import pieces
 from eegfmri.simulation.files import cut_short, write_header, write_image, write_markers, write_signal
 from eegfmri.simulation.parameters import ACQUISITIONS, DEFAULT_QUIRKS, Preset, Scale
+from eegfmri.simulation.quality import describe_loose, loosen
 from eegfmri.simulation.sources import make_t1
 from eegfmri.simulation.subjects import (
     Generator,
@@ -209,6 +210,7 @@ def write_run(
         "raw_lead_in_seconds": round(before, 6),
         "export_seconds": round(total, 6),
         "n_volumes": scale.n_volumes,
+        "loose": describe_loose(planted.loose, SECOND_MONTAGE if "second_montage" in quirks else ACQUISITION.channels),
     }
     return facts | save_truth(root, f"{subject.name}_{run.name}", truth)
 
@@ -225,7 +227,7 @@ def _write_eeg(root, preset, scale, subject, run, planted, skipped, total, lead_
     channels.insert(ECG_PLACE, "ECG")
 
     def with_heart(scalp):
-        scalp = mixing @ scalp if "second_montage" in quirks else scalp
+        scalp = loosen(mixing @ scalp if "second_montage" in quirks else scalp, planted.loose)
         return np.insert(scalp, ECG_PLACE, slow.heart, axis=0).astype(np.float32)
 
     def rng(purpose):
@@ -234,13 +236,24 @@ def _write_eeg(root, preset, scale, subject, run, planted, skipped, total, lead_
     path = _export(root, name)
     path.parent.mkdir(parents=True)
     begin = round(skipped * MODEL_RATE)
-    rows = with_heart(slow.scalp + preset.pulse_left * slow.pulse)[:, begin : begin + round(total * MODEL_RATE)]
+    left, noise = subject.quality.residual, subject.quality.noise
+    rows = with_heart(slow.scalp + left * preset.pulse_left * slow.pulse)[:, begin : begin + round(total * MODEL_RATE)]
     n_times = round(total * scale.sfreq)
-    write_signal(
-        path.with_suffix(".dat"),
-        _at_most(pieces(preset, ACQUISITION, rows, scale.sfreq, rng("sensors")), n_times),
-        resolution=EXPORT_RESOLUTION,
+    electrodes = np.insert(places, ECG_PLACE, places[0], axis=0)
+    residual = residual_gradient(
+        preset,
+        ACQUISITION,
+        electrodes,
+        scale.matrix[2],
+        planted.body,
+        scale.n_volumes,
+        scale.sfreq,
+        round(lead_in * scale.sfreq),
+        rng("residual gradient"),
+        left,
     )
+    parts = pieces(preset, ACQUISITION, rows, scale.sfreq, rng("sensors"), residual, noise=noise)
+    write_signal(path.with_suffix(".dat"), _at_most(parts, n_times), resolution=EXPORT_RESOLUTION)
     named = stamp if "renamed_header" in quirks else None
     write_header(
         path.with_suffix(".vhdr"),
@@ -261,7 +274,6 @@ def _write_eeg(root, preset, scale, subject, run, planted, skipped, total, lead_
     folder = path.parents[1] / "raw"
     folder.mkdir(parents=True)
     first = round(-slow.start * scale.raw_sfreq)
-    electrodes = np.insert(places, ECG_PLACE, places[0], axis=0)
     gradient = make_gradient(
         preset,
         ACQUISITION,
@@ -276,9 +288,8 @@ def _write_eeg(root, preset, scale, subject, run, planted, skipped, total, lead_
     )
     path = folder / stamp
     rows = with_heart(slow.scalp + slow.pulse)
-    n_times = write_signal(
-        path.with_suffix(".eeg"), pieces(preset, ACQUISITION, rows, scale.raw_sfreq, rng("raw sensors"), gradient)
-    )
+    parts = pieces(preset, ACQUISITION, rows, scale.raw_sfreq, rng("raw sensors"), gradient, noise=noise)
+    n_times = write_signal(path.with_suffix(".eeg"), parts)
     write_header(path.with_suffix(".vhdr"), channels, "FCz", scale.raw_sfreq)
     write_markers(path.with_suffix(".vmrk"), _markers(first, scale, scale.raw_sfreq, quirks))
     if "broken_raw" in quirks:

@@ -238,7 +238,8 @@ def read_truth(root: str | Path) -> dict:
     Returns
     -------
     dict
-        ``simulated.json``: ``subjects`` → subject → latency, couplings and ``runs`` → run → stages, lead-in, and the
+        ``simulated.json``: ``subjects`` → subject → latency, couplings, quality and ``runs`` → run → stages as they are and as they
+        were ``scored``, lead-in, electrodes that come ``loose`` (channel, start and stop in s from the first volume), and the
         arrays ``power``, ``bold``, ``motion`` and ``trials``, memory-mapped; ``truth`` → bands, regions, couplings.
 
     Raises

@@ -13,12 +13,14 @@ import numpy as np
 
 from eegfmri.datasets.label_tables import parse_stage
 from eegfmri.recordings import EPOCH_SECONDS
-from eegfmri.simulation.artefacts import make_gradient
+from eegfmri.simulation.artefacts import make_gradient, residual_gradient
 from eegfmri.simulation.bold import slice_times
 from eegfmri.simulation.damage import WHAT, Files, damage
 from eegfmri.simulation.eeg import pieces
 from eegfmri.simulation.files import cut_short, write_header, write_image, write_markers, write_signal
 from eegfmri.simulation.parameters import ACQUISITIONS, DEFAULT_QUIRKS, Preset, Scale
+from eegfmri.simulation.quality import describe_loose, loosen
+from eegfmri.simulation.scoring import bordering_shares, score
 from eegfmri.simulation.sources import make_t1
 from eegfmri.simulation.stage_sequences import choose_donor, donors, draw_stages
 from eegfmri.simulation.subjects import (
@@ -62,12 +64,15 @@ def make_subjects(preset: Preset, scale: Scale, generator: Generator, stages_fro
     subjects = []
     for index in range(scale.n_subjects):
         subject = f"{index + 1:02d}"
-        donor, runs = _runs(index, subject, scale, generator, stages_from)
+        donor, runs = _runs(index, subject, preset, scale, generator, stages_from)
         subjects.append(make_subject("sleep", subject, runs, preset, scale.matrix, generator, donor))
     return subjects
 
 
-def _runs(index: int, subject: str, scale: Scale, generator: Generator, stages_from: dict) -> tuple[str, list[Run]]:
+def _runs(
+    index: int, subject: str, preset: Preset, scale: Scale, generator: Generator, stages_from: dict
+) -> tuple[str, list[Run]]:
+    """Whose statistics or tables the subject follows, and its runs; real labels are taken for the truth, drawn stages are scored."""
     wanted = [("rest", n + 1, scale.rest_epochs) for n in range(scale.n_rest)]
     wanted += [("sleep", n + 1, scale.sleep_epochs) for n in range(scale.n_sleep)]
     runs = []
@@ -80,10 +85,14 @@ def _runs(index: int, subject: str, scale: Scale, generator: Generator, stages_f
         return donor, runs
     statistics = stages_from["statistics"]
     donor = choose_donor(donors(statistics), index, stages_from["seed"])
+    bordering = bordering_shares(
+        statistics, {"rest": scale.n_rest * scale.rest_epochs, "sleep": scale.n_sleep * scale.sleep_epochs}
+    )
     for kind, number, n_epochs in wanted:
         name = f"task-{kind}_run-{number}"
         drawn = draw_stages(statistics["subjects"][donor][kind], n_epochs, generator(subject, name, "stages"))
-        runs.append(Run(name, drawn, [_LABEL_OF_STAGE[stage] for stage in drawn]))
+        scored = score(preset, drawn, bordering, generator(subject, name, "scorer"))
+        runs.append(Run(name, drawn, [_LABEL_OF_STAGE[stage] for stage in scored]))
     return donor, runs
 
 
@@ -178,9 +187,11 @@ def write_run(
     stem = f"sub-{subject.name}_{run.name}"
     facts = {
         "stages": run.stages,
+        "scored": stages_behind(run.labels),
         "lead_in_seconds": round(lead_in, 6),
         "tail_seconds": round(tail, 6),
         "n_volumes": n_volumes,
+        "loose": describe_loose(planted.loose, ACQUISITION.channels),
     }
     if "missing_eeg" not in quirks:
         folder = root / f"sub-{subject.name}" / "eeg"
@@ -203,31 +214,28 @@ def _write_eeg(path, preset, scale, subject, run, planted, n_volumes, generator,
     slow, sfreq = planted.eeg, scale.sfreq
     lead_in = -slow.start
     first = round(lead_in * sfreq)
-    scalp, gradient = slow.scalp, None
+    scalp, quality = slow.scalp, subject.quality
+    # the wires of EOG and ECG leave by the forehead
+    wires = np.vstack([subject.head.electrodes, subject.head.electrodes[:2]])
+    scanned = (scale.matrix[2], planted.body, n_volumes, sfreq, first)
     if scale.scanner_artefacts:
         scalp = scalp + slow.pulse
-        gradient = make_gradient(
-            preset,
-            ACQUISITION,
-            np.vstack(
-                [subject.head.electrodes, subject.head.electrodes[:2]]
-            ),  # the wires of EOG and ECG leave by the forehead
-            preset.gradient_peak,
-            scale.matrix[2],
-            planted.body,
-            n_volumes,
-            sfreq,
-            first,
-            generator(subject.name, run.name, "gradient"),
-        )
+        rng = generator(subject.name, run.name, "gradient")
+        gradient = make_gradient(preset, ACQUISITION, wires, preset.gradient_peak, *scanned, rng)
+    else:
+        if preset.pulse_left_sleep:
+            scalp = scalp + quality.residual * preset.pulse_left_sleep * slow.pulse
+        rng = generator(subject.name, run.name, "residual gradient")
+        gradient = residual_gradient(preset, ACQUISITION, wires, *scanned, rng, quality.residual)
     eog = slow.blinks + slow.gaze + 0.3 * (scalp[0] + scalp[1])
-    rows = np.vstack([scalp, eog, slow.heart]).astype(np.float32)
+    rows = loosen(np.vstack([scalp, eog, slow.heart]), planted.loose).astype(np.float32)
     channels = [*ACQUISITION.channels, "EOG", "ECG"]
     kept = [i for i, name in enumerate(channels) if not ("missing_channel" in quirks and name == "TP10")]
     names = [channels[i] for i in kept]
     if "odd_channel_names" in quirks:
         names = [name.upper() for name in names[:-3]] + [f"{names[-3]} ", *names[-2:]]
-    sensors = pieces(preset, ACQUISITION, rows, sfreq, generator(subject.name, run.name, "sensors"), gradient)
+    rng = generator(subject.name, run.name, "sensors")
+    sensors = pieces(preset, ACQUISITION, rows, sfreq, rng, gradient, noise=quality.noise)
     n_times = write_signal(path.with_suffix(".eeg"), sensors, kept)
     named = f"r{path.name}" if "renamed_header" in quirks else None
     write_header(path.with_suffix(".vhdr"), names, ACQUISITION.reference[0], sfreq, named=named)

@@ -5,7 +5,7 @@ writes each run with `plant_run` and `scan`, and has its own quirks.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +28,7 @@ from eegfmri.simulation.bold import make_volumes, region_coupling, volume_means
 from eegfmri.simulation.eeg import Slow, make_eeg
 from eegfmri.simulation.files import write_image
 from eegfmri.simulation.parameters import ACQUISITIONS, BANDS, Preset, Scale
+from eegfmri.simulation.quality import Loose, Quality, draw_loose, draw_quality
 from eegfmri.simulation.sources import Anatomy, Head, Warp, cortical_regions, make_anatomy, make_head
 from eegfmri.simulation.stimuli import Stimuli, desynchronise, evoke, stimulate
 
@@ -127,7 +128,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Subject:
-    """One simulated subject: its name, what is planted, its runs, and whose stage statistics it follows."""
+    """One simulated subject: its name, what is planted, its runs, whose stage statistics it follows, and how good its EEG is."""
 
     name: str
     traits: Traits
@@ -135,6 +136,7 @@ class Subject:
     anatomy: Anatomy
     runs: list[Run]
     donor: str = ""
+    quality: Quality = field(default_factory=Quality)
 
 
 def make_subject(
@@ -179,17 +181,19 @@ def make_subject(
         make_anatomy(preset, regions, acquisition, matrix, generator(subject, "anatomy")),
         runs,
         donor,
+        draw_quality(preset, generator(subject, "eeg traits")),
     )
 
 
 @dataclass(frozen=True)
 class Planted:
-    """What happens in a run before anything is recorded: power, body, stimuli, and the EEG at the model's rate."""
+    """What happens in a run before it is recorded: power, body, stimuli, EEG at the model's rate, electrodes that come loose."""
 
     activity: Activity
     body: Body
     eeg: Slow
     stimulated: np.ndarray | None
+    loose: tuple[Loose, ...] = ()
 
 
 def plant_run(
@@ -232,8 +236,18 @@ def plant_run(
         return generator(subject.name, run.name, purpose)
 
     state = {"alpha": preset.eyes_open_alpha} if acquisition.eyes_open else None
+    quality = subject.quality
     activity = plant(
-        preset, regions, subject.traits, run.stages, -lead_in - PRE_ROLL, stop, rng("power"), state, rng("drowsiness")
+        preset,
+        regions,
+        subject.traits,
+        run.stages,
+        -lead_in - PRE_ROLL,
+        stop,
+        rng("power"),
+        state,
+        quality.stage_log_gain,
+        rng("drowsiness"),
     )
     evoked = stimulated = None
     if stimuli is not None:
@@ -242,9 +256,20 @@ def plant_run(
         evoked = evoke(preset, regions, stimuli, -lead_in, int((stop + lead_in + 1) * MODEL_RATE))
     body = make_body(preset, subject.traits, activity, acquisition.t_r, rng("body"))
     eeg = make_eeg(
-        preset, regions, acquisition, subject.head, subject.traits, activity, body, -lead_in, rng("eeg"), evoked
+        preset,
+        regions,
+        acquisition,
+        subject.head,
+        subject.traits,
+        activity,
+        body,
+        -lead_in,
+        rng("eeg"),
+        evoked,
+        quality.noise,
     )
-    return Planted(activity, body, eeg, stimulated)
+    loose = draw_loose(preset, acquisition, eeg.start, eeg.scalp.shape[1], rng("loose"))
+    return Planted(activity, body, eeg, stimulated, loose)
 
 
 def scan(
@@ -331,6 +356,11 @@ def describe_subject(subject: Subject, runs: dict[str, dict]) -> dict:
         "log_power": {band: round(value, 4) for band, value in traits.log_power.items()},
         "stage_exponent": round(traits.stage_exponent, 4),
         "background_exponent": round(traits.background_exponent, 4),
+        "quality": {"noise": round(subject.quality.noise, 4), "residual": round(subject.quality.residual, 4)},
+        "stage_log_gain": {
+            band: {stage: round(value, 4) for stage, value in own.items()}
+            for band, own in subject.quality.stage_log_gain.items()
+        },
         "head_radius": round(subject.head.radius, 5),
         "mni_to_scanner": np.round(subject.anatomy.to_scanner, 6).tolist(),
         "warp": {name: np.round(values, 6).tolist() for name, values in asdict(subject.anatomy.warp).items()},
