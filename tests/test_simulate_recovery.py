@@ -286,7 +286,7 @@ def test_the_estimators_know_no_preset():
     """They read files and planted arrays; a preset's numbers must not reach them."""
     text = Path(recovery.__file__).read_text(encoding="utf-8")
     assert not any(name in text for name in ("Preset", "PRESETS", "REALISTIC", "STRONG"))
-    assert set(PRESETS) == {"realistic", "strong"}
+    assert set(PRESETS) == {"realistic", "uncoupled", "weak", "strong"}
 
 
 def test_responses_keep_the_sizes_first_assumed():

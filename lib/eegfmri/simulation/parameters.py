@@ -619,8 +619,124 @@ _EEG_CHANGES = {
     ),
 }
 
+#: What BOLD and its coupling to power, drowsiness and noise were calibrated to; ranges and rows: `eegfmri.recovery.targets`.
+_COUPLING_CHANGES = {
+    "network_coupling": Change(
+        {
+            "alpha": {"DAN": -1.15, "DMN": 1.0},
+            "beta": {"DAN": -0.55},
+            "theta": {"DAN": -0.9, "DMN": -0.1},
+            "delta": {"DAN": -1.25, "DMN": -0.6},
+        },
+        "Calibrated to the correlation of each band with the dorsal attention and default mode networks of 23 real subjects, at a lag "
+        "of 2 to 3 s: alpha −.15, delta and theta −.08, beta −.09, and −.06 (delta, theta) and +.05 (alpha) in the default mode.",
+    ),
+    "fluctuation_shares": Change(
+        (0.03, 0.55, 0.42),
+        "Calibrated to gamma, whose real correlation with the networks stays below .04: a wave common to all bands and the whole brain "
+        "would carry the coupling of alpha into every band.",
+        ("goldman2002",),
+    ),
+    "fluctuation_cutoff": Change(
+        0.10,
+        "Calibrated to real correlations that are gone (below .04) at lags of 16 to 19 s: slower power would keep them up.",
+    ),
+    "fluctuation_exponent": Change(
+        0.5,
+        "Calibrated to the same: with a flatter spectrum the correlation fades with the response itself.",
+        ("he2010",),
+    ),
+    "latency_shift": Change(
+        -1.2,
+        "Calibrated to real correlations, which are largest 2 to 3 s after the power; inside the range of responses between subjects and "
+        "regions.",
+        ("handwerker2004",),
+    ),
+    "band_coupling_spread": Change(
+        0.7,
+        "Calibrated to the standard deviation between real subjects, .10 where the mean is −.15: couplings differ between subjects "
+        "about as much as their mean.",
+        ("goncalves2006",),
+    ),
+    "drowsiness": Change(
+        (-0.2, 0.8),
+        "Calibrated to the correlation of alpha over theta with alertness read from BOLD in 12 real subjects at a task: .40 on "
+        "average, from .01 to .69.",
+        ("falahpour2018",),
+    ),
+    "never_drowsy": Change(0.15, "Calibrated to the same: some real subjects show none of it.", ("falahpour2018",)),
+    "drowsy_cutoff": Change(
+        0.03,
+        "Calibrated to the same, which is compared between 0.01 and 0.2 Hz: drowsy spells last from half a minute to minutes.",
+    ),
+    "drowsy_log_power": Change(
+        {"alpha": -1.8, "theta": 1.0, "delta": 0.4, "beta": -0.2},
+        "Calibrated to the same; about the change of a full N1, of which drowsiness is the beginning.",
+        ("ogilvie2001", "wong2013"),
+    ),
+    "drowsy_bold": Change(
+        {
+            "occipital": 1.2,
+            "sensorimotor": 1.2,
+            "temporal": 1.1,
+            "parietal": 0.25,
+            "limbic": 0.25,
+            "default": -0.3,
+            "thalamus": -1.2,
+        },
+        "Calibrated to the same. Signs and places as found: more BOLD in the cortex of the senses as alertness falls, less in the thalamus.",
+        ("chang2016", "falahpour2018"),
+    ),
+    "drowsy_global": Change(
+        0.12,
+        "Calibrated to the standard deviation of the mean signal, .20 %; that it grows as vigilance falls is the source's.",
+        ("wong2013",),
+    ),
+    "connectivity_spread": Change(
+        0.7,
+        "Most of what differs between connectivity matrices is stable and of the person; share of the variance assumed.",
+        ("gratton2018",),
+    ),
+    "percent_of": Change(
+        "region",
+        "Studies report percentages of the mean over a region; planted in pure grey matter they were diluted unseen."
+        " Assumed to hold for all of them.",
+    ),
+    "bold_fluctuation": Change(
+        0.28,
+        "Calibrated to the correlation of neighbouring voxels (.39) and the temporal SNR (81) of a real run, now that it is a "
+        "region's mean.",
+        ("fox2007", "kruger2001"),
+    ),
+    "bold_fluctuation_shares": Change(
+        (0.05, 0.52, 0.43), "Calibrated to the standard deviation of the mean signal, .20 %.", ("fox2007",)
+    ),
+    "respiratory_bold": Change(
+        0.10, "Calibrated to the standard deviation of the mean signal, .20 %.", ("glover2000", "birn2006")
+    ),
+    "breath_depth_bold": Change(0.08, "Calibrated to the same.", ("birn2006",)),
+    "drift": Change(0.4, "Calibrated to the same, which is measured with a straight line removed.", ("smith1999",)),
+    "thermal_snr": Change(
+        110.0,
+        "Calibrated to the temporal SNR of a real run (81 at 3.1 mm), thermal noise falling and physiological noise rising with the "
+        "signal as the sources found.",
+        ("triantafyllou2005", "bodurka2007"),
+    ),
+    "physiological_noise": Change(
+        0.8,
+        "Calibrated to the same; with it, no voxel exceeds a temporal SNR of about 100, however large.",
+        ("kruger2001", "bodurka2007"),
+    ),
+    "physiological_width": Change(
+        5.0, "Calibrated to the correlation of neighbouring voxels of a real run, .39 at 3.1 mm."
+    ),
+    "physiological_seconds": Change(
+        0.7, "Calibrated towards a real run's autocorrelation, which is gone after one volume of 2 s but for what is slow."
+    ),
+}
+
 #: What ``realistic`` changes of ``weak``, by parameter.
-CALIBRATED: MappingProxyType[str, Change] = MappingProxyType({**_EEG_CHANGES})
+CALIBRATED: MappingProxyType[str, Change] = MappingProxyType({**_COUPLING_CHANGES, **_EEG_CHANGES})
 
 REALISTIC = replace(WEAK, name="realistic", **{name: change.value for name, change in CALIBRATED.items()})
 
@@ -629,6 +745,9 @@ UNCOUPLED = replace(
     REALISTIC,
     name="uncoupled",
     coupling={band: dict.fromkeys(table, 0.0) for band, table in REALISTIC.coupling.items()},
+    network_coupling={},
+    drowsy_bold={},
+    drowsy_global=0.0,
     bold_fluctuation_gain=_by_stage(1.0, 1.0, 1.0, 1.0),
     evoked_bold={kind: dict.fromkeys(table, 0.0) for kind, table in REALISTIC.evoked_bold.items()},
     reaction_bold=dict.fromkeys(REALISTIC.reaction_bold, 0.0),
