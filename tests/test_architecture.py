@@ -15,6 +15,7 @@ ROOMS = (
     ("machine", "guard"),
     ("project",),
     ("cache",),
+    ("forgiven",),
     ("text", "examined"),
     ("images",),
     ("recordings",),

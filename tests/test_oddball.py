@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from eegfmri.datasets import oddball, roots
-from eegfmri.datasets.oddball_trials import N_STIMULI
+from eegfmri.datasets.oddball_trials import N_STIMULI, broken_off
 from eegfmri.errors import DataError, RequestError
 from oddball_layout import (
     STEP,
@@ -448,3 +448,71 @@ def test_the_real_event_tables_of_eight_subjects(real_data):
     assert counts["targets"].min() == 19
     assert counts["targets"].idxmin().startswith("sub-03_task-visual")
     assert [table.problems for table in tables.values() if table.problems] == []
+
+
+# --- lists that end early --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def long_run(tmp_path):
+    """A run of 125 stimuli, one in five a target, all answered rightly; the model's files leave out one trial in thirty."""
+    trials = [(2.0 + 2.5 * k, 150 if k % 5 == 4 else 125, 0.4 if k % 5 == 4 else None) for k in range(125)]
+    folder = write_run(tmp_path, n_volumes=165, reref=eeg_array(n_volumes=165, trials=trials))
+    rows = [
+        f"{on:.3f} {int(level == 150)} {'target' if level == 150 else 'standard'} {rt or 0}" for on, level, rt in trials
+    ]
+    write_behaviour(folder, "task001_run001", ["TrialOnset Response Stimulus RT", *rows])
+    onsets = folder / "model/model001/onsets/task001_run001"
+    for name, wanted in (("cond001", 150), ("cond002", 125)):
+        kept = [on for k, (on, level, _) in enumerate(trials) if level == wanted and k % 30 != 17]
+        (onsets / f"{name}.txt").write_text("".join(f"{on:.3f} 0.2 1\n" for on in kept))
+    return tmp_path
+
+
+def lose(path, number):
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-number]))
+
+
+def test_lists_that_are_whole_have_nothing_to_say(long_run):
+    recording = only(long_run)
+    assert (recording.status, recording.notes, recording.problems) == ("ok", (), ())
+    assert len(recording.events) == 125
+
+
+@pytest.mark.parametrize(("name", "kind", "lost"), [("cond001", "target", 6), ("cond002", "standard", 8)])
+def test_rows_lost_at_the_end_of_a_model_file_are_noted(long_run, name, kind, lost):
+    used = only(long_run).events["used"].sum()
+    lose(long_run / f"sub001/model/model001/onsets/task001_run001/{name}.txt", lost)
+    recording = only(long_run)
+    (note,) = recording.notes
+    assert note.startswith(f"{name}.txt of task001_run001 has none of the last {lost} {kind}s")
+    assert recording.status == "ok"
+    assert recording.events["used"].sum() == used - lost
+
+
+def test_a_row_or_two_without_a_clean_trial_at_the_end_are_no_loss(long_run):
+    for name in ("cond001", "cond002"):
+        lose(long_run / f"sub001/model/model001/onsets/task001_run001/{name}.txt", 3)
+    assert only(long_run).notes == ()
+
+
+@pytest.mark.parametrize("lost", [5, 40])
+def test_rows_lost_at_the_end_of_the_table_are_noted_by_the_eeg(long_run, lost):
+    lose(long_run / "sub001/behav/task001_run001/behavdata.txt", lost)
+    recording = only(long_run)
+    (note,) = recording.notes
+    assert f"the EEG's own stimulus row shows {lost} stimuli after that" in note
+    assert only(long_run).notes == recording.notes  # what was found in the EEG is remembered
+
+
+@pytest.mark.real_data
+def test_the_published_event_tables_leave_out_no_end(real_data):
+    """Trials that the authors left out lie anywhere in their runs: the rule finds no end of a list lost in 48 runs."""
+    found = []
+    for path in sorted((real_data / "ds000116_text").glob("sub-*/func/*_events.tsv")):
+        events = oddball.read_bids_events(path).events
+        kinds = events["trial_type"].fillna("")
+        found += [broken_off(events.loc[kinds.str.endswith(kind), "used"].tolist()) for kind in ("standard", "target")]
+    assert len(found) == 96
+    assert not any(found)

@@ -115,6 +115,10 @@ def test_a_header_in_another_encoding_than_it_says(root, encoding, codepage):
     recording = opened(root)
     assert recording.usable, recording.problems
     assert microvolts(recording) == pytest.approx(20, rel=0.1)
+    # where bytes are as the header says, nothing was mended
+    honest = encoding in ("latin-1", "cp1252") and codepage in ("ANSI", "latin-1")
+    assert (recording.status == "ok") == honest, recording.repaired
+    assert sum(".vhdr" in sentence for sentence in recording.repaired) == (not honest)
 
 
 # --- headers ---------------------------------------------------------------------------------------------------------
@@ -143,6 +147,9 @@ def test_what_is_meant_all_the_same_is_read_with_the_right_value(root, kind):
     assert recording.usable, recording.problems
     assert recording.first_sample == 200
     assert microvolts(recording) == pytest.approx(20, rel=0.1)
+    # what the format allows is no fault
+    allowed = kind in ("blank lines", "old line ends", "names with $b", "a comment in another alphabet")
+    assert (recording.status == "ok") == allowed, recording.repaired
 
 
 REFUSED = {
@@ -231,6 +238,21 @@ def test_markers_in_any_encoding_and_locale(root, encoding, monkeypatch):
     recording = opened(root)
     assert recording.usable, recording.problems
     assert (recording.first_sample, recording.n_volumes) == (200, 29)
+    faults = {
+        "latin-1": "encoded in cp1252 where UTF-8 is due",
+        "utf-8-sig": "a mark of byte order before its text",
+        "utf-16": "encoded in UTF-16",
+    }
+    said = [f"{file_of(root, '.vmrk').name}: {faults[name]}; read as meant." for name in faults if name == encoding]
+    assert list(recording.repaired) == said
+
+
+def test_markers_that_are_encoded_as_they_say_are_not_mended(root):
+    path = file_of(root, ".vmrk")
+    edit(path, "Stimulus,S  1", "Bürste,größer 3 µ", "cp1252")
+    path.write_bytes(path.read_bytes().replace(b"Codepage=UTF-8", b"Codepage=ANSI"))
+    assert b"Codepage=ANSI" in path.read_bytes()
+    assert opened(root).status == "ok"
 
 
 @pytest.mark.parametrize("trigger", ["R128 ", "R128\t", " R128", "R 128"])
@@ -241,8 +263,16 @@ def test_stray_blanks_in_triggers(root, trigger):
 
 def test_indented_triggers_are_not_lost(root):
     edit(file_of(root, ".vmrk"), "\nMk4=", "\n  Mk4=")
-    assert opened(root).repaired == ()
+    assert opened(root).repaired == (f"{file_of(root, '.vmrk').name}: indented lines (1); read as meant.",)
     assert opened(root).n_volumes == 29
+
+
+def test_blanks_around_the_sign_of_a_marker_lose_no_trigger(root):
+    edit(file_of(root, ".vmrk"), "\nMk3=", "\nMk3 = ")
+    edit(file_of(root, ".vmrk"), ",1,0\nMk4", ",1,0 \t\nMk4")
+    (said,) = opened(root).repaired
+    assert "blanks at the ends of lines (1); lines with blanks around the sign of equality (1)" in said
+    assert (opened(root).first_sample, opened(root).n_volumes) == (200, 29)
 
 
 @pytest.mark.parametrize(
@@ -520,7 +550,8 @@ def test_a_damaged_sidecar_of_the_dataset_is_a_note(root, text):
     (root / "task-rest_eeg.json").write_text(text, encoding="utf-8")
     recordings = sleep.read(root)
     assert [recording.status for recording in recordings] == ["ok", "ok"]
-    assert text.startswith("\ufeff") != any("task-rest_eeg.json" in note for note in recordings.notes)
+    (note,) = [note for note in recordings.notes if "task-rest_eeg.json" in note]
+    assert text.startswith("\ufeff") == ("a mark of byte order" in note)
 
 
 @pytest.mark.parametrize("value", ["n/a", None, [250], {}, "250 Hz", float("nan")])

@@ -185,14 +185,22 @@ def test_gzip_of_several_members_or_with_padding_is_read(root):
     path = image_of(root)
     content = gzip.decompress(path.read_bytes())
     expected = np.asarray(nibabel.load(path).dataobj)
-    for written in (
-        gzip.compress(content[:5000]) + gzip.compress(content[5000:]),
-        gzip.compress(content) + bytes(512),
+    first, second = gzip.compress(content[:5000]), gzip.compress(content[5000:])
+    for written, faults in (
+        (first + second, "compressed in pieces, one behind the other (2)"),
+        (gzip.compress(content) + bytes(512), "filled up with zeros (512 bytes)"),
+        (first + bytes(5) + second + bytes(2), "one behind the other (2); filled up with zeros (7 bytes)"),
     ):
         path.write_bytes(written)
-        recording = opened(root)
-        assert recording.status == "ok", recording.problems
+        for _ in range(2):  # what was found once is remembered, and said again
+            recording = opened(root)
+            assert recording.status == "repaired", recording.problems
+            assert len(recording.repaired) == 1
+            assert recording.repaired[0].startswith(path.name)
+            assert recording.repaired[0].endswith(f"{faults}; read as meant.")
         np.testing.assert_array_equal(np.asarray(recording.image().dataobj), expected)
+    path.write_bytes(gzip.compress(content) + b"\0\1")
+    assert_refused(opened(root), path.name)
 
 
 def test_a_background_of_nan_is_read_as_0_and_said(root):
@@ -257,7 +265,10 @@ def test_every_unit_of_the_header_is_read(root, value, unit, stated):
     save(image_of(root), t_r=value, unit=unit)
     sidecar(root, {} if stated is None else {"RepetitionTime": stated})
     recording = opened(root)
-    assert (recording.status, recording.t_r) == ("ok", pytest.approx(2.1)), recording.problems
+    assert recording.t_r == pytest.approx(2.1), recording.problems
+    said = (f"sub-01_{RUN}_bold.json: RepetitionTime is written as a text; read as meant.",)
+    assert recording.repaired == said * isinstance(stated, str)
+    assert recording.status == ("repaired" if isinstance(stated, str) else "ok")
 
 
 @pytest.mark.parametrize("header", [0.0, 1.0, np.nan])
@@ -295,7 +306,27 @@ def test_a_damaged_sidecar_refuses_its_run_alone_and_is_named(root, text):
 def test_a_sidecar_with_a_mark_of_byte_order_is_read(root, mark):
     path = root / f"sub-01/func/sub-01_{RUN}_bold.json"
     path.write_bytes(json.dumps({"RepetitionTime": 2.1, "Place": "Köln"}).encode(mark))
-    assert opened(root).status == "ok"
+    recording = opened(root)
+    fault = "a mark of byte order before its text" if mark == "utf-8-sig" else "encoded in UTF-16"
+    assert (recording.status, recording.repaired) == ("repaired", (f"{path.name}: {fault}; read as meant.",))
+
+
+@pytest.mark.parametrize("mark", ["utf-8", "utf-8-sig"])
+def test_what_every_run_inherits_is_one_note_on_the_dataset(root, mark):
+    for subject in ("01", "02"):
+        sidecar(root, {}, subject)
+    (root / "task-rest_bold.json").write_text(json.dumps({"RepetitionTime": "2.1"}), encoding=mark)
+    recordings = sleep.read(root)
+    assert [(recording.status, recording.t_r) for recording in recordings] == [("ok", 2.1)] * 2
+    (note,) = [note for note in recordings.notes if "task-rest_bold.json" in note]
+    order = "a mark of byte order before its text; " * (mark == "utf-8-sig")
+    assert note == f"task-rest_bold.json: {order}RepetitionTime is written as a text; read as meant."
+
+
+def test_slice_times_as_texts_are_said_when_the_run_is_opened(root):
+    sidecar(root, {"RepetitionTime": 2.1, "SliceTiming": ["0.0", "0.4", 0.8, "1.2", "1.6"]})
+    assert opened(root).repaired == (f"sub-01_{RUN}_bold.json: SliceTiming is written as a text; read as meant.",)
+    np.testing.assert_allclose(read_slice_times(image_of(root)), [0, 0.4, 0.8, 1.2, 1.6])
 
 
 def test_a_single_image_compares_header_and_sidecar_and_can_be_told(tmp_path):

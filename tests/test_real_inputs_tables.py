@@ -47,7 +47,31 @@ def test_spellings_of_one_table_are_one_table(tmp_path, kind, encoding):
     np.testing.assert_array_equal(read.events["onset"], [1, 3.5, 6])
     np.testing.assert_array_equal(read.events["duration"], [0.5, 0.5, 0.5])
     assert read.events["trial_type"].tolist() == ["go", "stop", "go"]
-    assert read.said == ()
+    blanks = sum(line != line.rstrip(" ") for line in ALIKE[kind].splitlines())
+    faults = [*FORGIVEN.get(encoding, ()), *[f"blanks at the ends of lines ({blanks})"] * bool(blanks)]
+    assert read.said == (f"events.tsv: {'; '.join(faults)}; read as meant.",) * bool(faults)
+
+
+#: What is said of an encoding that is none of those that are due; letters of ASCII are the same in the others.
+FORGIVEN = {"utf-8-sig": ("a mark of byte order before its text",), "utf-16": ("encoded in UTF-16",)}
+
+
+@pytest.mark.parametrize("sign", ["\t", ",", ";"])
+@pytest.mark.parametrize("lines", [(1, 2, 3), (2,), (0, 1, 2, 3)])
+def test_signs_between_columns_at_the_ends_of_lines_shift_no_column(tmp_path, sign, lines):
+    rows = SOUND.replace("\t", sign).splitlines()
+    read = read_events(table(tmp_path, "\n".join(row + sign * (i in lines) for i, row in enumerate(rows)) + "\n"))
+    assert read.events["onset"].tolist() == [1, 3.5, 6]
+    assert read.events["trial_type"].tolist() == ["go", "stop", "go"]
+    said = f"events.tsv: signs between columns at the ends of lines ({len(lines)}); read as meant."
+    assert read.said == (said,) * (0 not in lines)
+
+
+def test_a_row_with_a_value_too_many_is_refused_by_its_line(tmp_path):
+    with pytest.raises(DataError, match="line 2: 4 values for 3 columns"):
+        read_events(table(tmp_path, "onset\tduration\ttrial_type\n1\t2.5\t0.5\tgo\n"))
+    with pytest.raises(DataError, match="more than one column onset"):
+        read_events(table(tmp_path, "onset\tonset\ttrial_type\n1\t2.5\tgo\n"))
 
 
 @pytest.mark.parametrize("missing", ["n/a", "", "NaN", "N/A", " n/a "])
@@ -57,8 +81,9 @@ def test_missing_types_and_onsets_are_left_out_and_counted(tmp_path, missing):
     assert read.trial_types == ("go", "stop")
     assert read.events["onset"].tolist() == [1, 3.5, 6, 9]
     assert read.events["duration"].tolist() == [0.5, 0.5, 0.5, 0]
-    assert len(read.said) == 3
-    assert all("1 of 6 rows" in said for said in read.said)
+    counted = [said for said in read.said if "blanks at the ends" not in said]
+    assert len(counted) == 3
+    assert all("1 of 6 rows" in said for said in counted)
 
 
 def test_types_that_are_numbers_are_names(tmp_path):
@@ -193,7 +218,9 @@ def test_spellings_of_one_label_table_are_one_table(tmp_path, encoding, ends):
     read = read_labels(path)
     assert read.runs["task-rest_run-1"]["onset"].tolist() == [0, 30]
     assert read.runs["task-rest_run-1"]["stage"].tolist() == ["W", "N1"]
-    assert read.problems == {} and read.repaired == {"task-rest_run-1": []}
+    faults = [*FORGIVEN.get(encoding, ()), *["blanks at the ends of lines (3)"] * (ends[0] == " ")]
+    said = [f"sub-07-sleep-stage.tsv: {'; '.join(faults)}; read as meant."] * bool(faults)
+    assert read.problems == {} and read.repaired == {"task-rest_run-1": said}
 
 
 # --- arrays of the oddball dataset -----------------------------------------------------------------------------------

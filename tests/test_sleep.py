@@ -36,6 +36,25 @@ def test_an_intact_run_is_ok(root):
     assert recording.volume_shape == (6, 7, 5)
 
 
+@pytest.mark.parametrize("labels", ["W1", "W12"])
+def test_labels_as_long_as_the_scan_and_longer_are_not_noted(root, labels):
+    write_labels(root, "01", epochs(labels=labels))
+    assert only(root).notes == ()
+
+
+def test_labels_that_end_before_the_signals_do_are_noted(tmp_path):
+    write_run(tmp_path, n_volumes=100)
+    write_labels(tmp_path, "01", epochs(labels="W11"))
+    recording = only(tmp_path)
+    (note,) = recording.notes
+    assert note.startswith(
+        "The stage labels end at 90 s, the signals at 210.0 s; for the last 4 epochs of signal there are no labels"
+    )
+    assert recording.status == "ok"
+    write_labels(tmp_path, "01", epochs(labels="W111112"))
+    assert only(tmp_path).notes == ()
+
+
 def test_the_t1_image_is_found_where_it_is_and_only_then(root):
     assert only(root).t1_file is None
     image = root / "sub-01" / "anat" / "sub-01_T1w.nii.gz"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from eegfmri import cache, project
 from eegfmri.errors import DataError
+from eegfmri.forgiven import forgive, listening
 
 
 def remembered(stamp: list, examine: Callable[[], dict]) -> dict:
@@ -24,17 +25,20 @@ def remembered(stamp: list, examine: Callable[[], dict]) -> dict:
     Returns
     -------
     dict
-        The result.
+        The result. What the examination forgave a file is remembered with it, and said each time.
     """
     path = project.cache_dir() / "examined" / f"{cache.digest(stamp)}.json"
-    found = cache.kept_json(path)
-    if isinstance(found, dict):
-        return found
-    found = examine()
-    # a folder that cannot be written to costs time and nothing else
-    with contextlib.suppress(OSError):
-        cache.keep_json(path, found)
-    return found
+    kept = cache.kept_json(path)
+    if not isinstance(kept, dict) or kept.keys() != {"found", "forgiven"}:
+        with listening() as heard:
+            found = examine()
+        kept = {"found": found, "forgiven": heard.facts()}
+        # a folder that cannot be written to costs time and nothing else
+        with contextlib.suppress(OSError):
+            cache.keep_json(path, kept)
+    for file, fault in kept["forgiven"]:
+        forgive(file, fault)
+    return kept["found"]
 
 
 def stamp_of(path: str | Path) -> tuple[str, int, int] | None:

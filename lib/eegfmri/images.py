@@ -3,11 +3,12 @@
 What can be mended without a guess is mended and said; the rest raises `DataError`.
 """
 
-import gzip
+import io
 import logging
 import re
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from nibabel.spatialimages import HeaderDataError
 from eegfmri import cache
 from eegfmri.errors import DataError, reading
 from eegfmri.examined import remembered, require_unchanged, stamp_of
+from eegfmri.forgiven import forgive, inherited, listening
 from eegfmri.text import number, read_facts, require_regular, visible
 
 #: Folders above an image in which a sidecar for a whole task is looked for, nearest first.
@@ -127,7 +129,7 @@ def _squeezed(image):
 def _open(path: Path, a_run: bool = False) -> tuple[object, ImageFacts]:
     require_regular(path)
     repaired: list[str] = []
-    with reading(f"{path} as NIfTI"), _heard() as heard:
+    with reading(f"{path} as NIfTI"), _heard() as heard, listening() as forgiven:
         try:
             image = nibabel.load(path)
         except (HeaderDataError, ValueError) as error:
@@ -153,6 +155,7 @@ def _open(path: Path, a_run: bool = False) -> tuple[object, ImageFacts]:
         found = _content(Path(image.file_map["image"].filename), image.dataobj.offset, shape, dtype)
     _judge(path, shape, found, repaired)
     repaired += [f"{path.name}: its header was mended ({text})." for text in heard]
+    repaired += forgiven.sentences()
     affine, image = _position(path, image, repaired)
     if type(image.dataobj) is ArrayProxy:
         # nibabel lets a proxy be chosen per class of image only, and `load` chooses that class itself
@@ -277,12 +280,13 @@ def sidecar_facts(path: str | Path) -> tuple[dict, tuple[Path, ...]]:
     words = set(re.split(r"[_-]", path.name.split(".")[0]))
     found = [own] if own.is_file() else []
     for folder in list(path.absolute().parents)[:MOST_FOLDERS_UP]:
-        for inherited in visible(folder.glob("task-*_bold.json")):
-            if inherited.name.split("_")[0].removeprefix("task-") in words and inherited != own:
-                found.append(inherited)
+        for shared in visible(folder.glob("task-*_bold.json")):
+            if shared.name.split("_")[0].removeprefix("task-") in words and shared != own:
+                found.append(shared)
     facts: dict = {}
     for sidecar in reversed(found):
-        facts |= read_facts(sidecar)
+        with nullcontext() if sidecar == own else inherited():
+            facts |= read_facts(sidecar)
     return facts, tuple(found)
 
 
@@ -426,7 +430,7 @@ def _read_to_the_end(path: Path, offset: int, shape: tuple[int, ...], dtype: np.
     if compressed and due > 1100 * path.stat().st_size + 1_000_000:
         return {"due": due, "bytes": -1}
     found = {"due": due, "bytes": 0, "blank": [], "nan": 0, "values": n_volumes * size // dtype.itemsize}
-    with gzip.open(path, "rb") if compressed else path.open("rb") as stream:
+    with io.BufferedReader(_Unpacked(path), 1 << 20) if compressed else path.open("rb") as stream:
         try:
             found["bytes"] = len(stream.read(offset))
             for index, block in enumerate(_blocks(stream, size, n_volumes)):
@@ -434,10 +438,71 @@ def _read_to_the_end(path: Path, offset: int, shape: tuple[int, ...], dtype: np.
                 if len(block) == size:
                     _look(np.frombuffer(block, dtype), index, found)
             found["bytes"] += len(stream.read(1))
+            if compressed:
+                stream.raw.forgive()
         except EOFError:
             # cut off inside the compressed stream, or before the checksum that ends it
             found["bytes"] = min(found["bytes"], due - 1)
     return found
+
+
+class _Unpacked(io.RawIOBase):
+    """What a gzip file holds, to the end of its last stream, checksums compared; it counts streams and padding."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.path, self.file = path, path.open("rb")
+        self.coder, self.packed, self.streams, self.padding = None, b"", 0, 0
+
+    def readable(self) -> bool:
+        """It can be read."""
+        return True
+
+    def close(self) -> None:
+        """Close the file too."""
+        self.file.close()
+        super().close()
+
+    def readinto(self, buffer) -> int:
+        """Unpack at most as many bytes as the buffer holds; 0 at the end."""
+        while True:
+            if self.coder is None and not self._begin():
+                return 0
+            piece = self.coder.decompress(self.packed, len(buffer))
+            ended = self.coder.eof
+            self.packed = self.coder.unused_data if ended else self.coder.unconsumed_tail
+            if ended:
+                self.coder = None
+            if piece:
+                buffer[: len(piece)] = piece
+                return len(piece)
+            if not ended and not self._more():
+                raise EOFError("the file ends inside a gzip stream")
+
+    def _more(self) -> bool:
+        """Read on in the file where nothing is left of what was read."""
+        if not self.packed:
+            self.packed = self.file.read(1 << 16)
+        return bool(self.packed)
+
+    def _begin(self) -> bool:
+        """Begin the next stream, if there is one: zeros may lie between streams and after the last."""
+        while self._more():
+            packed = self.packed.lstrip(b"\0") if self.streams else self.packed
+            self.padding += len(self.packed) - len(packed)
+            self.packed = packed
+            if packed:
+                self.coder = zlib.decompressobj(wbits=31)
+                self.streams += 1
+                return True
+        return False
+
+    def forgive(self) -> None:
+        """Say what is not as a compressor leaves it."""
+        if self.streams > 1:
+            forgive(self.path, f"compressed in pieces, one behind the other ({self.streams})")
+        if self.padding:
+            forgive(self.path, f"filled up with zeros ({self.padding} bytes)")
 
 
 def _blocks(stream, size: int, n_volumes: int) -> Iterator[bytes]:

@@ -1,6 +1,7 @@
 """Text, JSON and numbers as others wrote them: any encoding, marks of byte order, stray blanks.
 
-What can be understood without a guess is understood; the rest raises `DataError`, which names file and place.
+What can be understood without a guess is understood, and forgiven in words (`eegfmri.forgiven`); the rest raises `DataError`, which
+names file and place.
 """
 
 import json
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from eegfmri.errors import DataError, reading
+from eegfmri.forgiven import forgive
 
 #: Bytes of text that are read; tables, headers and markers of a day's recording have a hundredth.
 MOST_TEXT = 200_000_000
@@ -89,17 +91,53 @@ def decode(content: bytes, path: str | Path, stated: str | None = None) -> str:
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             with reading(path):
-                return content.decode(encoding).removeprefix("\ufeff")
+                text = content.decode(encoding).removeprefix("\ufeff")
+            utf8 = encoding == "utf-8"
+            forgive(path, "a mark of byte order before its text" if utf8 else f"encoded in {encoding.upper()}")
+            return text
     if b"\0" in content:
         raise DataError(f"{path} holds binary data where text is expected: fetch the file again.")
     for encoding in ("utf-8", stated, "cp1252"):
         try:
             # an encoding of two bytes to a letter would turn any text into some other
             if encoding and b"[]".decode(encoding) == "[]":
-                return content.decode(encoding)
+                text = content.decode(encoding)
+                break
         except (UnicodeDecodeError, LookupError):
             continue
-    return content.decode("latin-1")
+    else:
+        text, encoding = content.decode("latin-1"), "latin-1"
+    if encoding not in ("utf-8", stated):
+        forgive(path, f"encoded in {encoding} where {stated or 'utf-8'} is due")
+    return text
+
+
+def trimmed_lines(text: str, path: str | Path, blanks: str = " \t") -> list[str]:
+    """Split a text into lines and take off the blanks at their ends.
+
+    Parameters
+    ----------
+    text : str
+        Of a table in which blanks at the ends of lines mean nothing.
+    path : str or pathlib.Path
+        Its file, to which they are forgiven.
+    blanks : str
+        What counts as a blank.
+
+    Returns
+    -------
+    list of str
+        Lines.
+    """
+    lines = text.splitlines()
+    trimmed = [line.rstrip(blanks) for line in lines]
+    if count := sum(bool(short) and short != line for line, short in zip(lines, trimmed, strict=True)):
+        forgive(path, f"blanks at the ends of lines ({count})")
+    return trimmed
+
+
+#: Names of a sidecar whose values are numbers, in s and Hz.
+NUMBERS = ("RepetitionTime", "SamplingFrequency", "SliceTiming")
 
 
 def read_facts(path: str | Path) -> dict:
@@ -113,7 +151,7 @@ def read_facts(path: str | Path) -> dict:
     Returns
     -------
     dict
-        What it states.
+        What it states; of `NUMBERS`, what is written as a text is a number.
 
     Raises
     ------
@@ -129,6 +167,14 @@ def read_facts(path: str | Path) -> dict:
         raise DataError(
             f"{path} holds a {type(facts).__name__}, a sidecar is an object of names and values: fetch it again."
         )
+    for name in NUMBERS:
+        value = facts.get(name)
+        values = value if isinstance(value, list) else [value]
+        meant = [number(item) if isinstance(item, str) else None for item in values]
+        if any(item is not None for item in meant):
+            forgive(path, f"{name} is written as a text")
+            values = [item if as_meant is None else as_meant for item, as_meant in zip(values, meant, strict=True)]
+            facts[name] = values if isinstance(value, list) else values[0]
     return facts
 
 

@@ -17,8 +17,9 @@ from eegfmri import cache, project
 from eegfmri.datasets.formats import listed, name_channels, not_downloaded
 from eegfmri.datasets.signals import Signals, examine, guarded, judge
 from eegfmri.errors import DataError, reading
+from eegfmri.forgiven import forgive, listening
 from eegfmri.recordings import Recording
-from eegfmri.text import decode, number, read_text, require_regular
+from eegfmri.text import decode, number, require_regular
 
 #: Bytes per sample of the number formats that there are.
 WIDTHS = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}
@@ -61,7 +62,7 @@ class Header:
     text : str
         As MNE can read it.
     mended : tuple of str
-        What MNE would have stumbled over, one sentence each; empty if the file can be read as it is.
+        What others might have stumbled over, one sentence each; empty if the file can be read as it is.
     """
 
     path: Path
@@ -105,21 +106,18 @@ def read_header(path: str | Path) -> Header:
     require_regular(path)
     with reading(path):
         content = path.read_bytes()
-    plain = content.decode("latin-1")
-    stated = re.search(r"^[ \t]*Codepage[ \t]*=[ \t]*([^\r\n]*)", plain, re.IGNORECASE | re.MULTILINE)
-    stated = stated[1].strip() if stated else ""
-    text = decode(content, path, "cp1252" if stated.upper() == "ANSI" else stated or None)
-    lines = text.splitlines()
-    if not lines or not re.match(r"brain ?vision data exchange header file", lines[0].strip(), re.IGNORECASE):
-        raise DataError(f"{path} does not begin as a BrainVision header does; fetch it again.")
     mended: list[str] = []
-    if _as_mne_decodes(content, stated) != text:
-        mended.append(
-            f"{path.name} is encoded otherwise than it says ({stated or 'nothing'}); it was read as it was meant."
-        )
-    sections, kept, clean = _sections(path, lines, mended)
-    common = sections.get("common infos", {})
-    channels = _channels(path, sections.get("channel infos", {}), common, mended)
+    with listening() as heard:
+        text, stated = _decoded(content, path)
+        lines = text.splitlines()
+        if not lines or not re.match(r"brain ?vision data exchange header file", lines[0].strip(), re.IGNORECASE):
+            raise DataError(f"{path} does not begin as a BrainVision header does; fetch it again.")
+        if not heard and _as_mne_decodes(content, stated) != text:
+            forgive(path, f"encoded otherwise than it says ({stated or 'nothing'})")
+        sections, kept, clean = _sections(path, lines, mended)
+        common = sections.get("common infos", {})
+        channels = _channels(path, sections.get("channel infos", {}), common, mended)
+    mended = [*heard.sentences(), *mended]
     interval = number(common.get("samplinginterval"))
     if interval is None or not 1 <= interval <= 1e6:
         raise DataError(
@@ -147,6 +145,15 @@ def read_header(path: str | Path) -> Header:
     )
 
 
+def _decoded(content: bytes, path: Path) -> tuple[str, str]:
+    """Return the text of a header or of markers, and the encoding that it states, as written."""
+    stated = re.search(
+        r"^[ \t]*Codepage[ \t]*=[ \t]*([^\r\n]*)", content.decode("latin-1"), re.IGNORECASE | re.MULTILINE
+    )
+    stated = stated[1].strip() if stated else ""
+    return decode(content, path, "cp1252" if stated.upper() == "ANSI" else stated or None), stated
+
+
 def _as_mne_decodes(content: bytes, stated: str) -> str | None:
     codepage = "cp1252" if stated == "ANSI" else stated or "utf-8"
     try:
@@ -157,17 +164,30 @@ def _as_mne_decodes(content: bytes, stated: str) -> str | None:
         return None
 
 
+#: Blanks that mean nothing, in lines of headers and markers that say something.
+_BLANKS = {
+    "indented lines": re.compile(r"^[ \t]"),
+    "blanks at the ends of lines": re.compile(r"[ \t]$"),
+    "lines with blanks around the sign of equality": re.compile(r"^[^=]*(?:[ \t]=|=[ \t])"),
+}
+
+
+def _forgive_blanks(path: Path, lines: Sequence[str]) -> None:
+    said = [line for line in lines if line.strip() and not line.strip().startswith(";")]
+    for fault, pattern in _BLANKS.items():
+        if count := sum(bool(pattern.search(line)) for line in said):
+            forgive(path, f"{fault} ({count})")
+
+
 def _sections(path: Path, lines: list[str], mended: list[str]) -> tuple[dict, list[str], list[str]]:
     """Split a header into sections of names and values; return them, its lines without blanks around, and the comment after."""
     sections: dict[str, dict[str, str]] = {}
     current: dict[str, str] = {}
     kept = [lines[0].strip()]
-    for place, line in enumerate(lines[1:], start=2):
+    comment = next((i for i, line in enumerate(lines) if i and line.strip().lower() == "[comment]"), len(lines))
+    _forgive_blanks(path, lines[:comment])
+    for place, line in enumerate(lines[1:comment], start=2):
         bare = line.strip()
-        if bare.lower() == "[comment]":
-            return sections, kept, lines[place - 1 :]
-        if line[:1] in (" ", "\t") and bare and not bare.startswith(";"):
-            mended.append(f"{path.name}, line {place}, is indented; the blanks were dropped.")
         if not bare or bare.startswith(";"):
             kept.append(bare)
         elif bare.startswith("["):
@@ -191,7 +211,7 @@ def _sections(path: Path, lines: list[str], mended: list[str]) -> tuple[dict, li
                 continue
             current[name.lower()] = value
             kept.append(f"{name}={value}")
-    return sections, kept, []
+    return sections, kept, lines[comment:]
 
 
 def _channels(
@@ -348,6 +368,8 @@ def header_overrides(header: Header, repaired: list[str], suffix: str = ".eeg") 
         written = header.common.get(name, "")
         named = Path(written.replace("$b", path.stem).replace("\\", "/")).name
         own, there = path.with_suffix(own_suffix), bool(named) and (path.parent / named).is_file()
+        if there and any(sign in written for sign in "/\\"):
+            forgive(path, f"a folder in {name} ({written!r})")
         if named == own.name and there:
             if written != named:
                 overrides[key] = str(own)
@@ -458,16 +480,18 @@ def open_brainvision(header: Header, overrides: Mapping[str, str]):
 
 
 def _plain_markers(path: Path) -> str | None:
-    """Return the text of a marker file as ASCII without indentation, or None if it is so already.
+    """Return the text of a marker file as ASCII without stray blanks, or None if it is so already.
 
     MNE opens it in the locale's encoding and counts only what stands at the beginning of a line.
     """
     with reading(path):
         content = path.read_bytes()
-    if content.isascii() and not re.search(rb"^[ \t]+(Mk|\[)", content, re.MULTILINE):
+    if content.isascii() and not re.search(rb"^[ \t]+(Mk|\[)|^Mk\d+[ \t]|=[ \t]|[ \t]\r?$", content, re.MULTILINE):
         return None
-    text = read_text(path)
-    return "\n".join(line.strip() for line in text.splitlines()).encode("ascii", "backslashreplace").decode() + "\n"
+    lines = _decoded(content, path)[0].splitlines()
+    _forgive_blanks(path, lines)
+    lines = [re.sub(r"^(Mk\d+)\s*=\s*", r"\1=", line.strip()) for line in lines]
+    return "\n".join(lines).encode("ascii", "backslashreplace").decode() + "\n"
 
 
 def _copy(path: Path, text: str) -> Path:

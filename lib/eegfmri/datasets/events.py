@@ -1,13 +1,14 @@
 """Tables of events as BIDS has them, and as people write them: onset, duration, trial type."""
 
+import csv
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 
 from eegfmri.errors import DataError, plain, reading
-from eegfmri.text import number, read_text
+from eegfmri.forgiven import forgive, saying
+from eegfmri.text import number, read_text, trimmed_lines
 
 #: What stands for a missing value, in small letters.
 MISSING = ("", "n/a", "na", "nan", "none", "null")
@@ -54,34 +55,28 @@ def read_events(path: str | Path) -> EventTable:
     Raises
     ------
     DataError
-        If there is no column of onsets, or no event is left.
+        If there is no column of onsets, a row has a value more than there are columns, or no event is left.
     """
     path = Path(path)
     if not path.is_file():
         raise DataError(f"There is no file {path}: give the path of a table of events.")
-    text = read_text(path)
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    separator = next((sign for sign in "\t;," if sign in first), r"\s+")
-    with reading(path, "correct the table"):
-        table = pd.read_csv(
-            StringIO(text), sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True, engine="python"
-        )
-    table.columns = [str(name).strip().lower() for name in table.columns]
-    if "onset" not in table:
+    said: list[str] = []
+    with reading(path, "correct the table"), saying(said):
+        names, table, ragged = _rows(path)
+    if "onset" not in names:
         raise DataError(
-            f"{path} has no column onset, only {', '.join(table.columns) or 'nothing'}: rename the column of onsets in s."
+            f"{path} has no column onset, only {', '.join(names) or 'nothing'}: rename the column of onsets in s."
         )
-    said = []
-    if ragged := int(table.isna().any(axis=1).sum()):
+    if ragged:
         said.append(f"{path.name}: {ragged} of {len(table)} rows have fewer columns than the line of names.")
-    if "duration" not in table:
+    if "duration" not in names:
         said.append(f"{path.name} has no column duration: events are taken for moments.")
-    if "trial_type" not in table:
+    if "trial_type" not in names:
         said.append(
-            f"{path.name} has no column trial_type among {', '.join(table.columns)}: all events are taken for one type."
+            f"{path.name} has no column trial_type among {', '.join(names)}: all events are taken for one type."
         )
     rows, without_onset, without_type, without_duration = [], 0, 0, 0
-    for row in table.fillna("").to_dict("records"):
+    for row in table:
         onset = number(row["onset"])
         duration = number(row["duration"]) if "duration" in row else 0.0
         kind = row["trial_type"].strip() if "trial_type" in row else ONLY_TYPE
@@ -105,3 +100,33 @@ def read_events(path: str | Path) -> EventTable:
         )
     events = pd.DataFrame(rows, columns=["onset", "duration", "trial_type"]).sort_values("onset", ignore_index=True)
     return EventTable(events, tuple(plain(text) for text in said))
+
+
+def _rows(path: Path) -> tuple[list[str], list[dict[str, str]], int]:
+    """Return the names of a table's columns in small letters, its rows, and how many of these have fewer values than there are names."""
+    text = read_text(path)
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    separator = next((sign for sign in "\t;," if sign in first), None)
+    if separator is None:
+        cells = [(place, line.split()) for place, line in enumerate(text.splitlines(), start=1)]
+    else:
+        lines = trimmed_lines(text, path, blanks=" ")
+        reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
+        cells = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    (_, names), *cells = [(place, row) for place, row in cells if any(row)] or [(0, [])]
+    names = [name.lower() for name in names]
+    if twice := [name for name in ("onset", "duration", "trial_type") if names.count(name) > 1]:
+        raise DataError(f"{path} has more than one column {twice[0]}: rename or remove all but one.")
+    rows, ragged, surplus = [], 0, 0
+    for place, row in cells:
+        if any(row[len(names) :]):
+            raise DataError(
+                f"{path}, line {place}: {len(row)} values for {len(names)} columns, so which value belongs to which column would be a "
+                "guess; correct the row."
+            )
+        surplus += len(row) > len(names)
+        ragged += len(row) < len(names)
+        rows.append(dict(zip(names, [*row, *[""] * (len(names) - len(row))], strict=False)))
+    if surplus:
+        forgive(path, f"signs between columns at the ends of lines ({surplus})")
+    return names, rows, ragged

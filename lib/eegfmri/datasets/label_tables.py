@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from eegfmri.errors import DataError, plain
+from eegfmri.forgiven import forgive, listening
 from eegfmri.recordings import EPOCH_COLUMNS, EPOCH_SECONDS
-from eegfmri.text import number, read_text
+from eegfmri.text import number, read_text, trimmed_lines
 
 #: Name of a subject's table.
 LABEL_FILE = re.compile(r"sub-(?P<subject>\w+)-sleep-stage\.tsv$")
@@ -51,7 +52,10 @@ def read_labels(path: str | Path) -> Labels:
         If it is no text, or its header is not this table's, naming file and line.
     """
     path = Path(path)
-    lines = read_text(path).splitlines()
+    with listening() as heard:
+        lines = trimmed_lines(read_text(path), path)
+        if stray := sum(any(cell != cell.strip() for cell in line.split("\t")) for line in lines):
+            forgive(path, f"lines with blanks around a tab ({stray})")
     header = [name.strip() for name in lines[0].split("\t")] if lines else []
     extra = header[:1] == ["subject"]
     if header[int(extra) :] != _LABEL_COLUMNS:
@@ -62,13 +66,13 @@ def read_labels(path: str | Path) -> Labels:
     rows: dict[str, list[dict]] = {}
     repaired: dict[str, list[str]] = {}
     problems: dict[str, list[str]] = {}
-    everywhere = []
+    everywhere = list(heard.sentences())
     if extra:
         everywhere.append(f"{path.name} has an extra leading column 'subject'; it was checked and dropped.")
     for place, line in enumerate(lines[1:], start=2):
         if not line.strip():
             continue
-        fields = line.split("\t")
+        fields = [cell.strip() for cell in line.split("\t")]
         if extra:
             owner, *fields = fields
             if owner.strip().lstrip("0") != subject.lstrip("0"):
@@ -82,7 +86,7 @@ def read_labels(path: str | Path) -> Labels:
                 f"{path.name}, line {place}: a blank stood for the tab between '{match[1]}' and '{match[2]}'; read as two fields."
             )
             fields = [fields[0], match[1], match[2]]
-        run = fields[0].strip()
+        run = fields[0]
         onset = number(fields[1]) if len(fields) == 3 else None
         if onset is None or onset < 0:
             problems.setdefault(run, []).append(
@@ -99,7 +103,7 @@ def read_labels(path: str | Path) -> Labels:
             {
                 "onset": onset,
                 "duration": EPOCH_SECONDS,
-                "label": fields[2].strip(),
+                "label": fields[2],
                 "stage": stage,
                 "certainty": certainty,
                 "used": certainty == "certain",

@@ -19,10 +19,17 @@ from eegfmri import cache, project
 from eegfmri.datasets.formats import listed, marked, not_downloaded, simulation, status
 from eegfmri.datasets.matlab import require_whole
 from eegfmri.datasets.montages import ELECTRODES, EXCLUDED_PAIRS, PAIRS
-from eegfmri.datasets.oddball_trials import Behaviour, decode_events, read_behaviour, read_bids_events
+from eegfmri.datasets.oddball_trials import (
+    Behaviour,
+    decode_events,
+    read_behaviour,
+    read_bids_events,
+    unlisted_end,
+)
 from eegfmri.datasets.signals import Signals, examine_array, guarded, judge
 from eegfmri.errors import DataError, RequestError, reading
 from eegfmri.examined import remembered
+from eegfmri.forgiven import saying
 from eegfmri.images import T_R_TOLERANCE, run_facts
 from eegfmri.recordings import EVENT_COLUMNS, Recording, RecordingSet
 from eegfmri.text import number, visible
@@ -262,7 +269,7 @@ def _open_run(root, holding: list[Path], subject, run, source, simulated) -> Odd
     images = [folder / "BOLD" / run / name for name in ("bold.nii.gz", "bold.nii")]
     image = next((path for path in images if path.exists() or path.is_symlink()), None)
     try:
-        with reading(f"sub-{subject}_{run}"):
+        with reading(f"sub-{subject}_{run}"), saying(repaired):
             if not eeg.exists() and not eeg.is_symlink():
                 other = next((name for name, about in SOURCES.items() if (eeg.parent / about.file).is_file()), None)
                 hint = f"; source {other!r} is there" if other else ""
@@ -283,6 +290,7 @@ def _open_run(root, holding: list[Path], subject, run, source, simulated) -> Odd
         refused = True
     simulated |= facts.pop("simulated", False)
     repaired += behaviour.repaired
+    notes += (*behaviour.notes, *unlisted_end(behaviour.events, facts.pop("shown", ()), run))
     anatomy = [folder / "anatomy" / f"{name}.nii.gz" for name in ("highresSPGR001", "highresMPRAGE001", "highres001")]
     return OddballRecording(
         dataset="oddball",
@@ -321,7 +329,7 @@ def _signal_facts(eeg: Path, image: Path, source: Source, repaired: list[str], n
     covered = int(n_times / sfreq / T_R + 1e-9)
     if covered < 1:
         raise DataError(f"{eeg.name} holds {n_times} samples, less than one volume; fetch the file again.")
-    signals = _examined(eeg, source, sfreq)
+    signals, shown = _examined(eeg, source, sfreq)
     mended, doubts = judge(signals, eeg.name, "µV", n_times, sfreq, in_scanner=False)
     repaired += mended
     notes += doubts
@@ -340,17 +348,26 @@ def _signal_facts(eeg: Path, image: Path, source: Source, repaired: list[str], n
         "n_volumes": min(covered, size[3]),
         "volume_shape": size[:3],
         "gaps": signals.gaps,
+        "shown": shown,
         "simulated": marked(in_matlab, about.simulated),
     }
 
 
-def _examined(path: Path, source: Source, sfreq: float) -> Signals:
-    """Look at the EEG array once and remember what was found: a MATLAB file cannot be read in parts."""
-    stamp = [cache.file_stamp(path), source.variable, sfreq, cache.code_digest(__name__)]
-    n_scalp = len(source.scalp)
-    return Signals.of(
-        remembered(stamp, lambda: examine_array(_load(path, source)[:n_scalp], sfreq, source.scalp).facts())
-    )
+def _examined(path: Path, source: Source, sfreq: float) -> tuple[Signals, list[float]]:
+    """Look at the EEG array once and remember what was found, stimuli included: a MATLAB file cannot be read in parts."""
+
+    def look() -> dict:
+        data = _load(path, source)
+        stimulus, response = (data[source.rows.index(name)] for name in ("stimulus", "response"))
+        try:
+            events = decode_events(stimulus, response, sfreq).query("trial_type != 'task on'")
+            shown = events["onset"].tolist()
+        except DataError:
+            shown = []  # a row without levels shows nothing
+        return examine_array(data[: len(source.scalp)], sfreq, source.scalp).facts() | {"shown": shown}
+
+    found = remembered([cache.file_stamp(path), source.variable, sfreq, cache.code_digest(__name__)], look)
+    return Signals.of(found), found["shown"]
 
 
 def _array_facts(path: Path, source: Source, repaired: list[str]) -> tuple[tuple[int, int], float, bool]:

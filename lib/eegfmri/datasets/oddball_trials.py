@@ -5,8 +5,9 @@ version. All three end as the same events: `eegfmri.recordings.EVENT_COLUMNS`.
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from math import comb
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ import pandas as pd
 
 from eegfmri.datasets.events import MISSING
 from eegfmri.errors import DataError
+from eegfmri.forgiven import listening
 from eegfmri.recordings import EVENT_COLUMNS
-from eegfmri.text import number, read_text
+from eegfmri.text import number, read_text, trimmed_lines
 
 #: Stimuli shown in every run.
 N_STIMULI = 125
@@ -45,6 +47,11 @@ ONSET_TOLERANCE = 0.05
 MIN_TARGET_SHARE = 0.1
 
 
+#: A list that leaves out the last trials is taken to have lost its end where trials drawn at random would leave out so many at the end
+#: with less than this chance, and where it leaves out at least so many, and more than anywhere else.
+CHANCE, MOST_BY_ACCIDENT = 1e-4, 4
+
+
 #: What stands in a cell of OpenNeuro's tables that is neither a number nor n/a; in shifted rows words stand in other columns.
 _CELLS = {
     "duration": (),
@@ -56,12 +63,13 @@ _CELLS = {
 
 @dataclass(frozen=True)
 class Behaviour:
-    """The trials of a run: events, what was mended, what is doubtful."""
+    """The trials of a run: events, what was mended, what is doubtful, what is odd and was left as it is."""
 
     events: pd.DataFrame
     repaired: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     counts: dict = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def read_bids_events(path: str | Path) -> Behaviour:
@@ -91,7 +99,8 @@ def read_bids_events(path: str | Path) -> Behaviour:
         If the columns are others, or a row is of none of these kinds, naming file and line.
     """
     path = Path(path)
-    lines = [line.rstrip("\r\n ") for line in read_text(path).splitlines()]
+    with listening() as heard:
+        lines = trimmed_lines(read_text(path), path, blanks=" ")
     columns = ["onset", "duration", "trial_type", "Response", "Stimulus", "response_time"]
     if not lines or lines[0].split("\t") != columns:
         raise DataError(f"{path}, line 1: the columns are not {', '.join(columns)}; fetch the file again.")
@@ -164,7 +173,7 @@ def read_bids_events(path: str | Path) -> Behaviour:
         (onset, about["duration"], task, about["stimulus"], reactions.get(onset), about["used"])
         for onset, about in stimuli.items()
     )
-    repaired = []
+    repaired = list(heard.sentences())
     if shifted:
         repaired.append(
             f"{path.name}: {counts['shifted']} rows are shifted by three columns; {counts['repeated']} repeat a stimulus, "
@@ -195,7 +204,12 @@ def read_behaviour(folder: str | Path, run: str) -> Behaviour:
     DataError
         If a table cannot be understood, naming file and line.
     """
-    folder = Path(folder)
+    with listening() as heard:
+        made = _behaviour(Path(folder), run)
+    return replace(made, repaired=(*heard.sentences(), *made.repaired))
+
+
+def _behaviour(folder: Path, run: str) -> Behaviour:
     task = TASKS.get(run.split("_")[0])
     repaired: list[str] = []
     onsets = folder / "model" / "model001" / "onsets" / run
@@ -205,8 +219,10 @@ def read_behaviour(folder: str | Path, run: str) -> Behaviour:
         if (onsets / f"{name}.txt").is_file()
     }
     table = folder / "behav" / run / "behavdata.txt"
+    notes: tuple[str, ...] = ()
     if table.is_file():
         trials = _read_trials(table, repaired)
+        notes = _broken_off_lists(clean, trials, run)
         rows, other = [], 0
         for onset, answered, stimulus, reaction in trials:
             named = [
@@ -231,7 +247,7 @@ def read_behaviour(folder: str | Path, run: str) -> Behaviour:
             problems=(f"{run} has no trials (behav/{run}/behavdata.txt); the EEG's stimulus row may still hold them.",),
         )
     events = _events(rows)
-    return Behaviour(events, tuple(repaired), (*_lost(clean, events, run), *_doubts(events, run)))
+    return Behaviour(events, tuple(repaired), (*_lost(clean, events, run), *_doubts(events, run)), notes=notes)
 
 
 def _lost(clean: dict[str, np.ndarray], events: pd.DataFrame, run: str) -> tuple[str, ...]:
@@ -249,6 +265,81 @@ def _lost(clean: dict[str, np.ndarray], events: pd.DataFrame, run: str) -> tuple
             if stray:
                 said.append(f"{stray} of {len(times)} onsets in {name}.txt of {run} match no trial of its table.")
     return tuple(said)
+
+
+def _broken_off_lists(clean: dict[str, np.ndarray], trials: list[tuple], run: str) -> tuple[str, ...]:
+    """Say which of the model's files leave out the last trials, though these were answered rightly."""
+    said = []
+    for name, kind in (("cond001", "target"), ("cond002", "standard")):
+        times = clean.get(kind, ())
+        right = sorted(
+            onset
+            for onset, answered, stimulus, _ in trials
+            if stimulus in (None, kind) and (answered is None or bool(answered) == (kind == "target"))
+        )
+        named = [any(abs(onset - time) < ONSET_TOLERANCE for time in times) for onset in right]
+        if lost := broken_off(named):
+            before = len(named) - lost
+            said.append(
+                f"{name}.txt of {run} has none of the last {lost} {kind}s that its table calls answered rightly, and {sum(named)} of the "
+                f"{before} before them: rows at its end may be lost, and trials that could be used with them."
+            )
+    return tuple(said)
+
+
+def broken_off(named: Sequence[bool]) -> int:
+    """Count the trials at the end that a list leaves out, if these are too many to be an accident.
+
+    Parameters
+    ----------
+    named : sequence of bool
+        Of each trial, in order of time, whether the list has it.
+
+    Returns
+    -------
+    int
+        0 where the list may well be whole, or is empty.
+
+    Examples
+    --------
+    >>> broken_off([True] * 20 + [False] * 5), broken_off([True, False] * 10), broken_off([True] * 20 + [False] * 2)
+    (5, 0, 0)
+    """
+    stretches = "".join("x" if there else "." for there in named).split("x")
+    *others, lost = (len(stretch) for stretch in stretches)
+    if not others or lost <= max(MOST_BY_ACCIDENT, *others):
+        return 0
+    # of the ways to choose which trials are named, the share that leaves the last ones out
+    chance = comb(len(named) - lost, sum(named)) / comb(len(named), sum(named))
+    return lost if chance < CHANCE else 0
+
+
+def unlisted_end(events: pd.DataFrame, shown: Sequence[float], run: str) -> tuple[str, ...]:
+    """Say if the EEG's stimulus row goes on after the last trial of the tables.
+
+    Parameters
+    ----------
+    events : pandas.DataFrame
+        The trials of the tables, see `eegfmri.recordings.Recording.events`.
+    shown : sequence of float
+        Onsets in s of the stimuli in the EEG.
+    run : str
+        For what is said.
+
+    Returns
+    -------
+    tuple of str
+        A sentence, or none.
+    """
+    onsets = events["onset"].to_numpy()
+    if not len(onsets):
+        return ()
+    lost = broken_off([bool(np.abs(onsets - time).min() < STIMULUS_SECONDS) for time in shown])
+    said = (
+        f"The trials of {run} end at {onsets.max():.0f} s, and the EEG's own stimulus row shows {lost} stimuli after that: rows at the end "
+        "of its table may be lost.",
+    )
+    return said * bool(lost)
 
 
 def _read_trials(path: Path, repaired: list[str]) -> list[tuple]:
@@ -383,15 +474,17 @@ def decode_events(stimulus: np.ndarray, response: np.ndarray, sfreq: float) -> p
     presses = presses[down == 1]
     rows, running = [], False
     shown = [(on, level, length) for on, level, length in zip(onsets, levels, lengths, strict=True) if level > 0]
+    stimuli = np.array([on for on, level, _ in shown if level > 25])
     for on, level, length in shown:
         if level == 25:
             if not running:
                 rows.append((on / sfreq, 0.0, LEVELS[level], np.nan, True))
             running = True
             continue
-        following = min((other for other, kind, _ in shown if other > on and kind > 25), default=len(stimulus))
-        answers = presses[(presses > on) & (presses < following)]
-        answer = (answers[0] - on) / sfreq if len(answers) else np.nan
+        place = np.searchsorted(stimuli, on, side="right")
+        following = stimuli[place] if place < len(stimuli) else len(stimulus)
+        place = np.searchsorted(presses, on, side="right")
+        answer = (presses[place] - on) / sfreq if place < len(presses) and presses[place] < following else np.nan
         rows.append((on / sfreq, length / sfreq, LEVELS[level], answer, True))
     return pd.DataFrame(rows, columns=EVENT_COLUMNS)
 

@@ -17,6 +17,7 @@ from eegfmri.datasets.brainvision import BrainVisionRecording, open_run, read_he
 from eegfmri.datasets.formats import listed, marked, not_downloaded, simulation, status
 from eegfmri.datasets.montages import REST_MONTAGES as MONTAGES
 from eegfmri.errors import DataError, RequestError, reading
+from eegfmri.forgiven import listening, saying
 from eegfmri.images import T_R_TOLERANCE, run_facts, sidecar_facts
 from eegfmri.recordings import RecordingSet
 from eegfmri.text import number, visible
@@ -103,17 +104,19 @@ def read(
             f"{root} holds nothing of the rest dataset: expected EEG1/32/export/*.vhdr and fMRI/32/*.nii.gz."
         )
     simulated_by = simulation(root)
-    recordings = tuple(
-        _open_run(subject, folders.get(subject, []), images.get(subject), source, simulated_by is not None)
-        for subject in sorted({*folders, *images})
-    )
+    with listening(to_all=True) as heard:
+        recordings = tuple(
+            _open_run(subject, folders.get(subject, []), images.get(subject), source, simulated_by is not None)
+            for subject in sorted({*folders, *images})
+        )
     found = {r.montage: None for r in recordings if r.montage}
     used: tuple[str, ...] | None = None
     if electrodes == "common" and len(found) > 1:
         first, *others = (MONTAGES[name] for name in MONTAGES if name in found)
         used = tuple(name for name in first if all(name in other for other in others))
         recordings = tuple(replace(recording, electrodes=used) for recording in recordings)
-    return RecordingSet("rest", root, recordings, _montage_notes(recordings, used), simulation=simulated_by)
+    notes = (*heard.sentences(root), *_montage_notes(recordings, used))
+    return RecordingSet("rest", root, recordings, notes, simulation=simulated_by)
 
 
 def _montage_notes(recordings: tuple["RestRecording", ...], used: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -178,7 +181,7 @@ def _open_run(subject: str, holding: list[Path], images: Path | None, source: st
     facts: dict = {}
     header = image = t1 = None
     try:
-        with reading(f"sub-{subject}_{RUN}"):
+        with reading(f"sub-{subject}_{RUN}"), saying(repaired):
             if len(holding) > 1:
                 raise DataError(
                     f"EEG of {subject} lies in {' and '.join(folder.parent.name for folder in holding)}: which one holds would be a guess; "
@@ -234,7 +237,7 @@ def _other_source_notes(folder: Path, subject: str, image: Path, source: str, sa
     (other,) = (name for name in SOURCES if name != source)
     repaired, problems = [], []
     try:
-        with reading(f"sub-{subject}_{RUN}"):
+        with reading(f"sub-{subject}_{RUN}"), saying(repaired):
             header = _header(folder / other, subject)
             if header is not None and (reason := not_downloaded(header)):
                 raise DataError(f"{reason}.")

@@ -17,6 +17,7 @@ from eegfmri.datasets.formats import marked
 from eegfmri.datasets.matlab import require_whole
 from eegfmri.datasets.signals import examine, guarded, judge
 from eegfmri.errors import DataError, reading
+from eegfmri.forgiven import listening, saying
 from eegfmri.images import repetition_time, run_facts, sidecar_facts
 from eegfmri.recordings import Recording, RecordingSet
 from eegfmri.text import number, require_regular
@@ -82,7 +83,8 @@ def open_eeg(path: str | Path) -> RecordingSet:
         If the file is not there, cannot be read, or no channel of it has a place on the scalp.
     """
     path = _existing(path)
-    with reading(path, "give a file that MNE reads"):
+    forgiven: list[str] = []
+    with reading(path, "give a file that MNE reads"), saying(forgiven):
         read = _read_eeg(path)
         raw = _named(read.raw, path)
         scalp = tuple(raw.copy().pick("eeg").ch_names)
@@ -90,7 +92,7 @@ def open_eeg(path: str | Path) -> RecordingSet:
         files = [path, *(Path(name) for name in raw.filenames if name is not None and Path(name).is_file())]
         signals = examine(raw, scalp, *dict.fromkeys(files))
         mended, doubts = judge(signals, path.name, read.unit, raw.n_times, sfreq, in_scanner=sfreq >= 1000)
-        repaired, notes = (*read.repaired, *mended), (*read.notes, *doubts)
+    repaired, notes = (*read.repaired, *mended, *forgiven), (*read.notes, *doubts)
     recording = EegFile(
         dataset="file",
         subject="file",
@@ -135,12 +137,13 @@ def open_bold(path: str | Path, t_r: float | None = None) -> RecordingSet:
     if about.shape[3] < FEWEST_VOLUMES:
         raise DataError(f"{path} has {about.shape[3]} volumes: a run has at least {FEWEST_VOLUMES}.")
     repaired = list(about.repaired)
-    if t_r is None:
-        try:
-            t_r, mended = repetition_time(path.name, about.t_r, sidecar_facts(path)[0].get("RepetitionTime"))
-        except DataError as error:
-            raise DataError(f"{str(error).rstrip('.')}, or give the repetition time in s (t_r).") from error
-        repaired += mended
+    with listening(to_all=True) as heard, saying(repaired):
+        if t_r is None:
+            try:
+                t_r, mended = repetition_time(path.name, about.t_r, sidecar_facts(path)[0].get("RepetitionTime"))
+            except DataError as error:
+                raise DataError(f"{str(error).rstrip('.')}, or give the repetition time in s (t_r).") from error
+            repaired += mended
     if t_r is None or not 0.2 < t_r < 20:
         said = (
             "does not say how long a volume takes"
@@ -160,7 +163,7 @@ def open_bold(path: str | Path, t_r: float | None = None) -> RecordingSet:
         volume_shape=about.shape[:3],
         simulated=marked(about.simulated),
     )
-    return RecordingSet("file", path.parent, (recording,))
+    return RecordingSet("file", path.parent, (recording,), heard.sentences())
 
 
 def _existing(path: str | Path) -> Path:

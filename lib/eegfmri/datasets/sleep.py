@@ -18,8 +18,9 @@ from eegfmri.datasets.formats import listed, marked, not_downloaded, simulation,
 from eegfmri.datasets.label_tables import LABEL_FILE, Labels, read_labels
 from eegfmri.datasets.montages import SLEEP_CHANNELS as EEG_CHANNELS
 from eegfmri.errors import DataError, RequestError, reading
+from eegfmri.forgiven import listening, saying
 from eegfmri.images import repetition_time, run_facts, sidecar_facts
-from eegfmri.recordings import EPOCH_COLUMNS, Recording, RecordingSet
+from eegfmri.recordings import EPOCH_COLUMNS, EPOCH_SECONDS, Recording, RecordingSet
 from eegfmri.text import number as as_number
 from eegfmri.text import read_facts, visible
 
@@ -87,6 +88,16 @@ def read(root: str | Path) -> RecordingSet:
             f"{root} holds nothing of the sleep dataset: expected sourcedata/sub-XX-sleep-stage.tsv or sub-XX/eeg/*.vhdr."
         )
     simulated_by = simulation(root)
+    with listening(to_all=True) as heard:
+        recordings, notes = _open_runs(root, tables, signals, simulated_by is not None)
+        notes += _sidecar_notes(root, recordings)
+    notes += heard.sentences(root)
+    notes += (*_sleepless_notes(recordings), *_folder_notes(root / "sourcedata"))
+    return RecordingSet("sleep", root, tuple(recordings), tuple(notes), simulated_by)
+
+
+def _open_runs(root: Path, tables, signals, simulated: bool) -> tuple[list["SleepRecording"], list[str]]:
+    """Open every run that a table or a file names; return them, and what is to be said of label tables without runs."""
     recordings, notes = [], []
     for subject in sorted({*tables, *(subject for subject, _ in signals)}):
         runs = {run for owner, run in signals if owner == subject}
@@ -98,12 +109,8 @@ def read(root: str | Path) -> RecordingSet:
             labels = Labels({}, problems={run: [str(error)] for run in runs})
             notes += [] if runs else [f"The label table of sub-{subject} is refused: {error}"]
         for run in sorted({*labels.runs, *runs}, key=_run_order):
-            recordings.append(
-                _open_run(root, subject, run, labels, signals.get((subject, run), {}), simulated_by is not None)
-            )
-    notes += _sidecar_notes(root, recordings)
-    notes += (*_sleepless_notes(recordings), *_folder_notes(root / "sourcedata"))
-    return RecordingSet("sleep", root, tuple(recordings), tuple(notes), simulated_by)
+            recordings.append(_open_run(root, subject, run, labels, signals.get((subject, run), {}), simulated))
+    return recordings, notes
 
 
 def select_subjects(recordings: RecordingSet, rule: str = "six_of_each") -> tuple[str, ...]:
@@ -204,9 +211,9 @@ def _open_run(root, subject, run, labels, signals, simulated) -> SleepRecording:
         problems.append(f"Missing: {'; '.join(missing)}.")
     if not missing and not refused:
         try:
-            with reading(f"sub-{subject}_{run}"):
+            with reading(f"sub-{subject}_{run}"), saying(repaired):
                 facts = _signal_facts(signals["eeg"], signals["bold"], repaired, notes)
-                epochs = _cap(epochs, facts, repaired)
+                epochs = _cap(epochs, facts, repaired, notes)
         except DataError as error:
             problems.append(str(error))
             refused = True
@@ -298,8 +305,11 @@ def _t1_file(root: Path, subject: str) -> Path | None:
         return None
 
 
-def _cap(epochs: pd.DataFrame, facts: dict, repaired: list[str]) -> pd.DataFrame:
-    """Mark epochs that outlast the signals as unused; half a repetition time of slack allows for scans cut to whole volumes."""
+def _cap(epochs: pd.DataFrame, facts: dict, repaired: list[str], notes: list[str]) -> pd.DataFrame:
+    """Mark epochs that outlast the signals as unused, and note signals that outlast the labels by more than an epoch.
+
+    A repetition time of slack allows for scans cut to whole volumes.
+    """
     ends = epochs["onset"] + epochs["duration"]
     eeg_end = facts["n_times"] / facts["sfreq"]
     bold_end = facts["n_volumes"] * facts["t_r"]
@@ -309,6 +319,12 @@ def _cap(epochs: pd.DataFrame, facts: dict, repaired: list[str]) -> pd.DataFrame
         repaired.append(
             f"Signals end at {min(eeg_end, bold_end):.1f} s (EEG {eeg_end:.1f} s, BOLD {bold_end:.1f} s); the last {cut} of "
             f"{len(epochs)} scored epochs have none and are not used."
+        )
+    end = min(eeg_end, bold_end)
+    if (beyond := end - ends.max()) > EPOCH_SECONDS:
+        notes.append(
+            f"The stage labels end at {ends.max():.0f} s, the signals at {end:.1f} s; for the last {int(beyond // EPOCH_SECONDS)} epochs "
+            "of signal there are no labels, so they are not used."
         )
     return epochs.assign(used=epochs["used"] & covered)
 

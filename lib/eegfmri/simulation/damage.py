@@ -137,13 +137,13 @@ MENDED: dict[str, Callable[[Files], None]] = {
     "latin1_header": latin1_header,
     "blanks_in_header": blanks_in_header,
     "latin1_markers": latin1_markers,
-    "gzip_members": gzip_members,
     "milliseconds": milliseconds,
     "rounded_quaternion": rounded_quaternion,
     "empty_sform": empty_sform,
     "text_repetition_time": text_repetition_time,
     "reversed_slices": reversed_slices,
     # after what writes the image anew
+    "gzip_members": gzip_members,
     "padded_gzip": padded_gzip,
 }
 

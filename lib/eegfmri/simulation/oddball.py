@@ -107,7 +107,7 @@ def plan_quirks(subjects: list[Subject], quirks: Iterable[str], scale: Scale) ->
         "lost_onsets": (8, "task001", "The model's file of standards (cond002.txt) is not there."),
         "gap_in_array": (8, "task002", "For a second, one channel of the EEG arrays is NaN."),
     }
-    # of one run all are mended without a word, or mended and said, or it is refused
+    # of one run all are mended, or it is refused
     for index, kind, names in (
         (9, "+task001", ("padded_gzip", "gzip_members")),
         (9, "+task002", ("rounded_quaternion",)),

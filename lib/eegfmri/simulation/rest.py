@@ -136,7 +136,7 @@ def plan_quirks(subjects: list[Subject], quirks: Iterable[str], scale: Scale) ->
             "task-rest_bold.json states the repetition time as a text, behind a mark of byte order.",
         ),
     }
-    # of one run all are mended without a word, or mended and said, or it is refused
+    # of one run all are mended, or it is refused
     for index, names in (
         (12, ("blanks_in_header", "latin1_markers", "padded_gzip", "milliseconds")),
         (13, ("greek_unit", "rounded_quaternion")),

@@ -139,7 +139,7 @@ def plan_quirks(subjects: list[Subject], quirks: Iterable[str], scale: Scale) ->
         "marked_sidecars": (None, "", "The root sidecars begin with a mark of byte order."),
         "labels_in_utf16": (10, "+", "The label table is encoded in UTF-16."),
     }
-    # of one run all are mended without a word, or mended and said, or it is refused
+    # of one run all are mended, or it is refused
     for index, kind, names in (
         (10, "+rest", ("blanks_in_header", "latin1_markers", "padded_gzip", "text_repetition_time")),
         (10, "+sleep", ("gzip_members", "reversed_slices", "milliseconds")),
