@@ -478,7 +478,7 @@ class Preset:
     network_coupling: dict = _given(
         {},
         "BOLD change in percent per unit of power, by band and network (`eegfmri.preprocessing.atlas.NETWORKS`), beside that of the "
-        "groups: it fades with the distance from the network's centres.",
+        "groups: it fades with the distance from the network's centres. Absent here.",
     )
     network_width: float = _given(
         16.0, "Distance from a network's centre at which its coupling has fallen to 0.6, mm. Assumed."
@@ -490,27 +490,29 @@ class Preset:
     drowsiness: tuple[float, float] = _given(
         (0.0, 0.0),
         "Mean and spread between subjects of how near they are to drowsiness, in standard deviations of its course: at 0 half of the time "
-        "is drowsy.",
+        "is drowsy. Absent here.",
     )
-    never_drowsy: float = _given(0.0, "Share of subjects who stay alert throughout.")
+    never_drowsy: float = _given(0.0, "Share of subjects who stay alert throughout. Absent here.")
     drowsy_cutoff: float = _given(
-        0.015, "Hz above which drowsiness does not change: it comes and goes over a minute or more."
+        0.015, "Hz above which drowsiness does not change: it comes and goes over a minute or more. Absent here."
     )
     drowsy_log_power: dict = _given(
-        {}, "Change of log power by band (natural log) when fully drowsy, while scored as awake."
+        {}, "Change of log power by band (natural log) when fully drowsy, while scored as awake. Absent here."
     )
-    drowsy_bold: dict = _given({}, "Change of BOLD by group when fully drowsy or asleep, percent.")
+    drowsy_bold: dict = _given({}, "Change of BOLD by group when fully drowsy or asleep, percent. Absent here.")
     drowsy_global: float = _given(
         0.0,
-        "Standard deviation of a brain-wide BOLD fluctuation that grows with drowsiness and runs the other way in the thalamus, percent.",
+        "Standard deviation of a brain-wide BOLD fluctuation that grows with drowsiness and runs the other way in the thalamus, percent. "
+        "Absent here.",
     )
     connectivity_spread: float = _given(
-        0.0, "Share of the variance of spontaneous BOLD that follows the subject's own networks instead of everybody's."
+        0.0,
+        "Share of the variance of spontaneous BOLD that follows the subject's own networks instead of everybody's. Absent here.",
     )
     percent_of: str = _given(
         "tissue",
         "What the percentages of regional BOLD refer to: pure grey matter (``tissue``), which partial volumes dilute, or the mean over the "
-        "region's voxels (``region``), which is what studies report.",
+        "region's voxels (``region``), which is what studies report. Assumed.",
     )
     thermal_snr: float = _given(
         0.0,
@@ -520,9 +522,9 @@ class Preset:
     physiological_noise: float = _given(
         0.0, "Local physiological noise in proportion to the signal, percent.", "kruger2001"
     )
-    physiological_width: float = _given(0.0, "Its smoothness in space, full width at half maximum, mm.")
+    physiological_width: float = _given(0.0, "Its smoothness in space, full width at half maximum, mm. Absent here.")
     physiological_seconds: float = _given(
-        1.0, "Its memory: time after which its autocorrelation has fallen to 0.37, s."
+        1.0, "Its memory: time after which its autocorrelation has fallen to 0.37, s. Absent here."
     )
 
     def at(self, table: str, band: str, group: str) -> float:
@@ -623,7 +625,7 @@ _EEG_CHANGES = {
 _COUPLING_CHANGES = {
     "network_coupling": Change(
         {
-            "alpha": {"DAN": -1.15, "DMN": 1.0},
+            "alpha": {"DAN": -1.7, "DMN": 1.0},
             "beta": {"DAN": -0.55},
             "theta": {"DAN": -0.9, "DMN": -0.1},
             "delta": {"DAN": -1.25, "DMN": -0.6},
@@ -681,10 +683,11 @@ _COUPLING_CHANGES = {
             "temporal": 1.1,
             "parietal": 0.25,
             "limbic": 0.25,
-            "default": -0.3,
+            "default": 0.0,
             "thalamus": -1.2,
         },
-        "Calibrated to the same. Signs and places as found: more BOLD in the cortex of the senses as alertness falls, less in the thalamus.",
+        "Calibrated to the same. Signs and places as found: more BOLD in the cortex of the senses when alertness falls, less in the "
+        "thalamus.",
         ("chang2016", "falahpour2018"),
     ),
     "drowsy_global": Change(
@@ -731,7 +734,8 @@ _COUPLING_CHANGES = {
         5.0, "Calibrated to the correlation of neighbouring voxels of a real run, .39 at 3.1 mm."
     ),
     "physiological_seconds": Change(
-        0.7, "Calibrated towards a real run's autocorrelation, which is gone after one volume of 2 s but for what is slow."
+        0.7,
+        "Calibrated towards a real run's autocorrelation, which is gone after one volume of 2 s but for what is slow.",
     ),
 }
 
