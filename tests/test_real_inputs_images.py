@@ -321,6 +321,12 @@ def test_what_every_run_inherits_is_one_note_on_the_dataset(root, mark):
     (note,) = [note for note in recordings.notes if "task-rest_bold.json" in note]
     order = "a mark of byte order before its text; " * (mark == "utf-8-sig")
     assert note == f"task-rest_bold.json: {order}RepetitionTime is written as a text; read as meant."
+    alone = open_bold(image_of(root))
+    assert (alone[0].status, alone.notes) == ("ok", (note,))
+    sidecar(root, {"RepetitionTime": "2.1"})
+    alone = open_bold(image_of(root))
+    assert alone[0].repaired == (f"sub-01_{RUN}_bold.json: RepetitionTime is written as a text; read as meant.",)
+    assert alone.notes == (note,)
 
 
 def test_slice_times_as_texts_are_said_when_the_run_is_opened(root):

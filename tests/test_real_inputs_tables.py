@@ -94,6 +94,17 @@ def test_types_that_are_numbers_are_names(tmp_path):
     assert events["trial_type"].tolist() == ["kind0", "kind1"]
 
 
+@pytest.mark.real_data
+def test_a_real_table_of_events_is_read_without_a_word(real_data):
+    (path,) = (real_data / "studyforrest_bold").glob("*_events.tsv")
+    read = read_events(path)
+    assert read.said == ()
+    assert len(read.events) == 192
+    assert len(read.trial_types) == 6
+    assert read.events["onset"].is_monotonic_increasing
+    assert read.events["duration"].between(0.8, 1).all()
+
+
 def test_columns_that_are_lacking_are_said(tmp_path):
     read = read_events(table(tmp_path, "onset\tvalue\n1\t3\n2\t4\n"))
     assert read.trial_types == ("event",)

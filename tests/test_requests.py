@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from book_project import eegfmri, environment, make_project
-from eegfmri import text
+from eegfmri import errors, text
 from eegfmri.errors import DataError, EegFmriError, RequestError
 from eegfmri.runner import chapters, execution
 from eegfmri.runner.parameters import Parameter, Range, read_parameters, source_of
@@ -336,7 +336,7 @@ def test_a_path_that_is_none_is_refused_in_a_sentence(name, value):
         chapters.resolve_parameters(chapter, None, [f"{name}={value}"])
     said = str(caught.value)
     assert name in said
-    assert said.encode() and text.is_printable(said)
+    assert said.encode() and errors.is_printable(said)
     assert len(said) < 20_000
 
 
@@ -347,9 +347,9 @@ def test_any_text_is_taken_or_refused_in_a_sentence(value):
     try:
         taken = chapters.resolve_parameters(chapter, None, [f"reference={value}"])["reference"]
     except RequestError as error:
-        assert text.is_printable(str(error))
+        assert errors.is_printable(str(error))
     else:
-        assert text.is_printable(taken)
+        assert errors.is_printable(taken)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes")
@@ -463,10 +463,10 @@ CONTROLS = [chr(number) for number in [*range(32), 127, *range(128, 160)] if chr
 
 @given(st.text(alphabet=st.sampled_from([*CONTROLS, "\udcff", "\u202e", *string.printable, "ä", "脳"]), max_size=60))
 def test_what_is_shown_never_steers_a_terminal(value):
-    shown = text.escaped(value)
+    shown = errors.escaped(value)
     assert not any(character in shown for character in CONTROLS)
     assert shown.encode("utf-8").decode("utf-8") == shown
-    assert text.escaped(shown) == shown
+    assert errors.escaped(shown) == shown
 
 
 def test_strict_json_holds_no_infinity():

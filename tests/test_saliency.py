@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from eegfmri.lags import lag_curve, power_course
+from eegfmri.errors import RequestError
+from eegfmri.lags import lag_curve, lagged_correlations, power_course, spectral_courses
 
 
 def slow(n, rng, keep=0.9):
@@ -75,3 +76,48 @@ def test_power_of_a_sine_is_half_its_squared_amplitude():
     assert np.isnan(power[2])
     outside = power_course(eeg[None], sfreq, (13, 30), np.array([15.0]), 4.0)
     assert outside[0] < 0.01 * amplitude**2
+
+
+# --- what was not measured -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bridged():
+    """Noise at 50 Hz for 600 s whose size is the sine of 40 s, with a straight line from 200 to 260 s; BOLD that follows by 4 s."""
+    rng = np.random.default_rng(3)
+    times = np.arange(0, 600, 1 / 50)
+    eeg = rng.normal(size=(3, len(times))) * (1.5 + np.sin(2 * np.pi * times / 40)) * 1e-5
+    eeg[:, 200 * 50 : 260 * 50] = np.linspace(eeg[:, 200 * 50], eeg[:, 260 * 50], 60 * 50, axis=1)
+    volumes = np.arange(0, 600, 2.0)
+    return eeg, volumes, np.sin(2 * np.pi * (volumes - 4) / 40)
+
+
+def test_power_is_not_measured_on_the_line_across_a_gap(bridged):
+    eeg, _, _ = bridged
+    moments = np.arange(1.0, 599.0, 0.5)
+    bare = power_course(eeg, 50.0, (8, 13), moments, 2.0)
+    power = power_course(eeg, 50.0, (8, 13), moments, 2.0, [(200.0, 60.0)])
+    lacking = (moments > 199) & (moments < 261)
+    np.testing.assert_array_equal(np.isnan(power), lacking)
+    np.testing.assert_array_equal(power[~lacking], bare[~lacking])
+    assert np.median(bare[(moments > 205) & (moments < 255)]) < 1e-3 * np.median(power[~lacking])
+    spectra, times = spectral_courses(eeg, 50.0, {"alpha": (8, 13)}, gaps=[(200.0, 60.0)])
+    np.testing.assert_array_equal(np.isnan(spectra).any(axis=(0, 1)), (times > 199) & (times < 261))
+    np.testing.assert_array_equal(spectra[..., :100], spectral_courses(eeg, 50.0, {"alpha": (8, 13)})[0][..., :100])
+
+
+def test_volumes_without_eeg_are_left_out_at_every_lag_and_the_relation_is_what_it_was(bridged):
+    eeg, volumes, bold = bridged
+    moments, lags = np.arange(1.0, 599.0, 0.5), [0.0, 4.0, 8.0]
+    bare, marked = (power_course(eeg, 50.0, (8, 13), moments, 2.0, gaps) for gaps in ((), [(200.0, 60.0)]))
+    curve, surrogates = lag_curve(marked, moments, bold, volumes, lags, 19)
+    assert np.isfinite(surrogates).all()
+    assert curve.argmax() == 1
+    # the line is no measurement, so the correlation is larger without it, and as on either side
+    assert curve[1] > lag_curve(bare, moments, bold, volumes, lags)[0][1] + 0.02
+    before = lag_curve(bare, moments, bold[volumes < 195], volumes[volumes < 195], lags)[0]
+    assert abs(curve[1] - before[1]) < 0.1
+    several, _ = lagged_correlations(marked[None, None], moments, bold[None], volumes, lags)
+    np.testing.assert_allclose(several[0, 0], curve)
+    with pytest.raises(RequestError, match="of 300 volumes have EEG at all lags"):
+        lag_curve(np.where(moments < 590, np.nan, marked), moments, bold, volumes, lags)

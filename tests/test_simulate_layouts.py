@@ -341,6 +341,8 @@ def test_what_is_unusual_and_harmless_is_noted_and_nothing_else(odd, resting, tm
     (note,) = document["notes"]
     assert note.startswith("task-rest_bold.json: a mark of byte order before its text; RepetitionTime")
     assert f"note: {note}" in printed
+    assert "compared with their headers by size only: BrainVision has no checksums.\n" in printed
+    assert "by size only" not in check(odd, tmp_path / "odd.json")[1]
     notes = {row["subject"]: row["notes"] for row in document["recordings"]}
     assert [len(notes[subject]) for subject in ("32", "35", "38", "40")] == [0, 0, 1, 1]
     assert f"note: sub-38 rest: {notes['38'][0]}" in printed

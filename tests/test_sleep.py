@@ -370,3 +370,14 @@ def test_every_rule_leaves_23_subjects_of_the_statistics_that_are_shipped():
 def test_an_unknown_selection_names_the_known_ones(root):
     with pytest.raises(RequestError, match="six_of_each"):
         sleep.select_subjects(sleep.read(root), "all")
+
+
+def test_the_check_says_where_it_went_by_size_alone(root, capsys):
+    from eegfmri.cli import data_check
+
+    data_check(root)
+    assert "by size only: BrainVision has no checksums. `eegfmri data get sleep --verify` compares" in capsys.readouterr().out
+    for path in (root / "sub-01/eeg").iterdir():
+        path.unlink()
+    data_check(root)
+    assert "by size only" not in capsys.readouterr().out

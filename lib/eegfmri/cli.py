@@ -16,8 +16,8 @@ from typing import Annotated
 
 import typer
 
-from eegfmri.errors import DEBUG, CannotWrite, EegFmriError, RequestError
-from eegfmri.text import escaped, jsonable
+from eegfmri.errors import DEBUG, CannotWrite, EegFmriError, RequestError, escaped, looking_up
+from eegfmri.text import jsonable
 
 app = typer.Typer(
     name="eegfmri",
@@ -41,10 +41,8 @@ def _writable_file(path: Path | None) -> Path | None:
         return None
     from eegfmri.runner.preflight import unwritable
 
-    try:
+    with looking_up(path, "give that of a file", "--json"):
         folder, wrong = path.parent, path.is_dir()
-    except (OSError, ValueError) as error:
-        raise RequestError(f"--json: {escaped(str(path))} is no path ({error}): give that of a file.") from None
     problem = f"{path} is a folder: name a file." if wrong else unwritable(folder)
     if problem:
         raise RequestError(f"--json: {problem}")
@@ -291,6 +289,11 @@ def data_check(
             + (f"; {'epochs' if scored else 'events'}: " if totals else "")
             + ", ".join(f"{number} {kind}" for kind, number in totals.items())
         )
+        if document["dataset"] in BY_SIZE and any(row["eeg_seconds"] for row in document["recordings"]):
+            published = "" if document.get("simulated") else BY_SIZE[document["dataset"]]
+            console.print(
+                f"The EEG's signal files were compared with their headers by size only: BrainVision has no checksums.{published}"
+            )
     _write(json_file, documents[0] if len(documents) == 1 else {"schema": 1, "datasets": documents})
 
 
@@ -313,6 +316,12 @@ def _remarks(console, recordings: list[dict]) -> None:
 
 #: Problems shown on the terminal.
 SHOWN = 10
+
+#: Datasets whose EEG is judged by the size of its files, and how its content can be compared all the same.
+BY_SIZE = {
+    "sleep": " `eegfmri data get sleep --verify` compares the published ones.",
+    "rest": "",
+}
 
 
 #: A download larger than this (bytes) is confirmed first.

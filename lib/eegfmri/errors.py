@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import traceback
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -37,6 +38,48 @@ class DataError(EegFmriError):
         super().__init__(plain(str(message)))
 
 
+#: Kinds of characters that move a cursor, turn text round or stand for bytes that are no text: controls, surrogates.
+_INVISIBLE = ("Cc", "Cs")
+
+#: Marks that turn the direction of what follows, so that a name looks like another one.
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def is_printable(text: str) -> bool:
+    """Say whether a text holds neither control characters, line breaks included, nor bytes that are no text."""
+    return not any(unicodedata.category(character) in _INVISIBLE or character in _TURNING for character in text)
+
+
+def escaped(text: str, keep: str = "\n\t") -> str:
+    r"""Return a text that may be sent to a terminal: control characters and bytes that are no text are written as escapes.
+
+    Parameters
+    ----------
+    text : str
+        From a file, a file's name or anywhere else.
+    keep : str
+        Control characters that stay: line breaks and tabs.
+
+    Returns
+    -------
+    str
+        The same, but for what would not be seen.
+
+    Examples
+    --------
+    >>> print(escaped("W\x1b[2J"))
+    W\x1b[2J
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        character
+        if character in keep or is_printable(character)
+        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for character in text
+    )
+
+
 #: Characters of one word in a sentence (paths are shorter), and of a sentence.
 _LONGEST_WORD = 300
 _LONGEST_LINE = 1200
@@ -63,7 +106,7 @@ def plain(text: str) -> str:
     """
     text = re.sub(r" {4,}|[ ]*[\t\r\n\v\f\x85\u2028\u2029]\s*", " ", text)
     words = [word if len(word) <= _LONGEST_WORD else f"{word[:40]}…{word[-20:]}" for word in text.split(" ")]
-    line = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in " ".join(words))
+    line = escaped(" ".join(words), keep="")
     return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 201]}…{line[-200:]}"
 
 
@@ -154,3 +197,33 @@ def reading(path: object, remedy: str = "fetch the file again") -> Iterator[None
         reason = " ".join(str(error).split()).rstrip(".")
         cause = f"{type(error).__name__}: {reason[:300]}" if reason else type(error).__name__
         raise DataError(f"{path} cannot be read ({cause}): {remedy}.") from error
+
+
+@contextmanager
+def looking_up(given: object, remedy: str, option: str = "") -> Iterator[None]:
+    """Stand around whatever looks whether there is something at a path that somebody gave.
+
+    Parameters
+    ----------
+    given : object
+        What was given for a path.
+    remedy : str
+        What to do: ``"give that of a file"``.
+    option : str, default=""
+        Which option or parameter it was given to.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    RequestError
+        If it cannot be a path at all: a name that is too long, a NUL, the home of nobody, links in a circle.
+    """
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        place = f"{option}: " if option else ""
+        raise RequestError(f"{place}{plain(repr(str(given)))} is no path ({reason}): {remedy}.") from None

@@ -9,12 +9,17 @@ import numpy as np
 
 from eegfmri import metrics
 from eegfmri.errors import RequestError
-from eegfmri.preprocessing.eeg import band_pass
+from eegfmri.preprocessing.eeg import band_pass, with_gaps
 from eegfmri.preprocessing.spectra import band_means, spectrogram
 
 
 def power_course(
-    eeg: np.ndarray, sfreq: float, limits: tuple[float, float], moments: np.ndarray, width: float
+    eeg: np.ndarray,
+    sfreq: float,
+    limits: tuple[float, float],
+    moments: np.ndarray,
+    width: float,
+    gaps: Sequence[tuple[float, float]] = (),
 ) -> np.ndarray:
     """Mean power inside a band, over channels and over a stretch of time around each moment.
 
@@ -30,20 +35,24 @@ def power_course(
         Shape (n_moments,): centres of the stretches in s.
     width : float
         Length of a stretch in s; what lies beyond the signal is left out.
+    gaps : sequence of (float, float)
+        Onset and duration in s of what was not measured, see `eegfmri.recordings.Stream.gaps`.
 
     Returns
     -------
     numpy.ndarray
-        Shape (n_moments,), in V²; NaN where a stretch lies wholly beyond the signal.
+        Shape (n_moments,), in V²; NaN where a stretch lies wholly beyond the signal, or touches a gap.
     """
     filtered = band_pass(eeg, sfreq, *limits)
     total = np.concatenate([[0.0], np.cumsum((filtered**2).mean(axis=0))])
+    lacking = np.isnan(with_gaps(np.zeros(filtered.shape[-1]), sfreq, gaps))
+    lacking = np.concatenate([[0], np.cumsum(lacking)])
 
     def sample(times):
         return np.clip(np.round(times * sfreq).astype(int), 0, len(total) - 1)
 
     first, last = sample(moments - width / 2), sample(moments + width / 2)
-    inside = last > first
+    inside = (last > first) & (lacking[last] == lacking[first])
     return np.where(inside, (total[last] - total[first]) / np.maximum(last - first, 1), np.nan)
 
 
@@ -63,7 +72,7 @@ def lag_curve(
     Parameters
     ----------
     power, power_times : numpy.ndarray
-        Shape (n_moments,): power and its times in s, ascending; interpolated linearly in between.
+        Shape (n_moments,): power and its times in s, ascending; interpolated linearly in between, but not over what is NaN.
     bold, bold_times : numpy.ndarray
         Shape (n_volumes,): a series and its times in s.
     lags : sequence of float
@@ -102,6 +111,7 @@ def spectral_courses(
     projection: np.ndarray | None = None,
     seconds: float = 2.0,
     step: float = 1.0,
+    gaps: Sequence[tuple[float, float]] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Band power over time, of electrodes or of regions that they are projected to.
 
@@ -117,15 +127,17 @@ def spectral_courses(
         Shape (n_nodes, n_channels); None keeps the channels.
     seconds, step : float
         Length of a stretch and time between two, in s.
+    gaps : sequence of (float, float)
+        Onset and duration in s of what was not measured, see `eegfmri.recordings.Stream.gaps`.
 
     Returns
     -------
     power : numpy.ndarray
-        Logarithm of the mean density in V²/Hz, shape (n_nodes, n_bands, n_stretches).
+        Logarithm of the mean density in V²/Hz, shape (n_nodes, n_bands, n_stretches); NaN where a stretch touches a gap.
     times : numpy.ndarray
         Middle of each stretch in s from the first sample, shape (n_stretches,).
     """
-    eeg = np.asarray(eeg)
+    eeg = with_gaps(eeg, sfreq, gaps) if gaps else np.asarray(eeg)
     if projection is not None:
         eeg = projection.astype(eeg.dtype) @ eeg
     length, hop = round(seconds * sfreq), round(step * sfreq)
@@ -168,10 +180,18 @@ def phase_randomised(series: np.ndarray, n_surrogates: int, seed: int | np.rando
 def _at_lags(
     power: np.ndarray, power_times: np.ndarray, bold_times: np.ndarray, lags: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Standardised power at each volume less each lag, shape (…, n_lags, n_paired), and which volumes have EEG at every lag."""
+    """Standardised power at each volume less each lag, shape (…, n_lags, n_paired), and which volumes have EEG at every lag.
+
+    Moments at which any of the powers is NaN have no EEG.
+    """
     lags = np.asarray(lags, dtype=float)
     slack = 1e-9
     paired = (bold_times - lags.max() >= power_times[0] - slack) & (bold_times - lags.min() <= power_times[-1] + slack)
+    measured = np.isfinite(power).reshape(-1, len(power_times)).all(axis=0)
+    if not measured.all():
+        at = bold_times[None, :] - lags[:, None]
+        right = np.clip(np.searchsorted(power_times, at), 1, len(power_times) - 1)
+        paired &= (measured[right - 1] & measured[right]).all(axis=0)
     if paired.sum() < 10:
         raise RequestError(
             f"{paired.sum()} of {len(bold_times)} volumes have EEG at all lags from {lags.min():g} to {lags.max():g} s: "
@@ -198,7 +218,7 @@ def lagged_correlations(
     Parameters
     ----------
     power : numpy.ndarray
-        Shape (n_pairs, n_bands, n_moments).
+        Shape (n_pairs, n_bands, n_moments); NaN where there is no EEG.
     power_times : numpy.ndarray
         Shape (n_moments,), s.
     bold : numpy.ndarray

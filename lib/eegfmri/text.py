@@ -8,7 +8,6 @@ import json
 import math
 import os
 import stat
-import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -200,48 +199,6 @@ def number(value: object) -> float | None:
 
 
 # --- what leaves the library ---------------------------------------------------------------------------------------
-
-#: Kinds of characters that move a cursor, turn text round or stand for bytes that are no text: controls, surrogates.
-_INVISIBLE = ("Cc", "Cs")
-
-#: Marks that turn the direction of what follows, so that a name looks like another one.
-_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-
-
-def is_printable(text: str) -> bool:
-    """Say whether a text holds neither control characters, line breaks included, nor bytes that are no text."""
-    return not any(unicodedata.category(character) in _INVISIBLE or character in _TURNING for character in text)
-
-
-def escaped(text: str, keep: str = "\n\t") -> str:
-    r"""Return a text that may be sent to a terminal: control characters and bytes that are no text are written as escapes.
-
-    Parameters
-    ----------
-    text : str
-        From a file, a file's name or anywhere else.
-    keep : str
-        Control characters that stay: line breaks and tabs.
-
-    Returns
-    -------
-    str
-        The same, but for what would not be seen.
-
-    Examples
-    --------
-    >>> print(escaped("W\x1b[2J"))
-    W\x1b[2J
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        character
-        if character in keep or is_printable(character)
-        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for character in text
-    )
-
 
 def jsonable(value: object) -> object:
     """Return what strict JSON in UTF-8 can hold: numbers that are not finite as None, bytes that are no text as escapes.

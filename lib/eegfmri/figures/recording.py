@@ -65,7 +65,7 @@ def run_overview(
     Parameters
     ----------
     spectrogram : (times, frequencies, decibels)
-        Shapes (n_times,), (n_frequencies,), (n_frequencies, n_times).
+        Shapes (n_times,), (n_frequencies,), (n_frequencies, n_times); NaN is left blank.
     stages : (onsets, stages)
         Onset of each 30-s epoch in s, and its stage (None where doubtful).
     power : (times, power, name)
@@ -91,7 +91,7 @@ def run_overview(
         subplot_titles=["EEG spectrogram", "stages", power[2], "BOLD of all regions", chosen[1]],
     )
     times, frequencies, decibels = spectrogram
-    low, high = np.percentile(decibels, [2, 99])
+    low, high = np.nanpercentile(decibels, [2, 99])
     figure.add_heatmap(
         x=times, y=frequencies, z=decibels.astype(np.float32), zmin=low, zmax=high, colorscale="Viridis",
         colorbar={"title": {"text": "dB"}, "len": 0.25, "y": 1, "yanchor": "top", "thickness": 10},

@@ -17,9 +17,9 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from eegfmri import cache, project
-from eegfmri.errors import DataError, EegFmriError, RequestError
+from eegfmri.errors import DataError, EegFmriError, RequestError, is_printable, looking_up
 from eegfmri.runner.parameters import QUOTED, RESERVED, Parameter, quoted, read_parameters
-from eegfmri.text import is_printable, load_yaml, read_text
+from eegfmri.text import load_yaml, read_text
 
 #: The profile that needs no entry in ``profiles.yml``: the parameters cell itself.
 DEFAULT_PROFILE = "quick"
@@ -478,12 +478,9 @@ def _existing(name: str, value: object, folder: Path) -> object:
     kind = "folder" if name.endswith("_dir") else "file"
     if not value.strip():
         raise RequestError(f"Parameter {name} is empty: give the path of a {kind}, or leave it out.")
-    try:
+    with looking_up(value, f"give that of a {kind}", f"Parameter {name}"):
         path = (folder / Path(value).expanduser()).resolve()
         there, right = path.exists(), path.is_dir() if kind == "folder" else path.is_file()
-    except (OSError, ValueError, RuntimeError) as error:  # too long a name; NUL; ~ of nobody, a circle of links
-        reason = getattr(error, "strerror", None) or str(error)
-        raise RequestError(f"Parameter {name}: {quoted(value)} is no path ({reason}): give that of a {kind}.") from None
     if there and not right:
         raise RequestError(f"Parameter {name}: {quoted(str(path))[1:-1]} is no {kind}: give the path of one.")
     if not right:

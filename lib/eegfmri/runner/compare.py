@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from eegfmri import project, results
-from eegfmri.errors import DataError, RequestError
+from eegfmri.errors import DataError, RequestError, looking_up
 from eegfmri.results import SCHEMA
 from eegfmri.runner.execution import build_dir
-from eegfmri.runner.parameters import quoted
 
 #: What belongs to one run and says nothing about another.
 PASSING = ("executed",)
@@ -81,11 +80,9 @@ def documents(source: str | Path) -> dict[str, dict]:
         If there is none, or a file named itself is none.
     """
     words = {"book": build_dir() / "results", "recorded": project.data_dir() / "recorded"}
-    try:
+    with looking_up(source, "name a results.json or the folder of a run"):
         path = words.get(str(source)) or Path(source).expanduser()
         is_file = path.is_file()
-    except (OSError, ValueError, RuntimeError):  # too long a name; NUL; ~ of nobody
-        raise RequestError(f"{quoted(str(source))} is no path: name a results.json or the folder of a run.") from None
     if is_file:
         try:
             document = results.read(path)

@@ -23,11 +23,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from eegfmri import cache, project, results
-from eegfmri.errors import EegFmriError, RequestError
+from eegfmri.errors import EegFmriError, RequestError, is_printable, looking_up
 from eegfmri.machine import cores
 from eegfmri.runner.chapters import Chapter
 from eegfmri.runner.parameters import RESERVED, quoted, source_of
-from eegfmri.text import is_printable, jsonable
+from eegfmri.text import jsonable
 
 #: Executed notebooks kept per chapter beside those that runs and sweeps still refer to; those used longest ago go first.
 KEPT = 12
@@ -143,12 +143,9 @@ class DataPlan:
 
 def folder_of(given: str | Path, option: str = "--out") -> Path:
     """Return the absolute path of a folder that an option names; `RequestError` if that is none."""
-    try:
+    with looking_up(given, "give that of a folder", option):
         path = Path(given).expanduser().resolve()
         path.exists()
-    except (OSError, ValueError, RuntimeError) as error:  # too long a name; NUL; ~ of nobody, a circle of links
-        reason = getattr(error, "strerror", None) or str(error)
-        raise RequestError(f"{option}: {quoted(str(given))} is no path ({reason}): give that of a folder.") from None
     # What is written there, and read again later, is UTF-8.
     if not is_printable(str(path)):
         raise RequestError(

@@ -24,8 +24,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from eegfmri.errors import EegFmriError
-from eegfmri.text import is_printable
+from eegfmri.errors import EegFmriError, is_printable
 
 #: The parameter that the runner fills: None for simulated recordings, else the path given to ``--data``.
 RESERVED = "data"
