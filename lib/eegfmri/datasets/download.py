@@ -1,9 +1,10 @@
 """Getting the datasets from where their authors put them: what to fetch, how much it is, and what it is enough for.
 
 ds003768 comes file by file from OpenNeuro's public bucket, checked against the manifest in ``data/manifests``; so do two small sets of
-measured series, from one commit of their authors' repositories. ds000116 comes as OpenfMRI's tarballs and NODDI as archives from OSF; for these no checksum is published with the dataset, so what arrives
-first is recorded in ``downloads.json`` beside the data, and anything that comes later must agree with it. Of single files the
-same record holds in which state their checksums were right; a file in another state is said to have been compared by size only.
+measured series, from one commit of their authors' repositories. ds000116 comes as OpenfMRI's tarballs and NODDI as archives from
+OSF; for these no checksum is published with the dataset, so what arrives first is recorded in ``downloads.json`` beside the data, and
+anything that comes later must agree with it. Of single files the same record holds in which state their checksums were right; a file
+in another state is said to have been compared by size only.
 
 The addresses are parameters: ``EEGFMRI_OPENNEURO_URL``, ``EEGFMRI_OPENFMRI_URL``, ``EEGFMRI_OSF_URL``, ``EEGFMRI_ALERTNESS_URL`` and
 ``EEGFMRI_RSHRF_URL`` name mirrors.
