@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eegfmri.figures.lines import faint
 from eegfmri.figures.style import DATASET_COLOURS, GRID, INK, MODALITY_COLOURS, PALETTE, UNKNOWN_COLOUR, short
 
 
@@ -116,7 +117,7 @@ def frequency_viewer(
             ring = np.concatenate([mean + sd, (mean - sd)[:, ::-1]], axis=1)
             colour = source_colour(source)
             figure.add_scatter(
-                x=np.concatenate([lags, lags[::-1]]), y=short(ring[first]), fill="toself", fillcolor=colour, opacity=0.14,
+                x=np.concatenate([lags, lags[::-1]]), y=short(ring[first]), fill="toself", fillcolor=faint(colour),
                 line={"width": 0}, mode="lines", legendgroup=source, showlegend=False, hoverinfo="skip", row=1, col=column,
             )  # fmt: skip
             figure.add_scatter(
