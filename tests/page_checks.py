@@ -237,8 +237,8 @@ def _unlabelled(page: BeautifulSoup, simulated: bool):
     if box is None or not box.get_text(strip=True).startswith("Simulated recordings."):
         yield "the page is made from simulated recordings, but no box says so"
     for figure in page.find_all("figure"):
-        # A formula or a drawing, declared as such, shows no recordings.
-        if figure.get("data-recorded") == "false":
+        # A formula or a drawing, declared as such, shows no recordings; real recordings may stand beside simulated ones.
+        if figure.get("data-recorded") in ("false", "real") and not figure.get("data-simulated"):
             continue
         caption = figure.find("figcaption")
         text = caption.get_text(strip=True) if caption else ""

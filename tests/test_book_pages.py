@@ -87,6 +87,8 @@ GOOD = {
     "code that looks like markup": "<pre>```{note}\n{term}`x`</pre><code>{term}`x`</code>",
     "labelled simulation": f'{BOX}<figure data-simulated="true"><img alt="a" src="{png(2)}">'
     "<figcaption>Simulated recordings. Two points.</figcaption></figure>",
+    "real recordings beside simulated ones": f'{BOX}<figure data-recorded="real"><img alt="a" src="{png(2)}">'
+    "<figcaption>Real recordings.</figcaption></figure>",
     "a set in prose": "<p>The classes {W, N1, N2} are three.</p>",
 }
 
@@ -124,6 +126,8 @@ BAD = {
     "substitution": "<p>Version {{ version }}.</p>",
     "simulation without box": f'<figure data-simulated="true"><img alt="a" src="{png(2)}">'
     "<figcaption>Simulated recordings. Two points.</figcaption></figure>",
+    "simulation labelled as real": f'{BOX}<figure data-recorded="real" data-simulated="true"><img alt="a" src="{png(2)}">'
+    "<figcaption>Points.</figcaption></figure>",
     "simulation without label": f'{BOX}<figure><img alt="a" src="{png(2)}"><figcaption>Points.</figcaption></figure>',
 }
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import coupling_layout
 from book_project import eegfmri, make_project
 from eegfmri.errors import RequestError
 from eegfmri.recordings import EPOCH_COLUMNS, Recording, RecordingSet
@@ -471,3 +472,13 @@ def test_parts_of_a_results_document_of_wrong_types_are_named(tmp_path):
     assert refused > 100
     path.write_text(json.dumps(whole).replace("1.0", "1e999").replace('"low": 0', '"low": NaN'))
     assert results.read(path)["results"][0] | {"value": None, "low": None} == results.read(path)["results"][0]
+
+
+def test_series_of_one_s_own_are_read_before_anything_is_executed(tmp_path):
+    plan = execution.DataPlan(None, {}, simulate_missing=True)
+    folder = coupling_layout.write_alertness(tmp_path / "own")
+    found = examined(plan, "recordings/coupling", alertness_dir=str(folder))
+    assert ("recordings", f"alertness_dir: 3 recordings can be read (real, {folder})") in found.lines
+    (folder / "sub_2.mat").write_bytes(b"no file of MATLAB")
+    found = examined(plan, "recordings/coupling", alertness_dir=str(folder))
+    assert [problem for problem in found.problems if "sub_2.mat" in problem]

@@ -493,6 +493,14 @@ def test_with_a_file_of_one_s_own_no_dataset_is_needed(chapter, name, tmp_path):
     assert execution.prepare(BOOK[chapter], values).simulated == ()
 
 
+def test_where_several_take_the_place_of_a_dataset_all_of_them_must_be_given(tmp_path):
+    chapter, names = BOOK["recordings/coupling"], ("coupling_file", "alertness_dir", "rshrf_dir")
+    for count in range(3):
+        values = chapter.defaults | dict.fromkeys(names[:count], str(tmp_path))
+        assert chapter.needs(values) == ("rest", "oddball")
+    assert chapter.needs(chapter.defaults | dict.fromkeys(names, str(tmp_path))) == ()
+
+
 def test_a_chapter_that_reads_a_file_beside_its_datasets_needs_them_still():
     values = BOOK["recordings/simulator"].defaults | {"eeg_file": "x"}
     assert BOOK["recordings/simulator"].needs(values) == ("sleep", "oddball", "rest")

@@ -1,5 +1,7 @@
 """Statistics that compare simulated with real files: right on signals whose answer is known; the shipped ones are derived."""
 
+import importlib
+
 import nibabel
 import numpy as np
 import pytest
@@ -15,14 +17,23 @@ def test_the_shipped_statistics_are_those_of_the_real_files(real_data):
         real_data / "studyforrest_bold" / "sub-02_task-oneback_run-1_bold.nii.gz",
         real_data / "eeglab_sample" / "eeglab_data.set",
         real_data / "ds003768_text" / "sourcedata",
+        real_data / "eeg_bold_coupling" / "correlation_maps.npz",
+        real_data / "alertness",
+        real_data / "rshrf",
     )
     shipped = reference.load_reference_statistics()
     assert found.keys() == shipped.keys()
-    for kind in ("bold", "eeg", "stages"):
+    assert found["method"] == shipped["method"]
+    for kind in ("bold", "eeg", "stages", "coupling", "alertness", "response"):
         assert found[kind]["origin"] == shipped[kind]["origin"]
         # numbers are rounded to four decimals; libraries may differ in the last
         assert found[kind]["values"] == pytest.approx(shipped[kind]["values"], abs=2e-4)
     assert found["eeg"]["spectrum"]["db"] == pytest.approx(shipped["eeg"]["spectrum"]["db"], abs=0.02)
+
+
+def test_the_method_that_the_shipped_statistics_name_is_there():
+    module, _, name = reference.load_reference_statistics()["method"].rpartition(".")
+    assert callable(getattr(importlib.import_module(module), name))
 
 
 def test_noise_of_known_size_and_memory_is_measured(tmp_path):

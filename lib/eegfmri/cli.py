@@ -219,11 +219,13 @@ def data_list(data: DataOption = None) -> None:
     console.print(table)
 
 
-#: Source and licence of each dataset, as their own pages state them.
+#: Source and licence of each dataset, and of the measured series that can be fetched, as their own pages state them.
 TERMS = {
     "sleep": ("OpenNeuro ds003768", "CC0"),
     "oddball": ("OpenfMRI ds000116", "see its page"),
     "rest": ("NODDI, OSF 94c5t", "see its page"),
+    "alertness": ("github.com/neurdylab/fMRIAlertnessDetection", "none stated"),
+    "rshrf": ("github.com/compneuro-da/rsHRF", "BSD-3-Clause"),
 }
 
 
@@ -330,7 +332,7 @@ LARGE = 1e9
 
 @data_app.command("get")
 def data_get(
-    dataset: Annotated[str, typer.Argument(help="sleep, oddball or rest.")],
+    dataset: Annotated[str, typer.Argument(help="sleep, oddball or rest; or the series alertness or rshrf.")],
     subjects: Annotated[
         list[str] | None, typer.Option("--subjects", metavar="NAMES", help="Only these subjects: 01,02; repeatable.")
     ] = None,
@@ -357,14 +359,13 @@ def data_get(
     ] = False,
 ) -> None:
     """Fetch a dataset, or a useful part of it, resumably; what is there already is not fetched again."""
-    from eegfmri.recordings import DATASETS
+    from eegfmri.datasets import download
 
-    _choice("dataset", dataset, DATASETS)
+    _choice("dataset", dataset, tuple(download.SOURCES))
     if jobs < 1:
         raise RequestError(f"--jobs must be 1 or more, not {jobs}.")
     if dest is not None and dest.exists() and not dest.is_dir():
         raise RequestError(f"--dest: {dest} is not a folder.")
-    from eegfmri.datasets import download
 
     console = _console()
     plan = download.make_plan(
@@ -416,7 +417,10 @@ def data_get(
         )
     if report["absent"]:
         console.print(f"Not to be had, and needed by nothing here: {', '.join(report['absent'])}")
-    console.print(f"See what is there: eegfmri data check {_short(plan.root)}")
+    if dataset in download.SERIES:
+        console.print(f"Use it: eegfmri run recordings/coupling -p {dataset}_dir={_short(plan.root)}")
+    else:
+        console.print(f"See what is there: eegfmri data check {_short(plan.root)}")
 
 
 def _words(options: list[str] | None) -> list[str] | None:

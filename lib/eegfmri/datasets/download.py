@@ -1,11 +1,13 @@
 """Getting the datasets from where their authors put them: what to fetch, how much it is, and what it is enough for.
 
-ds003768 comes file by file from OpenNeuro's public bucket, checked against the manifest in ``data/manifests``. ds000116 comes
-as OpenfMRI's tarballs and NODDI as archives from OSF; for these no checksum is published with the dataset, so what arrives
-first is recorded in ``downloads.json`` beside the data, and anything that comes later must agree with it. Of single files the
-same record holds in which state their checksums were right; a file in another state is said to have been compared by size only.
+ds003768 comes file by file from OpenNeuro's public bucket, checked against the manifest in ``data/manifests``; so do two small sets of
+measured series, from one commit of their authors' repositories. ds000116 comes as OpenfMRI's tarballs and NODDI as archives from
+OSF; for these no checksum is published with the dataset, so what arrives first is recorded in ``downloads.json`` beside the data, and
+anything that comes later must agree with it. Of single files the same record holds in which state their checksums were right; a file
+in another state is said to have been compared by size only.
 
-The addresses are parameters: ``EEGFMRI_OPENNEURO_URL``, ``EEGFMRI_OPENFMRI_URL`` and ``EEGFMRI_OSF_URL`` name mirrors.
+The addresses are parameters: ``EEGFMRI_OPENNEURO_URL``, ``EEGFMRI_OPENFMRI_URL``, ``EEGFMRI_OSF_URL``, ``EEGFMRI_ALERTNESS_URL`` and
+``EEGFMRI_RSHRF_URL`` name mirrors.
 """
 
 import os
@@ -43,10 +45,27 @@ SOURCES = {
     "sleep": ("EEGFMRI_OPENNEURO_URL", "https://s3.amazonaws.com/openneuro.org/ds003768"),
     "oddball": ("EEGFMRI_OPENFMRI_URL", "https://openfmri.s3.amazonaws.com/tarballs"),
     "rest": ("EEGFMRI_OSF_URL", "https://api.osf.io/v2/nodes/94c5t/files/osfstorage/"),
+    "alertness": (
+        "EEGFMRI_ALERTNESS_URL",
+        "https://raw.githubusercontent.com/neurdylab/fMRIAlertnessDetection/db5f3ef49e53585412627984c44b9db9b188a868/data",
+    ),
+    "rshrf": (
+        "EEGFMRI_RSHRF_URL",
+        "https://raw.githubusercontent.com/compneuro-da/rsHRF/85618cbc9449cf7456e1f6416ae55b3e27d5ff1e/demo_codes",
+    ),
 }
 
+#: Measured series that are no recordings of a dataset: a few files that come whole, and what they are enough for.
+SERIES = {
+    "alertness": "alertness of 12 subjects, told from EEG and from BOLD (How EEG and BOLD move together)",
+    "rshrf": "the haemodynamic response of two animals (How EEG and BOLD move together)",
+}
+
+#: What comes file by file, each checked against a manifest of its name.
+BY_FILE = ("sleep", *SERIES)
+
 #: Folder of each dataset under the destination.
-FOLDERS = {"sleep": "ds003768", "oddball": "ds000116", "rest": "noddi"}
+FOLDERS = {"sleep": "ds003768", "oddball": "ds000116", "rest": "noddi", "alertness": "alertness", "rshrf": "rshrf"}
 
 #: The subjects of `oddball`, by number; the metadata tarball has the slice order and the electrode positions.
 ODDBALL_SUBJECTS = tuple(f"{number:03d}" for number in range(1, 18))
@@ -79,7 +98,7 @@ class Plan:
     Attributes
     ----------
     dataset : str
-        ``sleep``, ``oddball`` or ``rest``.
+        A key of `SOURCES`.
     root : pathlib.Path
         The dataset's folder.
     files : tuple of RemoteFile
@@ -130,25 +149,42 @@ def _manifest(path: Path) -> tuple[RemoteFile, ...]:
     rows = []
     lines = read_text(path).split("\n")
     body = [line for line in lines if line and not line.startswith("#")]
-    if not body or body[0].split("\t") != ["path", "bytes", "md5"]:
-        raise DataError(f"{path}: the columns are not path, bytes, md5; restore the file from the project.")
+    head = body[0].split("\t") if body else []
+    if head[:2] != ["path", "bytes"] or head[2:] not in (["md5"], ["sha256"]):
+        raise DataError(f"{path}: the columns are not path, bytes, md5 or sha256; restore the file from the project.")
+    kind = head[2]
     for line in body[1:]:
         fields = _MANIFEST_LINE.fullmatch(line)
-        if fields is None or ".." in Path(fields[1]).parts:
+        if fields is None or ".." in Path(fields[1]).parts or len(fields[3]) != _DIGITS[kind]:
             raise DataError(
-                f"{path}: the line {line[:80]!r} is not a path, a number of bytes and an MD5; restore the file from the project."
+                f"{path}: the line {line[:80]!r} is not a path, a number of bytes and a checksum ({kind}); restore the file from the "
+                "project."
             )
-        rows.append(RemoteFile(fields[1], "", int(fields[2]), fields[3]))
+        rows.append(RemoteFile(fields[1], "", int(fields[2]), **{kind: fields[3]}))
     return tuple(rows)
 
 
-#: A path inside the dataset, bytes, MD5.
-_MANIFEST_LINE = re.compile(r"([^/\t\\\0][^\t\\\0]*)\t([0-9]{1,15})\t([0-9a-f]{32})")
+#: A path inside the dataset, bytes, checksum.
+_MANIFEST_LINE = re.compile(r"([^/\t\\\0][^\t\\\0]*)\t([0-9]{1,15})\t([0-9a-f]{32}|[0-9a-f]{64})")
+
+#: Hexadecimal digits of a checksum.
+_DIGITS = {"md5": 32, "sha256": 64}
 
 
-def manifest() -> tuple[RemoteFile, ...]:
-    """Return every file of ds003768 with size and MD5, from ``data/manifests/sleep.tsv``; addresses are left empty."""
-    return _manifest(project.data_dir() / "manifests" / "sleep.tsv")
+def manifest(dataset: str = "sleep") -> tuple[RemoteFile, ...]:
+    """Return every file of a dataset with size and checksum, from ``data/manifests``; addresses are left empty.
+
+    Parameters
+    ----------
+    dataset : str, default="sleep"
+        One of `BY_FILE`.
+
+    Returns
+    -------
+    tuple of RemoteFile
+        In the manifest's order.
+    """
+    return _manifest(project.data_dir() / "manifests" / f"{dataset}.tsv")
 
 
 def sleep_files(
@@ -214,16 +250,18 @@ def subsets(dataset: str, papers: Mapping[str, Collection[str] | None] | None = 
     Parameters
     ----------
     dataset : str
-        ``sleep``, ``oddball`` or ``rest``.
+        A key of `SOURCES`.
     papers : mapping of str to collection of str or None
         Papers that used the dataset, and the subjects whom their published results need; None for all.
 
     Returns
     -------
     tuple of Subset
-        With sizes for `sleep`, whose manifest has them; the other servers have to be asked.
+        With sizes where a manifest has them; the other servers have to be asked.
     """
     papers = papers or {}
+    if dataset in SERIES:
+        return (_subset(dataset, SERIES[dataset], {}),)
     parts: list[tuple[str, dict]] = []
     if dataset == "sleep":
         parts += [
@@ -260,8 +298,8 @@ def _subset(dataset: str, purpose: str, choice: dict) -> Subset:
     words += [
         f"--{name} {','.join(value)}" if isinstance(value, tuple) else f"--{name}" for name, value in choice.items()
     ]
-    if dataset == "sleep":
-        files = sleep_files(**choice)
+    if dataset in BY_FILE:
+        files = sleep_files(**choice) if dataset == "sleep" else manifest(dataset)
         return Subset(purpose, " ".join(words), len(files), sum(file.n_bytes for file in files))
     if dataset == "oddball":
         return Subset(purpose, " ".join(words), len(choice.get("subjects", ODDBALL_SUBJECTS)) + 1, None)
@@ -285,7 +323,7 @@ def make_plan(
     Parameters
     ----------
     dataset : str
-        ``sleep``, ``oddball`` or ``rest``.
+        A key of `SOURCES`.
     dest : str, pathlib.Path or None
         Where datasets lie side by side; the project's ``data`` folder if None.
     subjects, runs : iterable of str or None
@@ -319,13 +357,15 @@ def make_plan(
     require_safe(base)
     root = Path(dest if dest is not None else project.data_dir()) / FOLDERS[dataset]
     subjects = None if subjects is None else tuple(_subject(dataset, name) for name in subjects)
+    if dataset in SERIES and (labels or extras or runs is not None or subjects is not None):
+        raise RequestError(f"{dataset} is a few small files that come whole: leave out what chooses parts.")
     if dataset != "sleep" and (labels or extras):
         raise RequestError(f"--labels and --extras are parts of sleep; {dataset} comes in archives.")
     if dataset != "sleep" and runs is not None:
         raise RequestError(f"--runs: {dataset} comes in archives that hold all runs of a subject; leave it out.")
-    if dataset == "sleep":
+    if dataset in BY_FILE:
         record = _verified(root)
-        chosen = sleep_files(subjects, runs, labels, extras)
+        chosen = sleep_files(subjects, runs, labels, extras) if dataset == "sleep" else manifest(dataset)
         files = tuple(replace(file, url=f"{base}/{quote(file.name)}") for file in chosen)
         states = {file.name: _state(root, file, verify, record) for file in files}
         missing = tuple(file for file in files if states[file.name] == "missing")
@@ -441,7 +481,7 @@ def fetch(plan: Plan, n_jobs: int = 4, transfer: Transfer | None = None) -> dict
                     transfer.listen("failed", file, outcome)
     except Timeout:
         raise RequestError(f"Another download into {plan.root} is running: wait for it, or end it.") from None
-    if plan.dataset == "sleep":
+    if plan.dataset in BY_FILE:
         _remember(plan.root, {file.name: done[file.name] for file in plan.missing if file.name in done})
     if failed:
         first = next(iter(failed.values()))
@@ -490,7 +530,7 @@ def _one(plan: Plan, file: RemoteFile, transfer: Transfer, recording: threading.
     """Fetch one file to its final name, or one archive and unpack it."""
     if transfer.stop.is_set():
         raise Stopped("The download was interrupted; the same command goes on from there.")
-    if plan.dataset == "sleep":
+    if plan.dataset in BY_FILE:
         return fetch_file(file, plan.root / file.name, transfer)
     archive = _downloads(plan.root) / file.name
     if archive.is_file():
@@ -593,7 +633,8 @@ def _state(root: Path, file: RemoteFile, verify: bool, record: dict) -> str:
     if not path.is_file() or path.stat().st_size != file.n_bytes:
         return "missing"
     known = record.get(file.name, {})
-    seen = known.get("md5") == file.md5 and known.get("time_ns") == file_stamp(path)[2]
+    right = file.differs({kind: known.get(kind, "") for kind in _DIGITS}) is None
+    seen = right and known.get("time_ns") == file_stamp(path)[2]
     if not verify:
         return "verified" if seen else "by size"
     found = file_checksums(path)

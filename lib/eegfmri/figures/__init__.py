@@ -105,7 +105,8 @@ def show(figure, caption: str, *recording_sets, alt: str | None = None, recorded
         What is seen and what to notice, in plain text. "Simulated recordings." is put before it when any of the
         recordings is simulated.
     *recording_sets : RecordingSet
-        The recordings that the figure is made from; anything with an attribute ``simulated`` will do.
+        The recordings that the figure is made from; anything with an attribute ``simulated`` will do. A figure of real recordings
+        alone says so in the page's code, so that it needs no label on a page that also has simulated ones.
     alt : str or None
         Description for those who do not see the figure; the caption if None.
     recorded : bool
@@ -120,11 +121,20 @@ def show(figure, caption: str, *recording_sets, alt: str | None = None, recorded
         raise RequestError("A figure was shown with recordings and with recorded=False: leave one of the two out.")
     simulated = any(recordings.simulated for recordings in recording_sets)
     text = f"{SIMULATED_PREFIX} {caption}" if simulated else caption
-    html = figure_html(figure, text, alt=alt, simulated=simulated, recorded=recorded)
+    real = bool(recording_sets) and not simulated
+    html = figure_html(figure, text, alt=alt, simulated=simulated, recorded=recorded, real=real)
     emit({"text/html": html, "text/plain": text}, {"figure": {"simulated": simulated}})
 
 
-def figure_html(figure, caption: str, *, alt: str | None = None, simulated: bool = False, recorded: bool = True) -> str:
+def figure_html(
+    figure,
+    caption: str,
+    *,
+    alt: str | None = None,
+    simulated: bool = False,
+    recorded: bool = True,
+    real: bool = False,
+) -> str:
     """Return the ``<figure>`` element that `show` displays, with ``caption`` as it is given."""
     global _shown
     _shown += 1
@@ -132,7 +142,8 @@ def figure_html(figure, caption: str, *, alt: str | None = None, simulated: bool
         kind, body = "live", _live(figure, alt or caption)
     else:
         kind, body = "static", _static(figure, alt or caption)
-    label = ' data-simulated="true"' if simulated else "" if recorded else ' data-recorded="false"'
+    label = ' data-recorded="real"' if real else "" if recorded else ' data-recorded="false"'
+    label = ' data-simulated="true"' if simulated else label
     lead, rest = (SIMULATED_PREFIX, caption.removeprefix(SIMULATED_PREFIX)) if simulated else ("", caption)
     lead = f'<strong class="eegfmri-simulated-mark">{escape(lead)}</strong>' if lead else ""
     return (

@@ -252,7 +252,7 @@ def lag_curves(
         for name, curve in lines.items():
             at, line_colour = lags if curve.lags is None else curve.lags, colours[name]
             if curve.low is not None:
-                _band(figure, at, curve.low, curve.high, _faint(line_colour), name, False, shown)
+                _band(figure, at, curve.low, curve.high, faint(line_colour), name, False, shown)
             for number, one in enumerate(() if curve.subjects is None else curve.subjects):
                 figure.add_scatter(
                     x=at, y=short(one), line={"color": PALETTE[6], "width": 0.7}, opacity=0.55, name="single subjects", mode="lines",
@@ -291,7 +291,8 @@ def _band(figure, x: np.ndarray, low, high, colour: str, name: str, in_legend: b
     )  # fmt: skip
 
 
-def _faint(colour: str) -> str:
+def faint(colour: str) -> str:
+    """Return a hexadecimal colour with a fifth of its strength, for what lies behind a line."""
     red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
     return f"rgba({red},{green},{blue},0.2)"
 

@@ -1,23 +1,27 @@
 """How far simulated recordings are from real ones: the same few statistics of both.
 
-`bold_statistics`, `eeg_statistics` and `stage_statistics` take files, real or simulated. What the real files at hand gave
-stands in ``data/reference_statistics.json``, written by `derive_reference_statistics`: numbers derived from openly licensed
-files, with their origin, not the files.
+`bold_statistics`, `eeg_statistics` and `stage_statistics` take files, real or simulated; statistics of coupling are those of
+`eegfmri.recovery.measured`. What the real files at hand gave stands in ``data/reference_statistics.json``, written by
+`derive_reference_statistics`: numbers derived from files, with their origin, not the files.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from eegfmri.cache import read_json
+from eegfmri.datasets.coupling_files import MeasuredFiles, read_alertness, read_correlation_maps, read_responses
 from eegfmri.datasets.single_files import FEWEST_VOLUMES, open_eeg
+from eegfmri.datasets.transfer import file_checksums
 from eegfmri.errors import DataError
 from eegfmri.images import open_image, run_facts
 from eegfmri.preprocessing.eeg import bad_spans, with_gaps
 from eegfmri.preprocessing.spectra import power_spectrum
 from eegfmri.recordings import STAGES
+from eegfmri.recovery.measured import coupling_statistics, measured_alertness, response_statistics
 from eegfmri.recovery.simulator import fit_spectrum
 from eegfmri.simulation.stage_sequences import label_stage, read_label_runs
 
@@ -265,21 +269,115 @@ ORIGINS: Mapping[str, dict[str, str]] = {
         "from": "https://doi.org/10.18112/openneuro.ds003768.v1.0.13",
         "licence": "CC0",
     },
+    "coupling": {
+        "what": "correlation of EEG power with network BOLD, 23 subjects with two sessions each, about 2200 volumes a subject",
+        "from": "https://github.com/dimitriospantazis/eegfMRIprediction_python (Results/correlation_maps_per_subject.npz, two of four "
+        "networks, as float32), commit 5e17b3d4b76c15c2b32560f9d3888a58c7f15e3c",
+        "licence": "none stated: only these statistics are held",
+        "derived": "2026-11-27",
+    },
+    "alertness": {
+        "what": "alertness told from EEG and from BOLD, 12 subjects in an auditory vigilance task, 693 volumes each",
+        "from": "https://github.com/neurdylab/fMRIAlertnessDetection (data), commit db5f3ef49e53585412627984c44b9db9b188a868",
+        "licence": "none stated: only these statistics are held",
+        "derived": "2026-11-27",
+    },
+    "response": {
+        "what": "calcium with BOLD under stimulation, and a local field potential with optical haemodynamics, of one animal each",
+        "from": "https://github.com/compneuro-da/rsHRF (demo_codes), commit 85618cbc9449cf7456e1f6416ae55b3e27d5ff1e",
+        "licence": "BSD-3-Clause",
+        "derived": "2026-11-27",
+    },
 }
 
 
-def derive_reference_statistics(bold_file: str | Path, eeg_file: str | Path, labels_dir: str | Path) -> dict:
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Statistics of measured recordings: those shipped, or those of the reader's own files.
+
+    Attributes
+    ----------
+    statistics : dict
+        A section of the reference statistics.
+    sentence : str
+        Where they come from, and when they were derived.
+    files : MeasuredFiles or None
+        The reader's own files.
+    simulated : bool
+        False: measured recordings are not simulated.
+    """
+
+    statistics: dict
+    sentence: str
+    files: MeasuredFiles | None = None
+    simulated: bool = False
+
+
+#: How a section about coupling is read and described.
+_MEASURED = {
+    "coupling": (read_correlation_maps, lambda found, seed: coupling_statistics(found)),
+    "alertness": (read_alertness, measured_alertness),
+    "response": (read_responses, lambda found, seed: response_statistics(found)),
+}
+
+
+def measured(section: str, path: str | Path | None = None, seed: int = 0) -> Measured:
+    """Return statistics of how measured EEG and BOLD move together.
+
+    Parameters
+    ----------
+    section : str
+        ``coupling``, ``alertness`` or ``response``.
+    path : str, pathlib.Path or None
+        The reader's own files, in the form of the originals, see `eegfmri.datasets.coupling_files`; None for what is shipped.
+    seed : int, default=0
+        Of surrogates, where files are given.
+
+    Returns
+    -------
+    Measured
+        In the same form either way.
+
+    Raises
+    ------
+    DataError
+        If a file is not what it should be.
+    """
+    if path is None:
+        shipped = load_reference_statistics()[section]
+        origin = shipped["origin"]
+        return Measured(
+            shipped,
+            f"Statistics of real recordings, derived on {origin['derived']}: {origin['what']}; {origin['from']}.",
+        )
+    read, describe = _MEASURED[section]
+    found = read(path)
+    sentence = f"Computed from the real recordings in {Path(path).name}, read by the run that made this page."
+    return Measured(describe(found, seed), sentence, found.source)
+
+
+def derive_reference_statistics(
+    bold_file: str | Path,
+    eeg_file: str | Path,
+    labels_dir: str | Path,
+    coupling_file: str | Path,
+    alertness_dir: str | Path,
+    rshrf_dir: str | Path,
+) -> dict:
     """Derive what stands in ``data/reference_statistics.json`` from the real files.
 
     Parameters
     ----------
     bold_file, eeg_file, labels_dir : str or pathlib.Path
         The files that `ORIGINS` names.
+    coupling_file, alertness_dir, rshrf_dir : str or pathlib.Path
+        Those of the sections about coupling.
 
     Returns
     -------
     dict
-        ``bold``, ``eeg`` and ``stages``, each with ``origin`` and ``values``, and ``eeg`` with ``spectrum``.
+        ``bold``, ``eeg``, ``stages``, ``coupling``, ``alertness`` and ``response``, each with ``origin`` and ``values``, ``eeg`` with
+        ``spectrum``, and the last three with all that `eegfmri.recovery.measured` finds and the checksums of what was read.
     """
     eeg, sfreq, names = read_eeg(eeg_file)
     values = {
@@ -289,10 +387,14 @@ def derive_reference_statistics(bold_file: str | Path, eeg_file: str | Path, lab
     }
     document = {
         "schema": 1,
-        "method": "eegfmri.recovery.reference.derive_reference_statistics",
+        "method": f"{__name__}.{derive_reference_statistics.__name__}",
         **{name: {"origin": dict(ORIGINS[name]), "values": found} for name, found in values.items()},
     }
     document["eeg"]["spectrum"] = mean_spectrum(eeg, sfreq)
+    for name, path in (("coupling", coupling_file), ("alertness", alertness_dir), ("response", rshrf_dir)):
+        found = measured(name, path)
+        checksums = {file.name: file_checksums(file)["sha256"] for file in found.files.files}
+        document[name] = {"origin": ORIGINS[name] | {"sha256": checksums}, **found.statistics}
     return document
 
 

@@ -103,12 +103,18 @@ class Chapter:
     def needs(self, parameters: Mapping[str, object]) -> tuple[str, ...]:
         """Datasets that must be there before the chapter runs with these parameters.
 
-        None where a file or folder of the reader takes their place, the one that ``dataset`` names where it names one, else all.
+        None where files or folders of the reader take their place, the one that ``dataset`` names where it names one, else all.
         """
-        if any(parameters.get(name) is not None for name in self.options.get("instead") or ()):
+        if self.instead(parameters):
             return ()
         chosen = parameters.get("dataset")
         return (chosen,) if chosen in self.datasets else self.datasets
+
+    def instead(self, parameters: Mapping[str, object]) -> tuple[str, ...]:
+        """Parameters by which the reader's own files or folders take the place of all datasets; none where they do not."""
+        groups = [[name] if isinstance(name, str) else name for name in self.options.get("instead") or ()]
+        given = [names for names in groups if all(parameters.get(name) is not None for name in names)]
+        return tuple(name for names in given for name in names)
 
     def min_subjects(self, parameters: Mapping[str, object]) -> int:
         """Subjects that must be left by a selection, so that the chapter can divide them."""
@@ -271,8 +277,8 @@ def _options_model():
         datasets: list[str] | None = None
         files: list[str] | None = None
         reads_results: bool | None = None
-        #: Parameters with a file or folder of the reader's own, given which no dataset is needed.
-        instead: list[str] | None = None
+        #: Parameters with a file or folder of the reader's own, given which no dataset is needed; a list in the list: all of these.
+        instead: list[str | Annotated[list[str], Field(min_length=2)]] | None = None
         #: So many subjects must be left by a selection: a number (0 where no signals are read), or the parameter that has it.
         min_subjects: Annotated[int, Field(ge=0)] | str = 1
         #: Lists of parameters whose values must rise.
@@ -293,7 +299,8 @@ def _check_options(options: object, path: Path, parameters: Mapping[str, Paramet
         first = error.errors()[0]
         place = ".".join(("eegfmri", *(str(part) for part in first["loc"])))
         raise EegFmriError(f"The front matter of {path} is not understood ({place}: {first['msg']}).") from None
-    groups = [found.instead or (), *(found.rising or ()), *(found.multiples or ())]
+    groups = [[name] if isinstance(name, str) else name for name in found.instead or ()]
+    groups += [*(found.rising or ()), *(found.multiples or ())]
     groups.append([found.min_subjects] if isinstance(found.min_subjects, str) else [])
     for name in (name for names in groups for name in names):
         if name not in parameters:

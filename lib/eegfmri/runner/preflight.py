@@ -175,10 +175,11 @@ def _recordings(request: Request, known: Known, found: Preflight) -> dict[str, R
     from eegfmri.simulation.parameters import get_scale
 
     sets: dict[str, RecordingSet | None] = {}
-    own = [name for name in request.chapter.options.get("instead") or () if request.parameters.get(name) is not None]
+    own = request.chapter.instead(request.parameters)
     for name in own:
         found.say("recordings", f"{name}={request.parameters[name]}: no dataset is needed")
         sets |= _single_file(name, request, found)
+    _measured(request, found)
     for dataset in request.chapter.needs(request.parameters):
         try:
             opened = known.recordings(request, dataset)
@@ -224,6 +225,27 @@ def _single_file(name: str, request: Request, found: Preflight) -> dict[str, Rec
     except EegFmriError as error:
         found.refuse("recordings", str(error))
     return {}
+
+
+def _measured(request: Request, found: Preflight) -> None:
+    """Read the reader's own measured series, whose statistics would otherwise be those shipped."""
+    from eegfmri.datasets import coupling_files
+
+    readers = {
+        "alertness_dir": coupling_files.read_alertness,
+        "coupling_file": coupling_files.read_correlation_maps,
+        "rshrf_dir": coupling_files.read_responses,
+    }
+    for name, read in readers.items():
+        path = request.parameters.get(name)
+        if path is None:
+            continue
+        try:
+            n_recordings = len(read(path).source)
+        except EegFmriError as error:
+            found.refuse("recordings", str(error))
+        else:
+            found.say("recordings", f"{name}: {counted(n_recordings, 'recording')} can be read (real, {path})")
 
 
 def _subjects(
