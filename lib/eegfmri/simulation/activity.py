@@ -189,7 +189,16 @@ def plant(
     shared = slow_noise(n_samples, preset, rng, 1)
     drowsy = _drowsiness(preset, traits, weights, drowsy_rng) if drowsy_rng is not None else None
     power = {}
-    for band in BANDS:
+    of_band = (
+        slow_noise(n_samples, preset, drowsy_rng, len(BANDS))
+        if drowsy_rng is not None and preset.fluctuation_own_band
+        else None
+    )
+    common = shared
+    for number, band in enumerate(BANDS):
+        if of_band is not None:
+            part = preset.fluctuation_own_band
+            shared = np.sqrt(1 - part) * common + np.sqrt(part) * of_band[number]
         gains = np.array([preset.stage_gain[band][stage] for stage in STAGES]) ** traits.stage_exponent
         log_gain = (np.log(gains) + _of_band(stage_log_gain, band)) @ weights
         if drowsy is not None:

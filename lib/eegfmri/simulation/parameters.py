@@ -475,6 +475,11 @@ class Preset:
     bias: float = _given(0.15, "Spread of log receive sensitivity over the brain.", "sled1998")
 
     # what the first edition lacked: all of it absent from ``weak``
+    fluctuation_own_band: float = _given(
+        0.0,
+        "Share of the brain-wide part of spontaneous fluctuations that each band has for itself; the rest is common to all bands. Absent "
+        "here: all of it is common.",
+    )
     network_coupling: dict = _given(
         {},
         "BOLD change in percent per unit of power, by band and network (`eegfmri.preprocessing.atlas.NETWORKS`), beside that of the "
@@ -625,19 +630,24 @@ _EEG_CHANGES = {
 _COUPLING_CHANGES = {
     "network_coupling": Change(
         {
-            "alpha": {"DAN": -1.7, "DMN": 1.0},
-            "beta": {"DAN": -0.55},
-            "theta": {"DAN": -0.9, "DMN": -0.1},
-            "delta": {"DAN": -1.25, "DMN": -0.6},
+            "alpha": {"DAN": -1.0, "DMN": 1.0},
+            "beta": {"DAN": -0.5},
+            "theta": {"DAN": -0.8},
+            "delta": {"DAN": -1.1, "DMN": -0.5},
         },
         "Calibrated to the correlation of each band with the dorsal attention and default mode networks of 23 real subjects, at a lag "
         "of 2 to 3 s: alpha −.15, delta and theta −.08, beta −.09, and −.06 (delta, theta) and +.05 (alpha) in the default mode.",
     ),
     "fluctuation_shares": Change(
-        (0.03, 0.55, 0.42),
+        (0.20, 0.45, 0.35),
+        "Calibrated to alpha, of which the scalp sees mostly the occipital part: only what the whole brain has in common can be "
+        "correlated with a network elsewhere.",
+        ("goldman2002",),
+    ),
+    "fluctuation_own_band": Change(
+        0.85,
         "Calibrated to gamma, whose real correlation with the networks stays below .04: a wave common to all bands and the whole brain "
         "would carry the coupling of alpha into every band.",
-        ("goldman2002",),
     ),
     "fluctuation_cutoff": Change(
         0.10,
@@ -681,9 +691,10 @@ _COUPLING_CHANGES = {
             "occipital": 1.2,
             "sensorimotor": 1.2,
             "temporal": 1.1,
-            "parietal": 0.25,
+            "parietal": 0.35,
             "limbic": 0.25,
-            "default": 0.0,
+            "frontal": 0.2,
+            "default": 0.35,
             "thalamus": -1.2,
         },
         "Calibrated to the same. Signs and places as found: more BOLD in the cortex of the senses when alertness falls, less in the "
