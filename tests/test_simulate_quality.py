@@ -4,6 +4,7 @@ Streams of chance are separate, so that two presets that differ in one parameter
 """
 
 import json
+import zlib
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,7 @@ from eegfmri.simulation.quality import Quality, draw_loose, draw_quality
 from eegfmri.simulation.scoring import bordering_shares, score
 from eegfmri.simulation.sources import cortical_regions
 from eegfmri.simulation.stage_sequences import donors, draw_stages, load_stage_statistics
+from eegfmri.simulation.subjects import Run, make_subject, plant_run
 
 READERS = {"sleep": sleep, "oddball": oddball, "rest": rest}
 
@@ -61,8 +63,8 @@ def realistic(tmp_path_factory) -> Path:
 
 
 def signals(root: Path, dataset: str) -> tuple[np.ndarray, object]:
-    """Scalp EEG of the first run in µV from the first volume on, and the recording."""
-    recording = next(iter(READERS[dataset].read(root)))
+    """Scalp EEG of the last run in µV from the first volume on, and the recording."""
+    recording = READERS[dataset].read(root)[-1]
     return 1e6 * recording.raw().get_data(picks=list(recording.scalp_channels)), recording
 
 
@@ -196,10 +198,8 @@ def test_scorers_agree_with_the_truth_as_often_as_published():
     for stage, published in (("W", 0.841), ("N1", 0.630), ("N2", 0.852)):
         assert right[stage] / total[stage] == pytest.approx(published, abs=0.03), stage
     assert np.mean(near) > 2 * np.mean(far)
-    coin = np.sum(
-        [total[stage] - right[stage] for stage in STAGES]
-    )  # each error of a coin would add nearly two changes
-    assert 0 < changes[1] - changes[0] < 1.2 * coin
+    # errors that a coin tosses add about one change each; these come in stretches, or move a change
+    assert 0 < changes[1] - changes[0] < 0.58 * sum(total[stage] - right[stage] for stage in STAGES)
 
 
 def test_agreement_is_that_of_the_table_whatever_the_order_of_stages():
@@ -268,10 +268,12 @@ def test_realistic_files_hold_lines_at_the_slice_rate(made):
 
 
 def test_residual_gradients_have_the_size_that_the_preset_says(made):
-    for dataset in ("sleep", "rest"):
-        difference, recording = changed_by(made, dataset, gradient_left=8.0)
+    for dataset, n_subjects in (("sleep", 1), ("rest", 2)):  # the second export of rest begins before the scan
+        difference, recording = changed_by(made, dataset, {"n_subjects": n_subjects}, gradient_left=8.0)
+        assert recording.first_sample > 0
         n_times = round(recording.n_volumes * recording.t_r * recording.sfreq)
-        assert np.sqrt((difference[:, :n_times] ** 2).mean()) == pytest.approx(8.0, rel=0.1)
+        # in a minute the slow courses are not yet uncorrelated
+        assert np.sqrt((difference[:, :n_times] ** 2).mean()) == pytest.approx(8.0, rel=0.2)
         spread = difference[:, :n_times].std(axis=1)
         assert spread.max() > 1.5 * spread.min()  # each channel has its own
         # after the last volume the scanner is silent
@@ -410,19 +412,38 @@ def test_a_subject_s_own_gain_is_planted():
         np.testing.assert_allclose(np.log(ratio[asleep]), gain, atol=1e-3)
 
 
-def test_noise_differs_between_subjects_in_the_files(made):
-    quiet = {"moment": {band: {"": 0.0} for band in WEAK.moment}, "blinks_per_minute": dict.fromkeys(STAGES, 0.0)}
-    quiet |= {
-        "slow_eye_movement": dict.fromkeys(STAGES, 0.0),
-        "motion_field": 0.0,
-        "breath_field": 0.0,
-        "cardiac_field": 0.0,
+def test_a_run_has_its_subject_s_gains():
+    def generator(*names):
+        return np.random.default_rng([zlib.crc32("/".join(names).encode())])
+
+    power = {}
+    for spread in (0.0, 0.5):
+        preset = replace(WEAK, stage_band_spread=spread, fluctuation=0.0, transition_jitter=0.0)
+        subject = make_subject("sleep", "01", [], preset, (8, 8, 4), generator)
+        run = Run("task-sleep_run-1", ["W"] * 2 + ["N1"] * 4, [])
+        planted = plant_run("sleep", preset, subject, run, 4.0, 180.0, generator)
+        late = planted.activity.times > 120
+        power[spread] = {band: own[:, late].mean() for band, own in planted.activity.power.items()}
+    for band in ("theta", "alpha", "beta"):
+        own = subject.quality.stage_log_gain[band]["N1"]
+        assert np.log(power[0.5][band] / power[0.0][band]) == pytest.approx(own, abs=0.01)
+        assert abs(own) > 0.02
+
+
+@pytest.mark.parametrize("other", ["background", "sensor_noise"])
+def test_noise_differs_between_subjects_in_the_files(made, other):
+    never = dict.fromkeys(STAGES, 0.0)
+    silent = {
+        "moment": {band: {"": 0.0} for band in WEAK.moment},
+        "blinks_per_minute": never,
+        "slow_eye_movement": never,
     }
-    plain, differing = replace(WEAK, **quiet), replace(WEAK, **quiet, noise_spread=0.5)
+    silent |= dict.fromkeys(("motion_field", "breath_field", "cardiac_field", "mains", other), 0.0)
+    plain, differing = replace(WEAK, **silent), replace(WEAK, **silent, noise_spread=0.5)
     (_, traits, _, _), *_ = runs_of(made("sleep", differing))
     ratio = signals(made("sleep", differing), "sleep")[0].std() / signals(made("sleep", plain), "sleep")[0].std()
     assert traits["quality"]["noise"] != pytest.approx(1.0, abs=0.02)
-    assert ratio == pytest.approx(traits["quality"]["noise"], rel=0.02)  # mains hum is the same in both
+    assert ratio == pytest.approx(traits["quality"]["noise"], rel=0.02)  # files are rounded to half a microvolt
 
 
 def test_the_truth_says_how_good_the_recordings_are(realistic):
