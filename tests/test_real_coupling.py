@@ -118,6 +118,7 @@ def numbers(shipped, found):
         assert shipped == found
 
 
+@pytest.mark.slow
 def test_the_chapter_made_of_real_recordings_is_not_called_simulated(files, tmp_path):
     done = eegfmri(
         REPOSITORY, "run", "recordings/coupling", "--out", str(tmp_path / "out"),
