@@ -200,6 +200,7 @@ def number(value: object) -> float | None:
 
 # --- what leaves the library ---------------------------------------------------------------------------------------
 
+
 def jsonable(value: object) -> object:
     """Return what strict JSON in UTF-8 can hold: numbers that are not finite as None, bytes that are no text as escapes.
 
