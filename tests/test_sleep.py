@@ -376,7 +376,10 @@ def test_the_check_says_where_it_went_by_size_alone(root, capsys):
     from eegfmri.cli import data_check
 
     data_check(root)
-    assert "by size only: BrainVision has no checksums. `eegfmri data get sleep --verify` compares" in capsys.readouterr().out
+    assert (
+        "by size only: BrainVision has no checksums. `eegfmri data get sleep --verify` compares"
+        in capsys.readouterr().out
+    )
     for path in (root / "sub-01/eeg").iterdir():
         path.unlink()
     data_check(root)
