@@ -630,10 +630,10 @@ _EEG_CHANGES = {
 _COUPLING_CHANGES = {
     "network_coupling": Change(
         {
-            "alpha": {"DAN": -1.0, "DMN": 1.0},
+            "alpha": {"DAN": -1.9, "DMN": 1.2},
             "beta": {"DAN": -0.5},
-            "theta": {"DAN": -0.8},
-            "delta": {"DAN": -1.1, "DMN": -0.5},
+            "theta": {"DAN": -0.4, "DMN": 0.3},
+            "delta": {"DAN": -1.1, "DMN": -0.35},
         },
         "Calibrated to the correlation of each band with the dorsal attention and default mode networks of 23 real subjects, at a lag "
         "of 2 to 3 s: alpha −.15, delta and theta −.08, beta −.09, and −.06 (delta, theta) and +.05 (alpha) in the default mode.",
