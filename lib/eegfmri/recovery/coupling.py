@@ -14,7 +14,7 @@ from eegfmri.errors import RequestError
 from eegfmri.lags import lagged_correlations
 from eegfmri.preprocessing import bold, eeg
 from eegfmri.preprocessing.atlas import load_atlas, network_regions
-from eegfmri.preprocessing.sources import inverse_operator, lead_field
+from eegfmri.preprocessing.sources import have_positions, inverse_operator, lead_field
 from eegfmri.preprocessing.spectra import spectrogram
 from eegfmri.recordings import Recording
 
@@ -44,7 +44,7 @@ EEG_SETTINGS = eeg.EegSettings()
 BOLD_SETTINGS = bold.BoldSettings()
 
 #: Every so many-th sample of an envelope enters the connectivity of EEG power.
-_THINNED = 10
+_THINNED = 25
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +246,7 @@ def connectivity(recordings: Iterable[Recording]) -> dict[str, np.ndarray]:
 def power_connectivity(recording: Recording) -> dict[str, np.ndarray]:
     """Return the correlation of EEG band power between regions of the head, what two regions share at once taken out.
 
-    Regions' currents are estimated by sLORETA from a template head. Since one source reaches many estimates at the same
+    Regions' currents are estimated by sLORETA from a template head, from the electrodes that the template has. Since one source reaches many estimates at the same
     instant, each is made orthogonal to the other before their envelopes are correlated :cite:p:`hipp2012`.
 
     Parameters
@@ -262,8 +262,10 @@ def power_connectivity(recording: Recording) -> dict[str, np.ndarray]:
     from scipy.signal import hilbert
 
     stream = eeg.prepare(recording, EEG_SETTINGS)
-    signal = np.asarray(stream.load(), dtype=np.float32)
-    field = lead_field(stream.names, load_atlas(BOLD_SETTINGS.atlas).centres)
+    placed = have_positions(stream.names)
+    signal = np.asarray(stream.load(), dtype=np.float32)[placed]
+    names = [name for name, known in zip(stream.names, placed, strict=True) if known]
+    field = lead_field(names, load_atlas(BOLD_SETTINGS.atlas).centres)
     inverse = inverse_operator(field)
     found = {}
     for band, limits in eeg.BANDS.items():
