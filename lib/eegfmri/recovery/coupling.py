@@ -246,8 +246,8 @@ def connectivity(recordings: Iterable[Recording]) -> dict[str, np.ndarray]:
 def power_connectivity(recording: Recording) -> dict[str, np.ndarray]:
     """Return the correlation of EEG band power between regions of the head, what two regions share at once taken out.
 
-    Regions' currents are estimated by sLORETA from a template head, from the electrodes that the template has. Since one source reaches many estimates at the same
-    instant, each is made orthogonal to the other before their envelopes are correlated :cite:p:`hipp2012`.
+    Regions' currents are estimated by sLORETA from a template head and the electrodes that it has. Since one source reaches many
+    estimates at the same instant, each is made orthogonal to the other before their envelopes are correlated :cite:p:`hipp2012`.
 
     Parameters
     ----------
