@@ -482,7 +482,8 @@ def planted_share(
     Returns
     -------
     float
-        No prediction can take away more of the error within a run, from whatever signal.
+        What the planted BOLD of a voxel's own region explains. Movement and breath, which reach both modalities, are not in it, so a
+        prediction can explain more.
     """
     from scipy.spatial import cKDTree
 
