@@ -55,12 +55,6 @@ def lead_field(ch_names: Sequence[str], points: np.ndarray) -> np.ndarray:
     return potential - potential.mean(axis=0)
 
 
-def have_positions(ch_names: Sequence[str]) -> np.ndarray:
-    """Say of which electrodes MNE's template knows the position, shape (n_channels,) of bool."""
-    known = _template_positions(head_size=None)
-    return np.array([name.lower() in known for name in ch_names])
-
-
 def fit_sphere(points: np.ndarray) -> tuple[np.ndarray, float]:
     """Fit a sphere to points by least squares.
 

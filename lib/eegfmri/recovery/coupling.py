@@ -14,7 +14,7 @@ from eegfmri.errors import RequestError
 from eegfmri.lags import lagged_correlations
 from eegfmri.preprocessing import bold, eeg
 from eegfmri.preprocessing.atlas import load_atlas, network_regions
-from eegfmri.preprocessing.sources import have_positions, inverse_operator, lead_field
+from eegfmri.preprocessing.sources import electrode_positions, inverse_operator, lead_field
 from eegfmri.preprocessing.spectra import spectrogram
 from eegfmri.recordings import Recording
 
@@ -262,9 +262,8 @@ def power_connectivity(recording: Recording) -> dict[str, np.ndarray]:
     from scipy.signal import hilbert
 
     stream = eeg.prepare(recording, EEG_SETTINGS)
-    placed = have_positions(stream.names)
-    signal = np.asarray(stream.load(), dtype=np.float32)[placed]
-    names = [name for name, known in zip(stream.names, placed, strict=True) if known]
+    names = [name for name in stream.names if _has_position(name)]
+    signal = np.asarray(stream.load(), dtype=np.float32)[[stream.names.index(name) for name in names]]
     field = lead_field(names, load_atlas(BOLD_SETTINGS.atlas).centres)
     inverse = inverse_operator(field)
     found = {}
@@ -281,6 +280,15 @@ def power_connectivity(recording: Recording) -> dict[str, np.ndarray]:
         np.fill_diagonal(matrix, 0.0)
         found[band] = (matrix + matrix.T) / 2
     return found
+
+
+def _has_position(name: str) -> bool:
+    """Say whether MNE's template knows an electrode."""
+    try:
+        electrode_positions([name])
+    except RequestError:
+        return False
+    return True
 
 
 def _standard(rows: np.ndarray) -> np.ndarray:
