@@ -216,11 +216,39 @@ def test_alertness_is_read_from_bold_by_others_templates(monkeypatch):
         coupling.alertness_series(runs[:1])
 
 
+def test_what_was_not_measured_is_in_no_map_and_in_no_reading_of_alertness(monkeypatch):
+    rng = np.random.default_rng(2)
+
+    class Stream:
+        sfreq, names, gaps = 100.0, ("Cz", "Pz"), ((100.0, 7.5),)
+        eeg = 1e-5 * rng.standard_normal((2, 60000))
+
+        def load(self):
+            return self.eeg
+
+    class Run:
+        subject, t_r = "01", 2.0
+
+    moments = 1.0 + 2.0 * np.arange(290)
+    series = rng.standard_normal((100, 290))
+    monkeypatch.setattr(coupling.eeg, "prepare", lambda recording, settings: Stream())
+    monkeypatch.setattr(coupling, "regional_bold", lambda recording: (series, moments))
+    power, times = coupling.power_by_frequency(Run())
+    lacking = times[np.isnan(power).any(axis=0)]
+    np.testing.assert_array_equal(lacking, 100.5 + np.arange(8))
+    exact = coupling.coupling_maps([Run()], ("DAN",)).r
+    Stream.eeg[:, 10000:10750] *= 1e6  # whatever stands in the gap changes nothing
+    np.testing.assert_array_equal(coupling.coupling_maps([Run()], ("DAN",)).r, exact)
+    assert np.isnan(coupling.alertness_ratio(Run(), moments)).all()
+    with pytest.raises(RequestError, match="has no gaps"):
+        coupling.alertness_series([Run(), Run()])
+
+
 def test_connectivity_of_the_head_does_not_see_one_source_twice():
     """White noise of independent regions, mixed at the electrodes: leakage alone makes no connectivity."""
 
     class Stream:
-        sfreq = 100.0
+        sfreq, gaps = 100.0, ()
         names = tuple(ACQUISITIONS["sleep"].channels)
 
         def load(self):

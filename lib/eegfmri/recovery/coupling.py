@@ -90,12 +90,12 @@ def power_by_frequency(recording: Recording) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     power : numpy.ndarray
-        Shape (40, n_seconds), V²/Hz.
+        Shape (40, n_seconds), V²/Hz; NaN for seconds that touch a gap of the EEG.
     times : numpy.ndarray
         Shape (n_seconds,): middle of each second, s from the first volume.
     """
     stream = eeg.prepare(recording, EEG_SETTINGS)
-    signal = np.asarray(stream.load())
+    signal = eeg.with_gaps(stream.load(), stream.sfreq, stream.gaps)
     frequencies, density = spectrogram(signal, stream.sfreq, frame=1.0, overlap=0.0)
     rows = np.searchsorted(frequencies, FREQUENCIES - 1e-6)
     power = density[:, rows].mean(axis=0)
@@ -162,11 +162,14 @@ def alertness_ratio(recording: Recording, moments: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        Shape (n_volumes,), band-passed to `ALERTNESS_PASS`, unit variance.
+        Shape (n_volumes,), band-passed to `ALERTNESS_PASS`, unit variance; NaN throughout if the EEG has gaps, since response and filter
+        carry what lies in a gap through the run.
     """
     from nilearn.glm.first_level import glover_hrf
 
     power, times = power_by_frequency(recording)
+    if np.isnan(power).any():
+        return np.full(len(moments), np.nan)
     bands = {
         name: power[(low <= FREQUENCIES) & (high >= FREQUENCIES)].mean(axis=0)
         for name, (low, high) in ALERTNESS.items()
@@ -193,7 +196,7 @@ def alertness_series(recordings: Iterable[Recording]) -> dict[str, tuple[np.ndar
     Parameters
     ----------
     recordings : iterable of Recording
-        Usable runs of at least two subjects of one dataset.
+        Usable runs of at least two subjects of one dataset; those whose EEG has gaps are left out.
 
     Returns
     -------
@@ -203,18 +206,23 @@ def alertness_series(recordings: Iterable[Recording]) -> dict[str, tuple[np.ndar
     Raises
     ------
     RequestError
-        If there are fewer than two subjects.
+        If there are fewer than two subjects with a run without gaps.
     """
     runs: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     for recording in recordings:
         series, moments = regional_bold(recording)
+        ratio = alertness_ratio(recording, moments)
+        if np.isnan(ratio).any():
+            continue
         series = np.where(series.std(axis=1, keepdims=True) > 0, series, np.nan)
         passed = np.full(series.shape, np.nan)
         there = np.isfinite(series[:, 0])
         passed[there] = _passed(series[there], recording.t_r)
-        runs.setdefault(recording.subject, []).append((alertness_ratio(recording, moments), passed))
+        runs.setdefault(recording.subject, []).append((ratio, passed))
     if len(runs) < 2:
-        raise RequestError("Alertness is read from BOLD by a template of other subjects: give two subjects or more.")
+        raise RequestError(
+            "Alertness is read from BOLD by a template of other subjects: give two subjects or more whose EEG has no gaps."
+        )
     maps = {
         subject: np.nanmean([passed @ ratio / len(ratio) for ratio, passed in own], axis=0)
         for subject, own in runs.items()
@@ -266,9 +274,11 @@ def power_connectivity(recording: Recording) -> dict[str, np.ndarray]:
     signal = np.asarray(stream.load(), dtype=np.float32)[[stream.names.index(name) for name in names]]
     field = lead_field(names, load_atlas(BOLD_SETTINGS.atlas).centres)
     inverse = inverse_operator(field)
+    measured = np.isfinite(eeg.with_gaps(np.zeros(signal.shape[1]), stream.sfreq, stream.gaps))
+    kept = np.flatnonzero(measured[::_THINNED]) * _THINNED
     found = {}
     for band, limits in eeg.BANDS.items():
-        analytic = hilbert(eeg.band_pass(signal, stream.sfreq, *limits), axis=1)[:, ::_THINNED]
+        analytic = hilbert(eeg.band_pass(signal, stream.sfreq, *limits), axis=1)[:, kept]
         sources = (inverse @ analytic).astype(np.complex64)
         size = np.abs(sources)
         unit = np.conj(sources / np.maximum(size, 1e-30))
