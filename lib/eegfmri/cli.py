@@ -480,10 +480,11 @@ def data_simulate(
 ) -> None:
     """Write simulated recordings in the layout of a real dataset."""
     from eegfmri.recordings import DATASETS
+    from eegfmri.simulation.parameters import PRESETS
 
     _choice("dataset", dataset, DATASETS)
     _choice("--scale", scale, ("small", "medium", "full"))
-    _choice("--preset", preset, ("realistic", "uncoupled", "weak", "strong"))
+    _choice("--preset", preset, tuple(PRESETS))
     if n_subjects is not None and n_subjects < 1:
         raise RequestError(f"--n-subjects must be 1 or more, not {n_subjects}.")
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):

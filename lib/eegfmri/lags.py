@@ -95,7 +95,7 @@ def lag_curve(
         If fewer than ten volumes have a partner at every lag.
     """
     shifted, paired = _at_lags(power, power_times, bold_times, lags)
-    series = _standardise(bold[paired])
+    series = standardise(bold[paired])
     n_volumes = len(series)
     rng = np.random.default_rng(seed)
     # at least a tenth of the run away from where it was
@@ -201,7 +201,7 @@ def _at_lags(
     right = np.clip(np.searchsorted(power_times, at), 1, len(power_times) - 1)
     share = np.clip((at - power_times[right - 1]) / (power_times[right] - power_times[right - 1]), 0, 1)
     shifted = power[..., right - 1] * (1 - share) + power[..., right] * share
-    return _standardise(shifted.reshape(*power.shape[:-1], len(lags), -1)), paired
+    return standardise(shifted.reshape(*power.shape[:-1], len(lags), -1)), paired
 
 
 def lagged_correlations(
@@ -246,10 +246,10 @@ def lagged_correlations(
     """
     shifted, paired = _at_lags(power, power_times, bold_times, lags)  # (n_pairs, n_bands, n_lags, n_paired)
     n_paired = shifted.shape[-1]
-    own = _standardise(bold[:, paired])
+    own = standardise(bold[:, paired])
     curves = np.einsum("pblt,pt->pbl", shifted, own) / n_paired
     drawn = phase_randomised(bold, n_surrogates, seed)[:, :, paired] if n_surrogates else np.empty((0, *own.shape))
-    drawn = _standardise(drawn)
+    drawn = standardise(drawn)
     surrogates = np.stack(
         [drawn[:, pair] @ shifted[pair].reshape(-1, n_paired).T / n_paired for pair in range(len(power))],
         axis=1,
@@ -384,7 +384,7 @@ def lag_analysis(
     return LagAnalysis(np.asarray(lags, dtype=float), curves, np.tanh(mean), statistic, p, threshold)
 
 
-def _standardise(series: np.ndarray) -> np.ndarray:
+def standardise(series: np.ndarray) -> np.ndarray:
     """Zero mean and unit variance along the last axis; a constant series becomes zero."""
     centred = series - series.mean(axis=-1, keepdims=True)
     spread = centred.std(axis=-1, keepdims=True)

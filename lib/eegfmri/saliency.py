@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from eegfmri.errors import RequestError
-from eegfmri.lags import _standardise
+from eegfmri.lags import standardise
 
 
 def class_maps(activation: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -62,7 +62,7 @@ def group_map(maps: np.ndarray) -> np.ndarray:
     numpy.ndarray
         Shape (…, n_nodes).
     """
-    return _standardise(np.asarray(maps, dtype=float)).mean(axis=0)
+    return standardise(np.asarray(maps, dtype=float)).mean(axis=0)
 
 
 def times_maximal(maps: np.ndarray) -> np.ndarray:

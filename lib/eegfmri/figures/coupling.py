@@ -264,5 +264,5 @@ def responses(kernels: Mapping[str, tuple[np.ndarray, np.ndarray]], scores: Mapp
     figure.add_hline(y=0, line={"color": INK, "width": 0.8}, row=1, col=1)
     figure.update_xaxes(title="time after the neural signal (s)", row=1, col=1)
     figure.update_xaxes(showticklabels=False, row=1, col=2)
-    figure.update_layout(height=420, legend={"y": 1.08}, margin={"t": 76})
+    figure.update_layout(height=440, legend={"y": -0.2, "yanchor": "top"}, margin={"t": 56, "b": 96})
     return figure

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eegfmri.errors import RequestError
-from eegfmri.lags import lagged_correlations
+from eegfmri.lags import lagged_correlations, standardise
 from eegfmri.preprocessing import bold, eeg
 from eegfmri.preprocessing.atlas import load_atlas, network_regions
 from eegfmri.preprocessing.sources import electrode_positions, inverse_operator, lead_field
@@ -282,11 +282,11 @@ def power_connectivity(recording: Recording) -> dict[str, np.ndarray]:
         sources = (inverse @ analytic).astype(np.complex64)
         size = np.abs(sources)
         unit = np.conj(sources / np.maximum(size, 1e-30))
-        logs = _standard(np.log(np.maximum(size, 1e-30)))
+        logs = standardise(np.log(np.maximum(size, 1e-30)))
         matrix = np.empty((len(sources), len(sources)))
         for seed in range(len(sources)):
             other = np.abs((sources * unit[seed]).imag)
-            matrix[seed] = _standard(np.log(np.maximum(other, 1e-30))) @ logs[seed] / logs.shape[1]
+            matrix[seed] = standardise(np.log(np.maximum(other, 1e-30))) @ logs[seed] / logs.shape[1]
         np.fill_diagonal(matrix, 0.0)
         found[band] = (matrix + matrix.T) / 2
     return found
@@ -299,11 +299,6 @@ def _has_position(name: str) -> bool:
     except RequestError:
         return False
     return True
-
-
-def _standard(rows: np.ndarray) -> np.ndarray:
-    rows = rows - rows.mean(axis=1, keepdims=True)
-    return rows / np.maximum(rows.std(axis=1, keepdims=True), 1e-30)
 
 
 def resemblance(one: np.ndarray, other: np.ndarray) -> float:

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from eegfmri.lags import standardise
 from eegfmri.preprocessing import eeg
 from eegfmri.preprocessing.atlas import load_atlas
 from eegfmri.preprocessing.spectra import band_means, spectrogram
 from eegfmri.recordings import Recording
 from eegfmri.recovery import coupling
 from eegfmri.recovery.planted import Truth, nearest_planted
+from eegfmri.recovery.responses import blocks
 from eegfmri.recovery.simulator import convolved
 
 #: Strengths of the penalty among which each fit chooses by generalised cross-validation on its training volumes.
@@ -82,8 +84,8 @@ def _run(truth: Truth, recording: Recording, nearest: np.ndarray) -> Mapping:
         "t_r": t_r,
         "bold": series[:, :n_volumes],
         "own": own[:, :n_volumes],
-        "planted": _standard(convolved(power.reshape(-1, power.shape[-1])[:, :n_volumes], t_r)),
-        "scalp": _standard(convolved(scalp[:, :n_volumes], t_r)),
+        "planted": standardise(convolved(power.reshape(-1, power.shape[-1])[:, :n_volumes], t_r)),
+        "scalp": standardise(convolved(scalp[:, :n_volumes], t_r)),
     }
 
 
@@ -91,16 +93,15 @@ def _within(run: Mapping, kind: str) -> float:
     """Correlation within a run: each block predicted from the others, a gap around it left out."""
     features, series = run[kind].T, run["bold"].T
     gap = int(np.ceil(GAP_SECONDS / run["t_r"]))
-    volumes, predicted = np.arange(len(series)), np.full(series.shape, np.nan)
-    for block in np.array_split(volumes, N_BLOCKS):
-        train = (volumes < block[0] - gap) | (volumes > block[-1] + gap)
-        predicted[block] = _fit(features[train], series[train]).predict(features[block])
+    predicted = np.full(series.shape, np.nan)
+    for train, test in blocks(len(series), N_BLOCKS, gap):
+        predicted[test] = _fit(features[train], series[train]).predict(features[test])
     return _mean_r(predicted.T, series.T)
 
 
 def _between(train: Sequence[Mapping], test: Sequence[Mapping], kind: str) -> float:
     model = _fit(
-        np.concatenate([run[kind].T for run in train]), np.concatenate([_standard(run["bold"]).T for run in train])
+        np.concatenate([run[kind].T for run in train]), np.concatenate([standardise(run["bold"]).T for run in train])
     )
     return float(np.mean([_mean_r(model.predict(run[kind].T).T, run["bold"]) for run in test]))
 
@@ -116,9 +117,4 @@ def _fit(features: np.ndarray, series: np.ndarray):
 def _mean_r(one: np.ndarray, other: np.ndarray) -> float:
     """Mean over rows of their correlation; rows that do not vary are left out."""
     there = (one.std(axis=1) > 0) & (other.std(axis=1) > 0)
-    return float((_standard(one[there]) * _standard(other[there])).mean()) if there.any() else 0.0
-
-
-def _standard(rows: np.ndarray) -> np.ndarray:
-    rows = rows - rows.mean(axis=1, keepdims=True)
-    return rows / np.maximum(rows.std(axis=1, keepdims=True), 1e-30)
+    return float((standardise(one[there]) * standardise(other[there])).mean()) if there.any() else 0.0

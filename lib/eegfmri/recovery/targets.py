@@ -12,6 +12,8 @@ import numpy as np
 from eegfmri.metrics.intervals import bootstrap
 from eegfmri.recordings import Recording
 from eegfmri.recovery import coupling
+from eegfmri.recovery.measured import LATE, SUMMARIES
+from eegfmri.recovery.reference import load_reference_statistics
 
 #: The day on which calibration ended and the parameters were frozen.
 CALIBRATED_ON = "2026-11-27"
@@ -69,105 +71,78 @@ def coupling_rows(maps: coupling.CouplingMaps, seed: int = 0) -> list[Row]:
     Parameters
     ----------
     maps : CouplingMaps
-        Of `eegfmri.recovery.coupling.coupling_maps`.
+        Of `eegfmri.recovery.coupling.coupling_maps`, networks DAN and DMN.
     seed : int, default=0
         Of the bootstrap.
 
     Returns
     -------
     list of Row
-        Networks DAN and DMN.
+        Real values are those of the reference statistics, by the keys of `eegfmri.recovery.measured.coupling_statistics`.
     """
-    n = len(maps.subjects)
+    real, n = load_reference_statistics()["coupling"]["values"], len(maps.subjects)
 
-    def row(key, what, real, accept, statistic: Callable[[np.ndarray], float]):
-        return _over_subjects(key, what, real, accept, statistic, n, COUPLING, seed)
+    def row(key, what, known, accept, statistic: Callable[[np.ndarray], float]):
+        return _over_subjects(key, what, f"{real[known]:.2f}", accept, statistic, n, COUPLING, seed)
 
-    def mean(network, band, lags):
-        values = maps.of(network, band, lags)
-        return lambda drawn: values[drawn].mean(axis=-1)
+    def mean(key, what, name, accept):
+        values = maps.of(*SUMMARIES[name])
+        return row(key, what, f"{name}_mean", accept, lambda drawn: values[drawn].mean(axis=-1))
 
-    def largest(network, bands, lags):
-        values = np.stack([maps.of(network, band, [lag]) for band in bands for lag in lags])  # (n_places, n_subjects)
-        return lambda drawn: np.abs(values[:, drawn].mean(axis=-1)).max(axis=0)
+    def largest(key, what, known, bands, lags):
+        values = np.stack([maps.of("DAN", band, [lag]) for band in bands for lag in lags])  # (n_places, n_subjects)
+        return row(key, what, known, (0.0, 0.06), lambda drawn: np.abs(values[:, drawn].mean(axis=-1)).max(axis=0))
 
-    alpha = maps.of("DAN", "alpha", (2, 3))
+    alpha = maps.of(*SUMMARIES["dan_alpha"])
     rows = [
-        row("coupling/dan/alpha", "alpha × DAN, mean r at 2–3 s", "−.15", (-0.20, -0.10), mean("DAN", "alpha", (2, 3))),
+        mean("coupling/dan/alpha", "alpha × DAN, mean r at 2–3 s", "dan_alpha", (-0.20, -0.10)),
         row(
             "coupling/dan/alpha/spread",
             "its standard deviation between subjects",
-            ".10",
+            "dan_alpha_sd",
             (0.06, 0.14),
             lambda drawn: alpha[drawn].std(axis=-1, ddof=1),
         ),
-    ]
-    for band, real in (("delta", -0.08), ("theta", -0.08), ("beta", -0.09)):
-        rows.append(
-            row(
-                f"coupling/dan/{band}",
-                f"{band} × DAN at 3 s",
-                f"−{abs(real):.2f}".replace("0.", "."),
-                (real - 0.04, real + 0.04),
-                mean("DAN", band, (3,)),
-            )
-        )
-    rows += [
-        row(
-            "coupling/dan/gamma",
-            "gamma × DAN, largest |r| at any lag",
-            "below .04",
-            (0.0, 0.06),
-            largest("DAN", ("gamma",), range(20)),
+        mean("coupling/dan/delta", "delta × DAN at 3 s", "dan_delta", (-0.12, -0.04)),
+        mean("coupling/dan/theta", "theta × DAN at 3 s", "dan_theta", (-0.12, -0.04)),
+        mean("coupling/dan/beta", "beta × DAN at 3 s", "dan_beta", (-0.13, -0.05)),
+        largest(
+            "coupling/dan/gamma", "gamma × DAN, largest |r| at any lag", "dan_gamma_largest", ("gamma",), maps.lags
         ),
-        row(
-            "coupling/dan/late",
-            "any band × DAN, largest |r| at 16–19 s",
-            "below .04",
-            (0.0, 0.06),
-            largest("DAN", tuple(coupling.BANDS), range(16, 20)),
+        largest(
+            "coupling/dan/late", "any band × DAN, largest |r| at 16–19 s", "late_largest", tuple(coupling.BANDS), LATE
         ),
     ]
     for band in ("delta", "theta"):
         rows += [
-            row(f"coupling/dmn/{band}/early", f"{band} × DMN at 2 s", "−.06", (-0.10, -0.02), mean("DMN", band, (2,))),
-            row(f"coupling/dmn/{band}/late", f"{band} × DMN at 12 s", "+.03", (-0.01, 0.07), mean("DMN", band, (12,))),
+            mean(f"coupling/dmn/{band}/early", f"{band} × DMN at 2 s", f"dmn_{band}_early", (-0.10, -0.02)),
+            mean(f"coupling/dmn/{band}/late", f"{band} × DMN at 12 s", f"dmn_{band}_late", (-0.01, 0.07)),
         ]
-    rows.append(
-        row(
-            "coupling/dmn/alpha",
-            "alpha × DMN, mean over 0–10 s",
-            "+.05",
-            (0.01, 0.09),
-            mean("DMN", "alpha", range(11)),
-        )
-    )
+    rows.append(mean("coupling/dmn/alpha", "alpha × DMN, mean over 0–10 s", "dmn_alpha", (0.01, 0.09)))
     return rows
 
 
 def alertness_rows(correlations: Sequence[float], seed: int = 0) -> list[Row]:
     """Compare alertness of EEG and BOLD at a task with that of 12 real subjects; correlations per subject."""
-    r = np.asarray(correlations, dtype=float)
+    real, r = load_reference_statistics()["alertness"]["values"], np.asarray(correlations, dtype=float)
+
+    def row(key, what, known, accept, statistic):
+        return _over_subjects(key, what, known, accept, statistic, len(r), ALERTNESS, seed)
+
     return [
-        _over_subjects(
+        row(
             "alertness/mean",
             "alpha/theta × alertness from BOLD, mean r",
-            ".40",
+            f"{real['r_mean']:.2f}",
             (0.30, 0.50),
             lambda drawn: r[drawn].mean(axis=-1),
-            len(r),
-            ALERTNESS,
-            seed,
         ),
-        _over_subjects(
+        row(
             "alertness/range",
             "its range over subjects",
-            ".01 to .69",
+            f"{real['r_highest'] - real['r_lowest']:.2f} ({real['r_lowest']:.2f} to {real['r_highest']:.2f})",
             (0.40, 1.50),
-            lambda drawn: r[drawn].max(axis=-1) - r[drawn].min(axis=-1),
-            len(r),
-            ALERTNESS,
-            seed,
+            lambda drawn: np.ptp(r[drawn], axis=-1),
         ),
     ]
 

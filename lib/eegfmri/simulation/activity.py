@@ -189,22 +189,17 @@ def plant(
     shared = slow_noise(n_samples, preset, rng, 1)
     drowsy = _drowsiness(preset, traits, weights, drowsy_rng) if drowsy_rng is not None else None
     power = {}
-    of_band = (
-        slow_noise(n_samples, preset, drowsy_rng, len(BANDS))
-        if drowsy_rng is not None and preset.fluctuation_own_band
-        else None
-    )
-    common = shared
-    for number, band in enumerate(BANDS):
-        if of_band is not None:
-            part = preset.fluctuation_own_band
-            shared = np.sqrt(1 - part) * common + np.sqrt(part) * of_band[number]
+    common = np.repeat(shared, len(BANDS), axis=0)
+    if drowsy_rng is not None and preset.fluctuation_own_band:
+        of_bands = slow_noise(n_samples, preset, drowsy_rng, len(BANDS))
+        common = np.sqrt(1 - preset.fluctuation_own_band) * common + np.sqrt(preset.fluctuation_own_band) * of_bands
+    for band, brain in zip(BANDS, common, strict=True):
         gains = np.array([preset.stage_gain[band][stage] for stage in STAGES]) ** traits.stage_exponent
         log_gain = (np.log(gains) + _of_band(stage_log_gain, band)) @ weights
         if drowsy is not None:
             log_gain = log_gain + preset.drowsy_log_power.get(band, 0.0) * drowsy * weights[0]
         fluctuation = preset.fluctuation * mixed_noise(
-            regions, preset, preset.fluctuation_shares, n_samples, rng, shared
+            regions, preset, preset.fluctuation_shares, n_samples, rng, brain
         )
         factor = (state_gain or {}).get(band, 1.0)
         power[band] = (factor * np.exp(log_gain + fluctuation - preset.fluctuation**2 / 2)).astype(np.float32)
