@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from eegfmri import cache
 from eegfmri.errors import RequestError
-from eegfmri.estimators.graph_fusion import GraphFusionClassifier
+from eegfmri.estimators.graph_fusion import GraphFusionClassifier, _of_epochs
 from eegfmri.evaluation.evaluate import evaluate
 from eegfmri.evaluation.leaks import fitted_digest
 from eegfmri.evaluation.splits import LeaveOneSubjectOut
+from eegfmri.preprocessing.spectra import autocorrelation
 from windows_made import cut, informative
 
 SMALL = {"conv_features": 4, "graph_features": 8, "embedding": 8, "n_training_epochs": 6}
@@ -53,15 +55,30 @@ def test_fitting_leaves_torchs_global_random_state_alone(windows, fold):
     torch.testing.assert_close(torch.rand(3), expected)
 
 
-def test_shared_epochs_and_whole_windows_are_the_same_input(windows, fold):
+def test_a_batch_holds_what_filters_need_of_the_whitened_epochs_of_its_windows(windows, fold):
     train, test = windows[fold.train], windows[fold.test]
     fitted = GraphFusionClassifier("eeg", **SMALL).fit(train, train.y)
-    batch = fitted._batches(test)([(row, 0) for row in range(6)])[0].inputs
+    batch = fitted._batches(test)([(row, 0) for row in (4, 0, 5)])[0].inputs["eeg"]
     matrix = fitted._whitening_for(test)[test.subjects[0]]
-    for row in range(6):
-        expected = (matrix @ test.eeg[row]).reshape(3, 3, -1).swapaxes(0, 1)
-        np.testing.assert_allclose(batch["eeg"][batch["index"][row]].numpy(), expected, rtol=1e-3, atol=1e-4)
-    assert len(batch["eeg"]) < 6 * 3
+    assert batch.shape == (3, 3, 3, 100)
+    for place, row in enumerate((4, 0, 5)):
+        epochs = (matrix @ test.eeg[row]).reshape(3, 3, -1).swapaxes(0, 1)
+        np.testing.assert_allclose(batch[place], autocorrelation(epochs, 100), rtol=1e-3, atol=1e-3)
+
+
+def test_epochs_are_read_again_only_where_something_is_another(tmp_path):
+    runs = informative(tmp_path, n_subjects=2, n_epochs=20)
+    windows = cut(runs, eeg_epochs=3, bold_volumes=14)
+    own = windows[windows.groups == "01"]
+    epochs = np.stack([own.eeg.run, own.eeg.first], axis=1)
+    first = _of_epochs(own.eeg, epochs, 3000, 50, np.eye(3))
+    assert _of_epochs(own.eeg, epochs, 3000, 50, np.eye(3)) is first
+    assert _of_epochs(own.eeg, epochs[1:], 3000, 50, np.eye(3)) is not first
+    np.testing.assert_allclose(_of_epochs(own.eeg, epochs, 3000, 50, 2 * np.eye(3)), 4 * first, rtol=1e-4, atol=1e-5)
+    path = own.eeg.streams[0].path
+    cache.save_array(path, 3 * np.asarray(own.eeg.streams[0].load()))
+    again = cut(runs, eeg_epochs=3, bold_volumes=14)
+    np.testing.assert_allclose(_of_epochs(again.eeg, epochs, 3000, 50, np.eye(3)), 9 * first, rtol=1e-4, atol=1e-5)
 
 
 def test_alignment_of_a_new_subject_uses_what_it_is_declared_to_use(windows, fold):

@@ -3,9 +3,18 @@
 import pytest
 import torch
 
-from eegfmri.models.graph_fusion import BoldConfig, BoldEncoder, EegConfig, EegEncoder, GatedFusion, GraphFusion
+from eegfmri.models.graph_fusion import (
+    BoldConfig,
+    BoldEncoder,
+    EegConfig,
+    EegEncoder,
+    FilterEnergy,
+    GatedFusion,
+    GraphFusion,
+    RegionConvolution,
+)
 
-C, R, T, V = 6, 10, 600, 42
+C, R, L, V = 6, 10, 100, 42
 
 
 @pytest.fixture
@@ -17,10 +26,18 @@ def models():
     return GraphFusion(3, eeg, bold).eval()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def windows():
     generator = torch.Generator().manual_seed(1)
-    return torch.randn(5, 3, C, T, generator=generator), torch.randn(5, R, V, generator=generator)
+    signal = torch.randn(5, 3, C, 600, generator=generator)
+    return autocorrelation(signal), torch.randn(5, R, V, generator=generator)
+
+
+def autocorrelation(signal, n_lags=L):
+    """Sums of lagged products over the number of samples."""
+    n = signal.shape[-1]
+    lagged = [(signal[..., : n - lag] * signal[..., lag:]).sum(dim=-1) / n for lag in range(n_lags)]
+    return torch.stack(lagged, dim=-1)
 
 
 def test_each_encoder_stands_alone(models, windows):
@@ -122,10 +139,45 @@ def test_without_recurrence_only_the_middle_epoch_counts(windows):
     assert not torch.allclose(recurrent(changed), recurrent(windows[0]))
 
 
-@pytest.mark.parametrize("recurrent", [True, False])
-def test_sharing_epochs_between_windows_changes_nothing(recurrent):
-    torch.manual_seed(5)
-    encoder = EegEncoder(torch.rand(C, C), EegConfig(recurrent=recurrent)).eval()
-    epochs = torch.randn(7, C, T)
-    index = torch.stack([torch.arange(i, i + 3) for i in range(5)])
-    torch.testing.assert_close(encoder(epochs, index), encoder(epochs[index]), atol=1e-5, rtol=1e-5)
+@pytest.mark.parametrize("n_filters, kernel, n_times", [(1, 2, 50), (3, 20, 50), (8, 100, 600), (4, 50, 30)])
+def test_the_energy_of_a_filter_is_that_of_the_convolution(n_filters, kernel, n_times):
+    torch.manual_seed(6)
+    energy = FilterEnergy(n_filters, kernel).double()
+    signal = torch.randn(4, n_times, dtype=torch.double)
+    filtered = torch.nn.functional.conv1d(signal[:, None], energy.weight.flip(1)[:, None], padding=kernel - 1)
+    expected = filtered.square().sum(dim=-1) / n_times
+    lags = torch.nn.functional.pad(signal, (0, kernel))  # a filter may be longer than the signal
+    found = energy(autocorrelation(lags, kernel) * lags.shape[1] / n_times)
+    torch.testing.assert_close(found, expected)
+    slopes = [torch.autograd.grad(value.log().sum(), energy.weight)[0] for value in (found, expected)]
+    torch.testing.assert_close(*slopes)
+
+
+def test_filters_begin_as_sines_from_slow_to_fast():
+    torch.manual_seed(7)
+    spectra = torch.fft.rfft(FilterEnergy(6, 100).weight.detach(), 1000).abs()
+    peaks = spectra.argmax(dim=1) / 10  # in cycles per filter
+    expected = torch.logspace(0, 1.602, 6)
+    assert ((peaks - expected).abs() < 1).all(), peaks
+    torch.testing.assert_close(FilterEnergy(6, 100).weight.norm(dim=1), torch.ones(6))
+
+
+@pytest.mark.parametrize("n_regions, n_in, n_out, kernel", [(R, 1, 4, 7), (R, 3, 4, 7), (1, 2, 5, 3), (2, 4, 1, 1)])
+def test_regions_are_convolved_as_by_a_grouped_convolution(n_regions, n_in, n_out, kernel):
+    torch.manual_seed(8)
+    own = RegionConvolution(n_regions, n_in, n_out, kernel).double()
+    usual = torch.nn.Conv1d(
+        n_regions * n_in, n_regions * n_out, kernel, padding=kernel // 2, groups=n_regions, bias=False
+    ).double()
+    with torch.no_grad():
+        usual.weight.copy_(own.weight.permute(0, 2, 3, 1).reshape(n_regions * n_out, n_in, kernel))
+    x = torch.randn(n_regions, n_in, 5, V, dtype=torch.double, requires_grad=True)
+    found = own(x)
+    expected = usual(x.permute(2, 0, 1, 3).reshape(5, -1, V)).reshape(5, n_regions, n_out, V).permute(1, 2, 0, 3)
+    torch.testing.assert_close(found, expected)
+    weigh = torch.randn_like(expected)
+    of_found = torch.autograd.grad((found * weigh).sum(), [x, own.weight])
+    of_expected = torch.autograd.grad((expected * weigh).sum(), [x, usual.weight])
+    torch.testing.assert_close(of_found[0], of_expected[0])
+    weights = of_expected[1].reshape(n_regions, n_out, n_in, kernel).permute(0, 3, 1, 2)
+    torch.testing.assert_close(of_found[1], weights)

@@ -211,3 +211,14 @@ def test_filtering_each_segment_is_another_thing_than_filtering_before(tmp_path)
     assert before[row, 5] > 0
     with pytest.raises(RequestError, match="'before'"):
         spectra.prepare_spectrograms(recording, replace(RAW, filtered="during"))
+
+
+@pytest.mark.parametrize("n_times, n_lags", [(50, 50), (3000, 100), (7, 1), (20, 30)])
+def test_the_autocorrelation_is_numpys_correlation_divided_by_the_samples(n_times, n_lags):
+    values = np.random.default_rng(3).standard_normal((2, n_times)) + 0.3
+    found = spectra.autocorrelation(values, n_lags)
+    for row, x in zip(found, values, strict=True):
+        expected = np.zeros(n_lags)
+        whole = np.correlate(x, x, "full")[n_times - 1 :] / n_times
+        expected[: min(n_lags, n_times)] = whole[:n_lags]
+        np.testing.assert_allclose(row, expected, atol=1e-12)

@@ -15,8 +15,6 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import nn
 
-from eegfmri.windows import Windows
-
 with warnings.catch_warnings():
     # skorch loads tqdm for a progress bar that is not used here; in a notebook without widgets tqdm would complain.
     warnings.filterwarnings("ignore", message="IProgress not found")
@@ -245,40 +243,6 @@ class Rows(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> tuple[int, int]:
         row = int(self.rows[index])
         return row, 0 if self.y is None else int(self.y[row])
-
-
-class Stretches(torch.utils.data.Sampler):
-    """Visit windows in random order, a stretch of neighbours at a time, since neighbours share signal.
-
-    Parameters
-    ----------
-    windows : Windows
-        All of them.
-    rows : numpy.ndarray
-        Those to visit, in order of run and time.
-    length : int
-        Neighbours in a stretch, at most.
-    seed : int
-        Of the order.
-    """
-
-    def __init__(self, windows: Windows, rows: np.ndarray, length: int, seed: int):
-        runs = windows.eeg.run[rows]
-        edges = np.flatnonzero(np.diff(runs)) + 1
-        pieces = [
-            piece
-            for run in np.split(np.arange(len(rows)), edges)
-            for piece in np.array_split(run, -(-len(run) // max(1, length)))
-        ]
-        self.pieces = [piece for piece in pieces if len(piece)]
-        self.rng = np.random.default_rng(seed)
-
-    def __len__(self) -> int:
-        return sum(map(len, self.pieces))
-
-    def __iter__(self) -> Iterator[int]:
-        for piece in self.rng.permutation(len(self.pieces)):
-            yield from self.pieces[piece].tolist()
 
 
 @contextmanager

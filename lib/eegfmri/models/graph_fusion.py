@@ -6,9 +6,13 @@ over 42 volumes and a graph of functional connectivity; a sigmoid gate mixes the
 EEG embedding is dropped in training so that the other branch learns to stand alone. Whatever the report leaves open is a
 field of the configurations below.
 
-Shapes: B windows, S epochs of context, C channels, T samples, R regions, V volumes, F features, E embedding.
+Of an epoch of EEG the network asks for nothing but the energy of filtered channels, and that follows from their autocorrelation
+(`FilterEnergy`): this is what it is given.
+
+Shapes: B windows, S epochs of context, C channels, L lags, R regions, V volumes, F features, E embedding.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -25,10 +29,12 @@ class EegConfig:
     ----------
     n_epochs : int
         S, odd: scored epochs of context, the middle one is classified.
-    conv_features, graph_features, embedding : int
-        Features per channel, per node and of the embedding E.
-    kernels, strides : tuple of int
-        In samples, of the two temporal convolutions.
+    n_filters : int
+        Temporal filters, shared over electrodes.
+    kernel : int
+        L, their length in samples.
+    graph_features, embedding : int
+        Features per node and of the embedding E.
     adjacency : {"hybrid", "fixed", "learned"}
         Which part of the electrodes' graph is used.
     recurrent : bool
@@ -38,9 +44,8 @@ class EegConfig:
     """
 
     n_epochs: int = 3
-    conv_features: int = 8
-    kernels: tuple[int, int] = (50, 9)
-    strides: tuple[int, int] = (25, 4)
+    n_filters: int = 8
+    kernel: int = 100
     graph_features: int = 16
     embedding: int = 32
     adjacency: str = "hybrid"
@@ -48,8 +53,42 @@ class EegConfig:
     dropout: float = 0.25
 
 
+class FilterEnergy(nn.Module):
+    """Energy of a signal after learned temporal filters, from the signal's autocorrelation.
+
+    What a filter h lets through of a signal x has the energy Σ_l r_h(l) r_x(l), with r the autocorrelation of either (Parseval): a
+    convolution with the signal, squared and averaged over time, costs as many products as the filter has samples, however long the
+    signal is, and the signal itself is read once and never again. The filters begin as sines under a Hann window, from one cycle to
+    two fifths of the sampling rate, evenly on a logarithmic scale, with random phases.
+
+    Parameters
+    ----------
+    n_filters : int
+        F.
+    kernel : int
+        L, in samples.
+    """
+
+    def __init__(self, n_filters: int, kernel: int):
+        super().__init__()
+        cycles = torch.logspace(0, math.log10(max(1.0, 0.4 * kernel)), n_filters)  # per kernel
+        time = (torch.arange(kernel) + 0.5) / kernel
+        phase = 2 * math.pi * torch.rand(n_filters, 1)
+        sines = torch.sin(2 * math.pi * cycles[:, None] * time + phase) * torch.sin(math.pi * time) ** 2
+        self.weight = nn.Parameter(sines / sines.norm(dim=1, keepdim=True).clamp_min(1e-3))
+
+    def forward(self, autocorrelation: torch.Tensor) -> torch.Tensor:
+        """Return energies of shape (…, F) of signals whose autocorrelation at lags 0 to L − 1 has the shape (…, L)."""
+        kernel = self.weight.shape[1]
+        spectrum = torch.fft.rfft(self.weight, 2 * kernel)
+        of_filters = torch.fft.irfft(spectrum.abs().square(), 2 * kernel)[:, :kernel]  # (F, L)
+        both_sides = torch.full((kernel,), 2.0, device=self.weight.device)
+        both_sides[0] = 1.0
+        return autocorrelation @ (of_filters * both_sides).T
+
+
 class EegEncoder(nn.Module):
-    """From S epochs of EEG to an embedding of the middle one.
+    """From the autocorrelation of S epochs of EEG to an embedding of the middle one.
 
     Parameters
     ----------
@@ -62,18 +101,12 @@ class EegEncoder(nn.Module):
     def __init__(self, fixed: torch.Tensor, config: EegConfig | None = None):
         super().__init__()
         self.config = config = config or EegConfig()
-        features = config.conv_features
-        self.temporal = nn.Sequential(
-            nn.Conv1d(1, features, config.kernels[0], config.strides[0], bias=False),
-            nn.BatchNorm1d(features),
-            nn.ELU(),
-            nn.Conv1d(features, 2 * features, config.kernels[1], config.strides[1], bias=False),
-            nn.BatchNorm1d(2 * features),
-        )
+        self.temporal = FilterEnergy(config.n_filters, config.kernel)
+        self.scale = nn.BatchNorm1d(config.n_filters)
         self.adjacency = HybridAdjacency(fixed, config.adjacency)
         self.graph = nn.ModuleList(
             [
-                GraphConvolution(2 * features, config.graph_features),
+                GraphConvolution(config.n_filters, config.graph_features),
                 GraphConvolution(config.graph_features, config.graph_features),
             ]
         )
@@ -83,34 +116,25 @@ class EegEncoder(nn.Module):
         self.project = nn.Linear(config.embedding if config.recurrent else pooled, config.embedding)
         self.dropout = nn.Dropout(config.dropout)
 
-    def epochs(self, eeg: torch.Tensor) -> torch.Tensor:
-        """Encode each epoch by itself: (N, C, T) to (N, 2 × graph features)."""
-        n, c, t = eeg.shape
-        x = self.temporal(eeg.reshape(n * c, 1, t))  # (N C, 2F, t')
-        # Log energy over time: how strong each learned rhythm is, as band power in decibels is.
-        x = torch.log(x.square().mean(dim=-1) + 1e-4)  # (N C, 2F)
-        x = x.reshape(n, c, -1)  # (N, C, 2F)
+    def epochs(self, autocorrelation: torch.Tensor) -> torch.Tensor:
+        """Encode each epoch by itself: (N, C, L) to (N, 2 × graph features)."""
+        n, c, _ = autocorrelation.shape
+        # Log energy: how strong each learned rhythm is, as band power in decibels is.
+        x = torch.log(self.temporal(autocorrelation).clamp_min(0) + 1e-4)  # (N, C, F)
+        x = self.scale(x.reshape(n * c, -1)).reshape(n, c, -1)
         normalised = normalise(self.adjacency())
         for layer in self.graph:
             x = torch.relu(layer(x, normalised))  # (N, C, G)
         return torch.cat([x.mean(dim=1), x.amax(dim=1)], dim=-1)  # (N, 2G)
 
-    def forward(self, eeg: torch.Tensor, index: torch.Tensor | None = None) -> torch.Tensor:
-        """Encode windows of shape (B, S, C, T) into (B, E).
-
-        Neighbouring windows share epochs. With ``index`` of shape (B, S), ``eeg`` holds each epoch once, (U, C, T), and the
-        index tells which of them make up a window.
-        """
-        if index is None:
-            b, s, c, t = eeg.shape
-            eeg, index = eeg.reshape(b * s, c, t), torch.arange(b * s, device=eeg.device).reshape(b, s)
-        middle = index.shape[1] // 2
+    def forward(self, autocorrelation: torch.Tensor) -> torch.Tensor:
+        """Encode windows of shape (B, S, C, L) into (B, E)."""
+        b, s, c, n_lags = autocorrelation.shape
         if self.config.recurrent:
-            x = self.epochs(eeg)[index]  # (B, S, 2G)
-            x = self.lstm(x)[0][:, middle]  # (B, E)
+            x = self.epochs(autocorrelation.reshape(b * s, c, n_lags)).reshape(b, s, -1)  # (B, S, 2G)
+            x = self.lstm(x)[0][:, s // 2]  # (B, E)
         else:
-            used, place = index[:, middle].unique(return_inverse=True)
-            x = self.epochs(eeg[used])[place]  # (B, 2G)
+            x = self.epochs(autocorrelation[:, s // 2])  # (B, 2G)
         return self.dropout(torch.tanh(self.project(x)))  # (B, E)
 
 
@@ -139,6 +163,68 @@ class BoldConfig:
     dropout: float = 0.25
 
 
+class _Shifted(torch.autograd.Function):
+    """Convolution of (R, F, T) with (R, K, G, F) into (R, G, T − K + 1): each region's own weights, one product per shift.
+
+    torch's grouped convolutions are several times slower where groups are many and features few; a test holds both equal.
+    """
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x, weight)
+        n = x.shape[2] - weight.shape[1] + 1
+        out = torch.bmm(weight[:, 0], x[:, :, :n])
+        for shift in range(1, weight.shape[1]):
+            out.baddbmm_(weight[:, shift], x[:, :, shift : shift + n])
+        return out
+
+    @staticmethod
+    def backward(ctx, slope: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
+        x, weight = ctx.saved_tensors
+        n, kernel = slope.shape[2], weight.shape[1]
+        of_weight = torch.stack(
+            [torch.bmm(slope, x[:, :, shift : shift + n].transpose(1, 2)) for shift in range(kernel)], dim=1
+        )
+        if not ctx.needs_input_grad[0]:
+            return None, of_weight
+        padded, back, length = nn.functional.pad(slope, (kernel - 1, kernel - 1)), weight.transpose(2, 3), x.shape[2]
+        of_x = torch.bmm(back[:, 0], padded[:, :, kernel - 1 : kernel - 1 + length])
+        for shift in range(1, kernel):
+            of_x.baddbmm_(back[:, shift], padded[:, :, kernel - 1 - shift : kernel - 1 - shift + length])
+        return of_x, of_weight
+
+
+class RegionConvolution(nn.Module):
+    """A temporal convolution with weights of each region's own, zeros beyond both ends.
+
+    Parameters
+    ----------
+    n_regions, in_features, out_features : int
+        R, F and G.
+    kernel : int
+        K, odd.
+    """
+
+    def __init__(self, n_regions: int, in_features: int, out_features: int, kernel: int):
+        super().__init__()
+        bound = (in_features * kernel) ** -0.5  # as torch's convolutions begin
+        self.weight = nn.Parameter(torch.empty(n_regions, kernel, out_features, in_features).uniform_(-bound, bound))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (R, F, B, V) to (R, G, B, V)."""
+        r, f, b, v = x.shape
+        kernel = self.weight.shape[1]
+        if f == 1:  # the shifted volumes as rows: one product
+            frames = nn.functional.pad(x[:, 0], (kernel // 2, kernel // 2)).unfold(-1, kernel, 1)  # (R, B, V, K)
+            frames = frames.permute(0, 3, 1, 2).reshape(r, kernel, b * v)
+            return torch.bmm(self.weight[..., 0].transpose(1, 2), frames).reshape(r, -1, b, v)
+        # All windows in a row with zeros between them, so that a shift is one stretch of memory.
+        row = nn.functional.pad(x, (kernel // 2, kernel // 2)).reshape(r, f, -1)
+        out = _Shifted.apply(row, self.weight)  # what lies across two windows is cut off below
+        width = v + kernel - 1
+        return nn.functional.pad(out, (0, kernel - 1)).reshape(r, -1, b, width)[..., :v]
+
+
 class BoldEncoder(nn.Module):
     """From a context of regional BOLD to an embedding.
 
@@ -156,15 +242,7 @@ class BoldEncoder(nn.Module):
         n_regions, features = len(adjacency), config.conv_features
         self.register_buffer("normalised", normalise(adjacency))
         copies = 1 if config.shared else n_regions
-        padding = config.kernel // 2
-        self.temporal = nn.ModuleList(
-            [
-                nn.Conv1d(copies, copies * features, config.kernel, padding=padding, groups=copies, bias=False),
-                nn.Conv1d(
-                    copies * features, copies * features, config.kernel, padding=padding, groups=copies, bias=False
-                ),
-            ]
-        )
+        self.temporal = nn.ModuleList([RegionConvolution(copies, n, features, config.kernel) for n in (1, features)])
         self.scale = nn.ModuleList([nn.BatchNorm1d(copies * features) for _ in self.temporal])
         self.graph = nn.ModuleList(
             [
@@ -179,13 +257,17 @@ class BoldEncoder(nn.Module):
         """Encode windows of shape (B, R, V) into (B, E); another normalised adjacency (R, R) may stand in for the own one."""
         normalised = self.normalised if adjacency is None else adjacency
         b, r, v = bold.shape
-        x = bold.reshape(b * r, 1, v) if self.config.shared else bold
+        x = bold.transpose(0, 1)  # (R, B, V): each region's values lie together
+        x = x.reshape(1, 1, r * b, v) if self.config.shared else x.reshape(r, 1, b, v)
         for layer, scale in zip(self.temporal, self.scale, strict=True):
-            x = torch.relu(scale(layer(x)))
-        x = x.reshape(b, r, -1, v)  # (B, R, F, V)
-        mean = x.mean(dim=-1)  # (B, R, F)
-        spread = torch.sqrt((x.square().mean(dim=-1) - mean.square()).clamp_min(1e-6))
-        x = torch.cat([mean, spread], dim=-1)  # (B, R, 2F)
+            x = layer(x)
+            shape = x.shape
+            x = torch.relu(scale(x.reshape(1, shape[0] * shape[1], -1))).reshape(shape)
+        average = x.new_full((v, 1), 1 / v)
+        mean = (x @ average)[..., 0]  # (R, F, B), or (1, F, R B)
+        spread = torch.sqrt(((x.square() @ average)[..., 0] - mean.square()).clamp_min(1e-6))
+        x = torch.cat([mean, spread], dim=1)  # (R, 2F, B)
+        x = x.reshape(-1, r, b).permute(2, 1, 0) if self.config.shared else x.permute(2, 0, 1)  # (B, R, 2F)
         for layer in self.graph:
             x = torch.relu(layer(x, normalised))  # (B, R, G)
         x = torch.cat([x.mean(dim=1), x.amax(dim=1)], dim=-1)  # (B, 2G)
@@ -255,17 +337,16 @@ class GraphFusion(nn.Module):
         self,
         eeg: torch.Tensor | None = None,
         bold: torch.Tensor | None = None,
-        index: torch.Tensor | None = None,
         adjacency: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """Return the embeddings ``eeg``, ``bold``, and, with both, ``fused`` and ``gate``; each of shape (B, E).
 
         A modality that the model has but the call lacks is missing at test: its embedding is zeros, as in training. The
-        index belongs to the EEG encoder, the adjacency to the BOLD encoder.
+        adjacency belongs to the BOLD encoder.
         """
         found = {}
         if self.eeg is not None and eeg is not None:
-            found["eeg"] = self.eeg(eeg, index)
+            found["eeg"] = self.eeg(eeg)
         if self.bold is not None and bold is not None:
             found["bold"] = self.bold(bold, adjacency)
         if not found:
@@ -275,9 +356,7 @@ class GraphFusion(nn.Module):
             found["fused"], found["gate"] = self.fusion(found.get("eeg", nothing), found.get("bold", nothing))
         return found
 
-    def forward(
-        self, eeg: torch.Tensor | None = None, bold: torch.Tensor | None = None, index: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def forward(self, eeg: torch.Tensor | None = None, bold: torch.Tensor | None = None) -> torch.Tensor:
         """Return the stages' logits, shape (B, n_classes)."""
-        found = self.embed(eeg, bold, index)
+        found = self.embed(eeg, bold)
         return self.classify(found["fused"] if self.fusion is not None else next(iter(found.values())))

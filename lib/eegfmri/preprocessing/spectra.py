@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
+from scipy import fft
 
 from eegfmri import cache, project
 from eegfmri.errors import RequestError
@@ -215,6 +216,29 @@ def power_spectrum(eeg: np.ndarray, sfreq: float, seconds: float = 4.0) -> tuple
     frequencies, pieces = spectrogram(eeg, sfreq, length / sfreq, (length // 2) / length)
     count = (~np.isnan(pieces)).sum(axis=-1)
     return frequencies, np.where(count > 0, np.nansum(pieces, axis=-1) / np.maximum(count, 1), np.nan)
+
+
+def autocorrelation(signal: np.ndarray, n_lags: int) -> np.ndarray:
+    """Return the autocorrelation of signals that are zero before and after.
+
+    The energy that any filter of ``n_lags`` samples lets through follows from it alone (Wiener and Khinchin).
+
+    Parameters
+    ----------
+    signal : numpy.ndarray
+        Shape (…, n_times); the mean is not taken off.
+    n_lags : int
+        Lags 0 to ``n_lags`` − 1, in samples.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (…, n_lags), in the signal's unit squared: sums of products divided by ``n_times``, so that lag 0 holds the mean square.
+    """
+    n_times = signal.shape[-1]
+    n_fast = fft.next_fast_len(n_times + n_lags - 1, real=True)
+    spectrum = fft.rfft(signal, n_fast, axis=-1)
+    return fft.irfft(spectrum.real**2 + spectrum.imag**2, n_fast, axis=-1)[..., :n_lags] / n_times
 
 
 def band_means(
