@@ -22,7 +22,6 @@ LONGEST = (
     "test_verify",
     "test_graph_evaluation",
     "test_synthesis_by_heart",
-    "test_synthesis_strong",
     "test_chapters",
     "test_simulate_layouts",
     "test_bold",

@@ -1,4 +1,4 @@
-"""On noise-free, strongly coupled recordings every network of synthesis can learn, and on noise none does."""
+"""On noise-free, strongly coupled recordings every network of synthesis can learn, and on noise none does: many minutes, `make soak`."""
 
 from dataclasses import replace
 from functools import partial
@@ -17,7 +17,7 @@ from eegfmri.preprocessing import eeg
 from eegfmri.preprocessing.volumes import VolumeScaling, VolumeSettings, prepare_together
 from eegfmri.windows import LazyArray, volume_windows
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 BLOCKS = BlockedTogether(4, 20.0)
 

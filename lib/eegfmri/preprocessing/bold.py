@@ -8,6 +8,7 @@ Drift filters, regression and scaling use the whole run, unlabelled test volumes
 learned from the first minutes only (``calibration_minutes``).
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -417,21 +418,26 @@ def tissue_shares(to_template: Transform, reference) -> dict[str, np.ndarray]:
         ``white_matter``, ``csf``, ``brain``: shares on the run's grid. Cerebrospinal fluid is what of the brain mask is neither grey
         nor white matter.
     """
+    grid = Grid.of(reference)
+    return {
+        name: np.asarray(resample(mask, grid, to_template, interpolation="cubic").dataobj)
+        for name, mask in _tissue_masks().items()
+    }
+
+
+@functools.cache
+def _tissue_masks() -> dict:
+    """Return the template's masks of white matter, cerebrospinal fluid and brain, images of 4 mm; made once per process."""
     from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_template, load_mni152_wm_template
     from nilearn.image import math_img
 
     brain = load_mni152_brain_mask(resolution=4)
     white = load_mni152_wm_template(resolution=4)
     grey = load_mni152_gm_template(resolution=4)
-    masks = {
+    return {
         "white_matter": math_img("(w > 0.9).astype('float32')", w=white),
         "csf": math_img("((b > 0) & (g < 0.1) & (w < 0.1)).astype('float32')", b=brain, g=grey, w=white),
         "brain": math_img("(b > 0).astype('float32')", b=brain),
-    }
-    grid = Grid.of(reference)
-    return {
-        name: np.asarray(resample(mask, grid, to_template, interpolation="cubic").dataobj)
-        for name, mask in masks.items()
     }
 
 

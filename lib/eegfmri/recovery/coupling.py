@@ -5,6 +5,7 @@ simulated recordings pass through the same steps: the correlation of EEG power w
 alertness read from either modality; connectivity of subjects, and of EEG against BOLD.
 """
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -79,6 +80,7 @@ class CouplingMaps:
         return self.r[:, self.networks.index(network)][:, rows][:, :, inside].mean(axis=(1, 2))
 
 
+@functools.lru_cache(maxsize=64)
 def power_by_frequency(recording: Recording) -> tuple[np.ndarray, np.ndarray]:
     """Return power per second and Hz, averaged over scalp channels.
 
@@ -141,6 +143,16 @@ def coupling_maps(recordings: Iterable[Recording], networks: Sequence[str] = ("D
         raise RequestError("There is no recording with EEG and BOLD to correlate: name a dataset that has some.")
     maps = np.stack([np.mean(runs, axis=0) for runs in found.values()])
     return CouplingMaps(tuple(found), tuple(networks), LAGS, FREQUENCIES, maps)
+
+
+def _mean_of_those_there(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean over rows, entry by entry, of the values that are there; missing where none is."""
+    rows = np.asarray(rows)
+    there = np.isfinite(rows)
+    counts = there.sum(axis=0)
+    return np.divide(
+        np.where(there, rows, 0.0).sum(axis=0), counts, out=np.full(rows.shape[1:], np.nan), where=counts > 0
+    )
 
 
 def _mean(rows: np.ndarray) -> np.ndarray:
@@ -224,12 +236,12 @@ def alertness_series(recordings: Iterable[Recording]) -> dict[str, tuple[np.ndar
             "Alertness is read from BOLD by a template of other subjects: give two subjects or more whose EEG has no gaps."
         )
     maps = {
-        subject: np.nanmean([passed @ ratio / len(ratio) for ratio, passed in own], axis=0)
+        subject: _mean_of_those_there([passed @ ratio / len(ratio) for ratio, passed in own])
         for subject, own in runs.items()
     }
     found = {}
     for subject, own in runs.items():
-        template = np.nanmean([values for other, values in maps.items() if other != subject], axis=0)
+        template = _mean_of_those_there([values for other, values in maps.items() if other != subject])
         ratios, read = [], []
         for ratio, passed in own:
             used = np.isfinite(passed[:, 0]) & np.isfinite(template)
