@@ -1,11 +1,11 @@
 # Everything here works from a bare clone: it needs make and Python 3.11 or newer, nothing else.
 #   make book    set up and build the book: book/_build/html/index.html
-#   make test    set up, build the book (what is cached is not executed again) and run every test but the long ones
+#   make test    set up, build the book (what is cached is not executed again) and run every test but the longest
 #   make unit    the quick tests only, without the book
 #   make test ONLY="book or slow"   all the others
 #   make lint    style, import order and docstrings
 #   make bench   the benchmarks
-#   make soak    damaged inputs for an hour, counted per reader, then the tests that nothing else runs: make soak MINUTES=5
+#   make soak    damaged inputs for an hour, counted per reader, then the longest tests: make soak MINUTES=5
 #   make clean   remove what can be made again; your runs and downloads stay
 #   make distclean   the same, and the virtual environment
 # Another Python: make PYTHON=/path/to/python book.  More or fewer processes for the tests: make JOBS=4 test.
@@ -26,7 +26,7 @@ book: $(INSTALLED)
 	$(BIN)/eegfmri build
 
 test: book
-	$(PYTEST) -m "not long$(if $(ONLY), and ($(ONLY)))"
+	$(PYTEST) $(if $(ONLY),-m "$(ONLY)")
 
 unit: $(INSTALLED)
 	$(PYTEST) -m "not book and not slow"
@@ -41,7 +41,7 @@ bench: $(INSTALLED)
 
 soak: $(INSTALLED)
 	$(BIN)/python tests/soak.py --minutes $(MINUTES)
-	$(PYTEST) -m long
+	$(PYTEST) -m soak
 
 # The stamp is written last, so an interrupted installation is done again; a half-made environment is made anew.
 $(INSTALLED): requirements.lock pyproject.toml

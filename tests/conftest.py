@@ -19,6 +19,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 #: Files that take minutes, the longest first: begun last, one of them would keep one process busy while the others wait.
 LONGEST = (
+    "test_synthesis_strong",
     "test_verify",
     "test_graph_evaluation",
     "test_synthesis_by_heart",
@@ -26,14 +27,25 @@ LONGEST = (
     "test_simulate_layouts",
     "test_bold",
     "test_registration",
+    "test_planted",
     "test_simulate",
+    "test_engineered",
     "test_protocols",
+    "test_simulate_quality",
+    "test_fuzz",
     "test_synthesis_estimator",
 )
 
 
-def pytest_collection_modifyitems(items):
-    """Begin with the files that take longest; the order inside a file stays."""
+def pytest_collection_modifyitems(config, items):
+    """Leave out what only ``make soak`` runs unless ``-m`` names it; begin with the files that take longest.
+
+    The order inside a file stays.
+    """
+    if "soak" not in config.getoption("markexpr"):
+        left_out = [item for item in items if item.get_closest_marker("soak")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("soak")]
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 

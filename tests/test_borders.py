@@ -84,48 +84,44 @@ def test_folders_named_by_variables_are_understood(monkeypatch, tmp_path):
 
 # --- simulating into one folder --------------------------------------------------------------------------------------
 
-SIMULATE = """
+WAITING = """
 import sys
-from pathlib import Path
 from eegfmri.simulation import simulate
 def wait(*_args, **_options):
     print("writing", flush=True)
     sys.stdin.read()
-    raise KeyboardInterrupt
-if sys.argv[2] == "wait":
-    simulate._write = wait
-try:
-    simulate.simulate("oddball", sys.argv[1], scale="tiny", n_subjects=1, n_jobs=1)
-except simulate.RequestError as error:
-    print(error)
+simulate._write = wait
+simulate.simulate("oddball", sys.argv[1], scale="tiny", n_subjects=1, n_jobs=1)
 """
 
 
-def simulating(dest: Path, how: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-c", SIMULATE, str(dest), how],
+def test_two_simulations_into_one_folder_do_not_meet_and_a_killed_one_leaves_nothing(tmp_path):
+    dest = tmp_path / "out"
+    first = subprocess.Popen(
+        [sys.executable, "-c", WAITING, str(dest)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
 
+    def second():
+        simulator.simulate("oddball", dest, scale="tiny", n_subjects=1, n_jobs=1)
 
-def test_two_simulations_into_one_folder_do_not_meet_and_a_killed_one_leaves_nothing(tmp_path):
-    dest = tmp_path / "out"
-    first = simulating(dest, "wait")
-    assert first.stdout.readline() == "writing\n"
-    said, _ = simulating(dest, "write").communicate()
-    assert said == f"Another process is writing {dest}: wait for it, or name another folder.\n"
-    first.kill()
-    first.wait()
+    try:
+        assert first.stdout.readline() == "writing\n"
+        with pytest.raises(RequestError) as refused:
+            second()
+        assert str(refused.value) == f"Another process is writing {dest}: wait for it, or name another folder."
+    finally:
+        first.kill()
+        first.wait()
     assert len(list(tmp_path.glob(".part-out-*"))) == 1
-    said, _ = simulating(dest, "write").communicate()
-    assert said == ""
+    second()
     assert (dest / "simulated.json").is_file()
     assert list(tmp_path.iterdir()) == [dest]
-    said, _ = simulating(dest, "write").communicate()
-    assert "exists and is not empty" in said
+    with pytest.raises(RequestError, match="exists and is not empty"):
+        second()
 
 
 def test_a_simulated_dataset_whose_truth_is_damaged_is_made_anew(small, monkeypatch):

@@ -11,9 +11,12 @@ from eegfmri.evaluation.evaluate import evaluate
 from eegfmri.evaluation.leaks import fitted_digest
 from eegfmri.evaluation.splits import LeaveOneSubjectOut
 from eegfmri.preprocessing.spectra import autocorrelation
-from windows_made import cut, informative
+from windows_made import SomeSubjects, cut, informative
 
 SMALL = {"conv_features": 4, "graph_features": 8, "embedding": 8, "n_training_epochs": 6}
+
+#: For what holds however long a network was trained: two passes, so that stopping early has something to choose from.
+BRIEF = SMALL | {"n_training_epochs": 2}
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +32,11 @@ def fold(windows):
 @pytest.mark.parametrize("modality", ["eeg", "bold", "both"])
 def test_each_modality_learns_and_repeats_to_the_bit(windows, fold, modality):
     train, test = windows[fold.train], windows[fold.test]
-    first, again = (GraphFusionClassifier(modality, **SMALL).fit(train, train.y) for _ in range(2))
+    first, again = (GraphFusionClassifier(modality, **BRIEF).fit(train, train.y) for _ in range(2))
     assert fitted_digest(first) == fitted_digest(again)
     np.testing.assert_array_equal(first.predict_proba(test), again.predict_proba(test))
     np.testing.assert_allclose(first.predict_proba(test).sum(axis=1), 1, atol=1e-5)
-    other = GraphFusionClassifier(modality, **SMALL, seed=1).fit(train, train.y)
+    other = GraphFusionClassifier(modality, **BRIEF, seed=1).fit(train, train.y)
     assert fitted_digest(other) != fitted_digest(first)
 
 
@@ -51,13 +54,13 @@ def test_fitting_leaves_torchs_global_random_state_alone(windows, fold):
     expected = torch.rand(3)
     torch.manual_seed(7)
     train = windows[fold.train]
-    GraphFusionClassifier("bold", **SMALL).fit(train, train.y)
+    GraphFusionClassifier("bold", **BRIEF).fit(train, train.y)
     torch.testing.assert_close(torch.rand(3), expected)
 
 
 def test_a_batch_holds_what_filters_need_of_the_whitened_epochs_of_its_windows(windows, fold):
     train, test = windows[fold.train], windows[fold.test]
-    fitted = GraphFusionClassifier("eeg", **SMALL).fit(train, train.y)
+    fitted = GraphFusionClassifier("eeg", **BRIEF).fit(train, train.y)
     batch = fitted._batches(test)([(row, 0) for row in (4, 0, 5)])[0].inputs["eeg"]
     matrix = fitted._whitening_for(test)[test.subjects[0]]
     assert batch.shape == (3, 3, 3, 100)
@@ -85,33 +88,39 @@ def test_alignment_of_a_new_subject_uses_what_it_is_declared_to_use(windows, fol
     train, test = windows[fold.train], windows[fold.test]
     half = test[: len(test) // 2]
 
-    def matrices(adaptation, of, **options):
-        fitted = GraphFusionClassifier("eeg", adaptation=adaptation, **SMALL, **options).fit(train, train.y)
-        return fitted._whitening_for(of)[test.subjects[0]]
+    options = {"transductive": {}, "calibration": {"calibration_minutes": 3.0}, "none": {}}
+    fitted = {
+        adaptation: GraphFusionClassifier("eeg", adaptation=adaptation, **BRIEF, **own).fit(train, train.y)
+        for adaptation, own in options.items()
+    }
 
-    assert not np.allclose(matrices("transductive", test), matrices("transductive", half))
-    minutes = {"calibration_minutes": 3.0}
-    np.testing.assert_allclose(matrices("calibration", test, **minutes), matrices("calibration", half, **minutes))
-    np.testing.assert_allclose(matrices("none", test), matrices("none", half))
-    whitened = [matrices("transductive", test) @ test.eeg[i][:, 3000:6000] for i in range(len(test))]
+    def matrix(adaptation, of):
+        return fitted[adaptation]._whitening_for(of)[test.subjects[0]]
+
+    assert not np.allclose(matrix("transductive", test), matrix("transductive", half))
+    np.testing.assert_allclose(matrix("calibration", test), matrix("calibration", half))
+    np.testing.assert_allclose(matrix("none", test), matrix("none", half))
+    whitening = matrix("transductive", test)
+    whitened = [whitening @ test.eeg[i][:, 3000:6000] for i in range(len(test))]
     mean = np.mean([one @ one.T / one.shape[1] for one in whitened], axis=0)
     np.testing.assert_allclose(mean, np.eye(3), atol=1e-6)
 
 
 def test_poison_in_the_test_subject_reaches_nothing_that_is_fitted(windows, tmp_path):
-    methods = {"fusion": GraphFusionClassifier(**SMALL)}
-    clean = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path / "a").folds.set_index("fold")["state"]
+    methods, protocol = {"fusion": GraphFusionClassifier(**BRIEF)}, SomeSubjects(subjects=("01", "02", "03"))
+    clean = evaluate(methods, windows, protocol, folder=tmp_path / "a").folds.set_index("fold")["state"]
     noise = informative(tmp_path / "noise", n_epochs=30, strength=0.0, seed=99)
     runs = informative(tmp_path / "runs", n_epochs=30)
     replaced = [bad if bad.subject == "02" else good for bad, good in zip(noise, runs, strict=True)]
     poisoned = cut(replaced, eeg_epochs=3, bold_volumes=14)
-    other = evaluate(methods, poisoned, LeaveOneSubjectOut(), folder=tmp_path / "b").folds.set_index("fold")["state"]
+    other = evaluate(methods, poisoned, protocol, folder=tmp_path / "b").folds.set_index("fold")["state"]
+    assert len(clean) == len(other) == 3
     assert clean["sub-02"] == other["sub-02"]
     assert (clean.drop("sub-02") != other.drop("sub-02")).all()
 
 
 def test_extras_lie_beside_the_predictions(windows, tmp_path):
-    evaluation = evaluate({"fusion": GraphFusionClassifier(**SMALL)}, windows, LeaveOneSubjectOut(), folder=tmp_path)
+    evaluation = evaluate({"fusion": GraphFusionClassifier(**BRIEF)}, windows, LeaveOneSubjectOut(), folder=tmp_path)
     probabilities = evaluation.extra("fusion", "probabilities")
     assert probabilities.shape == (len(windows), 3)
     np.testing.assert_array_equal(probabilities.argmax(axis=1), evaluation.predictions["predicted"])
@@ -154,7 +163,7 @@ def test_edges_that_are_used_are_those_whose_loss_changes_the_score(windows, fol
 
 def test_what_folds_learned_is_kept(windows, tmp_path):
     evaluation = evaluate(
-        {"eeg": GraphFusionClassifier("eeg", **SMALL)}, windows, LeaveOneSubjectOut(), folder=tmp_path
+        {"eeg": GraphFusionClassifier("eeg", **BRIEF)}, windows, LeaveOneSubjectOut(), folder=tmp_path
     )
     graphs = evaluation.learned("eeg", "scalp_adjacency")
     assert graphs.shape == (6, 3, 3)
@@ -166,7 +175,7 @@ def test_what_folds_learned_is_kept(windows, tmp_path):
 def test_training_subjects_are_aligned_alike_whatever_a_new_one_may_use(windows, fold):
     train, test = windows[fold.train], windows[fold.test]
     fitted = {
-        kind: GraphFusionClassifier("eeg", adaptation=kind, **SMALL).fit(train, train.y)
+        kind: GraphFusionClassifier("eeg", adaptation=kind, **BRIEF).fit(train, train.y)
         for kind in ("transductive", "calibration")
     }
     assert fitted_digest(fitted["transductive"]) == fitted_digest(fitted["calibration"])

@@ -1,6 +1,7 @@
 """The project's own promises: one list of dependencies in three files, no leftovers, no required test skipped."""
 
 import ast
+import functools
 import importlib.metadata
 import re
 import shutil
@@ -84,6 +85,7 @@ def python_sources() -> Iterator[tuple[Path, str]]:
                 yield path, "\n".join(lines)
 
 
+@functools.cache
 def third_party_imports() -> dict[str, set[str]]:
     """Return, for each distribution that is imported, the files that import it."""
     providers = importlib.metadata.packages_distributions()
@@ -168,6 +170,7 @@ def test_required_real_data_turns_a_skip_into_a_failure(tmp_path, required, monk
     )
     monkeypatch.delenv("EEGFMRI_REAL_DATA", raising=False)
     monkeypatch.setenv("EEGFMRI_REQUIRE_REAL_DATA", "1" if required else "0")
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # none is needed, and to import them takes seconds
     command = [
         sys.executable,
         "-m",
@@ -175,8 +178,6 @@ def test_required_real_data_turns_a_skip_into_a_failure(tmp_path, required, monk
         "-q",
         "-p",
         "no:cacheprovider",
-        "-p",
-        "no:xdist",
         "-W",
         "ignore",
         str(tmp_path),

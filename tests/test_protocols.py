@@ -36,7 +36,7 @@ from eegfmri.evaluation.splits import (
     ShuffledWithinSubject,
     shares_signal,
 )
-from windows_made import CLASSES, cut, informative, made_recording, stages
+from windows_made import CLASSES, SomeSubjects, cut, evaluate_made_runs, informative, made_recording, stages
 
 
 @pytest.fixture(scope="module")
@@ -225,10 +225,12 @@ def poisoned(windows, subject, tmp_path):
 
 def test_poisoning_the_test_subject_changes_nothing_that_was_learned(windows, tmp_path):
     methods = {**classical.classical_methods(), **classical.trivial_predictors(), "mean": MeanOfTraining()}
-    clean = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path / "a").folds
-    other = evaluate(methods, poisoned(windows, "03", tmp_path), LeaveOneSubjectOut(), folder=tmp_path / "b").folds
+    protocol = SomeSubjects(subjects=("01", "03"))
+    clean = evaluate(methods, windows, protocol, folder=tmp_path / "a").folds
+    other = evaluate(methods, poisoned(windows, "03", tmp_path), protocol, folder=tmp_path / "b").folds
     both = clean.merge(other, on=["method", "fold"], suffixes=("", "_poisoned"))
     tested = both["fold"] == "sub-03"
+    assert tested.sum() == (~tested).sum() == len(methods)
     assert (both["state"] == both["state_poisoned"])[tested].all()
     # The same poison must show wherever that subject is trained on, or the test could not fail.
     learning = ~both["method"].isin(["majority", "stratified_random"])
@@ -309,21 +311,22 @@ def test_a_second_evaluation_computes_nothing_and_says_the_same(windows, tmp_pat
 
 
 def test_two_workers_and_one_give_the_same_bits(windows, tmp_path):
-    methods = classical.classical_methods()
-    one = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path / "one", n_jobs=1)
-    two = evaluate(methods, windows, LeaveOneSubjectOut(), folder=tmp_path / "two", n_jobs=2)
+    methods, protocol = classical.classical_methods(), SomeSubjects(subjects=("01", "02"))
+    one = evaluate(methods, windows, protocol, folder=tmp_path / "one", n_jobs=1)
+    two = evaluate(methods, windows, protocol, folder=tmp_path / "two", n_jobs=2)
     assert one.predictions.equals(two.predictions)
     assert list(one.folds["state"]) == list(two.folds["state"])
 
 
 def test_changed_parameters_or_windows_are_computed_anew(windows, tmp_path):
-    first = evaluate({"ridge": classical.ridge("eeg_band_power")}, windows, LeaveOneSubjectOut(), folder=tmp_path)
+    protocol = SomeSubjects(subjects=("01", "02"))
+    first = evaluate({"ridge": classical.ridge("eeg_band_power")}, windows, protocol, folder=tmp_path)
     other = classical.ridge("eeg_band_power", InnerValidation(2))
-    assert not evaluate({"ridge": other}, windows, LeaveOneSubjectOut(), folder=tmp_path).folds["cached"].any()
+    assert not evaluate({"ridge": other}, windows, protocol, folder=tmp_path).folds["cached"].any()
     fewer = windows[windows.table["onset"] > 60]
-    again = evaluate({"ridge": classical.ridge("eeg_band_power")}, fewer, LeaveOneSubjectOut(), folder=tmp_path)
+    again = evaluate({"ridge": classical.ridge("eeg_band_power")}, fewer, protocol, folder=tmp_path)
     assert not again.folds["cached"].any()
-    assert len(first.folds) == len(again.folds)
+    assert len(first.folds) == len(again.folds) == 2
 
 
 def same_epochs(folder, **context):
@@ -395,57 +398,42 @@ def test_impossible_protocols_are_refused(windows):
 
 
 INTERRUPTED = """
-import sys
-sys.path.insert(0, {tests!r})
-import time
+import sys, time
 from pathlib import Path
-from sklearn.base import BaseEstimator, ClassifierMixin
-from windows_made import cut, informative
-from eegfmri import cache
-from eegfmri.estimators import classical
-from eegfmri.evaluation import evaluate, folds, splits
+sys.path.insert(0, {tests!r})
+from eegfmri.evaluation import folds
+from windows_made import evaluate_made_runs
 
-folder = Path(sys.argv[1])
-write = cache.save_array  # the runs are written once: a prepared run keeps its file, and so its time stamp
-cache.save_array = lambda path, array: path if Path(path).exists() else write(path, array)
-windows = classical.with_classical_features(cut(informative(folder / "runs"), bold_volumes=14))
-if "--slow" in sys.argv:
-    run = folds._run
-    def slowly(*task):
-        run(*task)
-        time.sleep(0.5)
-    folds._run = slowly
-methods = classical.classical_methods()
-print("start", flush=True)
-evaluation = evaluate.evaluate(methods, windows, splits.LeaveOneSubjectOut(), folder=folder / "folds")
-print(int(evaluation.folds["cached"].sum()))
-(folder / "scores.csv").write_text(evaluation.summary().to_csv())
+run = folds._run
+def slowly(*task):
+    run(*task)
+    time.sleep(0.5)
+folds._run = slowly
+evaluate_made_runs(Path(sys.argv[1]))
 """
 
 
 def test_an_evaluation_killed_midway_finishes_what_was_unfinished(tmp_path):
+    def finished():
+        return {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("folds/*/sub-*/fold.json")}
+
     script = INTERRUPTED.format(tests=str(Path(__file__).parent))
-
-    def start(folder, *options):
-        return subprocess.Popen(
-            [sys.executable, "-c", script, folder, *options], stdout=subprocess.PIPE, text=True, env=dict(os.environ)
-        )
-
-    killed = start(tmp_path / "killed", "--slow")
-    assert killed.stdout.readline().strip() == "start"
-    while len(list((tmp_path / "killed").glob("folds/*/sub-*/fold.json"))) < 3:
+    killed = subprocess.Popen([sys.executable, "-c", script, tmp_path / "killed"], env=dict(os.environ))
+    while len(finished()) < 3:
         assert killed.poll() is None, "the evaluation ended before it could be killed"
         time.sleep(0.05)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    finished = {p: p.stat().st_mtime_ns for p in (tmp_path / "killed").glob("folds/*/sub-*/fold.json")}
-    assert 3 <= len(finished) < 24
-    out, _ = start(tmp_path / "killed").communicate()
-    assert int(out.split()[-1]) == len(finished)
-    assert {p: p.stat().st_mtime_ns for p in finished} == finished
-    undisturbed, _ = start(tmp_path / "whole").communicate()
-    assert int(undisturbed.split()[-1]) == 0
-    assert (tmp_path / "killed/scores.csv").read_bytes() == (tmp_path / "whole/scores.csv").read_bytes()
+    before = finished()
+    assert 3 <= len(before) < 12
+    resumed = evaluate_made_runs(tmp_path / "killed")  # in another process than the one that was killed: in this
+    assert int(resumed.folds["cached"].sum()) == len(before)
+    after = finished()
+    assert {path: after[path] for path in before} == before
+    undisturbed = evaluate_made_runs(tmp_path / "whole")
+    assert not undisturbed.folds["cached"].any()
+    assert resumed.summary().to_csv() == undisturbed.summary().to_csv()
+    assert resumed.predictions.equals(undisturbed.predictions)
 
 
 def test_joined_evaluations_compare_as_one_and_refuse_what_does_not_fit(windows, tmp_path):

@@ -1,4 +1,8 @@
-"""On noise-free, strongly coupled recordings every network of synthesis can learn, and on noise none does: many minutes, `make soak`."""
+"""On noise-free, strongly coupled recordings every network of synthesis can learn, and on noise none does.
+
+Twelve trainings of six networks at the book's resolution take long: ``make soak`` runs them. That each network can learn at all is
+tested in `test_synthesis_by_heart`, that nothing of the test subject is learned in `test_synthesis_estimator`.
+"""
 
 from dataclasses import replace
 from functools import partial
@@ -17,7 +21,7 @@ from eegfmri.preprocessing import eeg
 from eegfmri.preprocessing.volumes import VolumeScaling, VolumeSettings, prepare_together
 from eegfmri.windows import LazyArray, volume_windows
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = pytest.mark.soak
 
 BLOCKS = BlockedTogether(4, 20.0)
 
