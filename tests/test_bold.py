@@ -328,6 +328,19 @@ def real_run(request):
     return recording, image, motion, reference, way, events
 
 
+def test_templates_are_read_once_for_all_runs(monkeypatch):
+    import nilearn.datasets
+
+    grid = GRIDS["mni_4mm"]
+    first = bold.tissue_shares(registration.Transform(), _image(grid))
+    monkeypatch.delattr(nilearn.datasets, "load_mni152_gm_template")
+    again = bold.tissue_shares(registration.Transform(), _image(grid))
+    assert list(first) == list(again) == ["white_matter", "csf", "brain"]
+    for name, share in first.items():
+        np.testing.assert_array_equal(again[name], share)
+    assert first["brain"].max() > 0.9 and not np.any((first["white_matter"] > 0.6) & (first["csf"] > 0.6))
+
+
 @pytest.mark.slow
 @pytest.mark.real_data
 def test_a_real_run_lies_where_the_template_does(real_run):

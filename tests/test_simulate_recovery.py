@@ -120,6 +120,19 @@ def test_a_shift_of_one_s_own_making_is_found():
         assert found.correlations.max() > 0.95
 
 
+@pytest.mark.parametrize("t_r", [2.0, 2.1])
+def test_weights_per_volume_convolve_as_steps_of_a_tenth_of_a_second_do(t_r):
+    from nilearn.glm.first_level import glover_hrf
+
+    drive, fine = np.random.default_rng(2).standard_normal(60), round(t_r / 0.1)
+    held = np.repeat(drive, fine)
+    kernels = recovery._volume_kernels(t_r)
+    for shift, kernel in zip(recovery._SHIFTS[::10], kernels[::10], strict=True):
+        fines = glover_hrf(t_r / fine, oversampling=1, time_length=32.0, onset=shift)
+        wanted = np.convolve(held, fines)[fine // 2 : len(held) : fine]
+        np.testing.assert_allclose(np.convolve(drive, kernel)[: len(drive)], wanted, atol=1e-12)
+
+
 def test_the_planted_latency_is_found_without_noise(night):
     coupling = np.array([[STRONG.at("coupling", band, group) for band in BANDS] for group in GROUPS])
     for recording, subject, facts in runs_of(night, sleep):

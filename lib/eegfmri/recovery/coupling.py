@@ -5,9 +5,9 @@ simulated recordings pass through the same steps: the correlation of EEG power w
 alertness read from either modality; connectivity of subjects, and of EEG against BOLD.
 """
 
-import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -80,7 +80,7 @@ class CouplingMaps:
         return self.r[:, self.networks.index(network)][:, rows][:, :, inside].mean(axis=(1, 2))
 
 
-@functools.lru_cache(maxsize=64)
+@lru_cache(maxsize=64)
 def power_by_frequency(recording: Recording) -> tuple[np.ndarray, np.ndarray]:
     """Return power per second and Hz, averaged over scalp channels.
 
@@ -145,20 +145,18 @@ def coupling_maps(recordings: Iterable[Recording], networks: Sequence[str] = ("D
     return CouplingMaps(tuple(found), tuple(networks), LAGS, FREQUENCIES, maps)
 
 
-def _mean_of_those_there(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Mean over rows, entry by entry, of the values that are there; missing where none is."""
-    rows = np.asarray(rows)
-    there = np.isfinite(rows)
-    counts = there.sum(axis=0)
-    return np.divide(
-        np.where(there, rows, 0.0).sum(axis=0), counts, out=np.full(rows.shape[1:], np.nan), where=counts > 0
-    )
-
-
 def _mean(rows: np.ndarray) -> np.ndarray:
     """Mean of the rows that are there: a region without signal is 0 throughout."""
     there = rows[rows.std(axis=1) > 0]
     return there.mean(axis=0) if len(there) else rows.mean(axis=0)
+
+
+def _mean_of_known(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean over arrays of one shape, entry by entry of those that are not NaN there; NaN where all are."""
+    arrays = np.asarray(arrays)
+    there = np.isfinite(arrays)
+    n = there.sum(axis=0)
+    return np.divide(np.where(there, arrays, 0).sum(axis=0), n, out=np.full(n.shape, np.nan), where=n > 0)
 
 
 def alertness_ratio(recording: Recording, moments: np.ndarray) -> np.ndarray:
@@ -236,12 +234,11 @@ def alertness_series(recordings: Iterable[Recording]) -> dict[str, tuple[np.ndar
             "Alertness is read from BOLD by a template of other subjects: give two subjects or more whose EEG has no gaps."
         )
     maps = {
-        subject: _mean_of_those_there([passed @ ratio / len(ratio) for ratio, passed in own])
-        for subject, own in runs.items()
+        subject: _mean_of_known([passed @ ratio / len(ratio) for ratio, passed in own]) for subject, own in runs.items()
     }
     found = {}
     for subject, own in runs.items():
-        template = _mean_of_those_there([values for other, values in maps.items() if other != subject])
+        template = _mean_of_known([values for other, values in maps.items() if other != subject])
         ratios, read = [], []
         for ratio, passed in own:
             used = np.isfinite(passed[:, 0]) & np.isfinite(template)
@@ -260,7 +257,7 @@ def connectivity(recordings: Iterable[Recording]) -> dict[str, np.ndarray]:
         series, _ = regional_bold(recording)
         with np.errstate(invalid="ignore", divide="ignore"):
             found.setdefault(recording.subject, []).append(np.corrcoef(series))
-    return {subject: np.nanmean(matrices, axis=0) for subject, matrices in found.items()}
+    return {subject: _mean_of_known(matrices) for subject, matrices in found.items()}
 
 
 def power_connectivity(recording: Recording) -> dict[str, np.ndarray]:
@@ -279,31 +276,55 @@ def power_connectivity(recording: Recording) -> dict[str, np.ndarray]:
     dict of str to numpy.ndarray
         Per band of `eegfmri.preprocessing.eeg.BANDS`, shape (n_regions, n_regions).
     """
-    from scipy.signal import hilbert
-
     stream = eeg.prepare(recording, EEG_SETTINGS)
     names = [name for name in stream.names if _has_position(name)]
     signal = np.asarray(stream.load(), dtype=np.float32)[[stream.names.index(name) for name in names]]
     field = lead_field(names, load_atlas(BOLD_SETTINGS.atlas).centres)
     inverse = inverse_operator(field)
     measured = np.isfinite(eeg.with_gaps(np.zeros(signal.shape[1]), stream.sfreq, stream.gaps))
-    kept = np.flatnonzero(measured[::_THINNED]) * _THINNED
+    kept = measured[::_THINNED]
     found = {}
     for band, limits in eeg.BANDS.items():
-        analytic = hilbert(eeg.band_pass(signal, stream.sfreq, *limits), axis=1)[:, kept]
+        analytic = _analytic(eeg.band_pass(signal, stream.sfreq, *limits), _THINNED)[:, kept]
         sources = (inverse @ analytic).astype(np.complex64)
         size = np.abs(sources)
         unit = np.conj(sources / np.maximum(size, 1e-30))
-        logs = standardise(np.log(np.maximum(size, 1e-30)))
+        logs = standardise(np.log(np.maximum(size, 1e-30))).astype(np.float32)
+        real, imaginary = np.ascontiguousarray(sources.real), np.ascontiguousarray(sources.imag)
         matrix = np.empty((len(sources), len(sources)))
-        for seed in range(len(sources)):
-            other = np.abs((sources * unit[seed]).imag)
-            matrix[seed] = standardise(np.log(np.maximum(other, 1e-30))) @ logs[seed] / logs.shape[1]
+        for seed, turn in enumerate(unit):
+            # the imaginary part of sources * turn; standardised logs have no mean, so only spreads are left to divide by
+            other = np.log(np.maximum(np.abs(real * turn.imag + imaginary * turn.real), 1e-30))
+            other -= other.mean(axis=1, keepdims=True)
+            spread = np.sqrt(np.einsum("st,st->s", other, other) / logs.shape[1])
+            matrix[seed] = np.divide(
+                other @ logs[seed] / logs.shape[1], spread, out=np.zeros_like(spread), where=spread > 0
+            )
         np.fill_diagonal(matrix, 0.0)
         found[band] = (matrix + matrix.T) / 2
     return found
 
 
+def _analytic(signal: np.ndarray, every: int) -> np.ndarray:
+    """Return every so many-th sample of rows' analytic signals, shape (n_rows, ceil(n_times / every)).
+
+    Where their number divides the length, the spectrum is folded before it is turned back, which gives the same samples from a transform
+    so many times shorter.
+    """
+    from scipy.fft import ifft, rfft
+    from scipy.signal import hilbert
+
+    n_times = signal.shape[1]
+    if n_times % every:
+        return hilbert(signal, axis=1)[:, ::every]
+    spectrum = rfft(signal, axis=1)
+    spectrum[:, 1 : (n_times + 1) // 2] *= 2
+    whole = np.zeros((len(signal), n_times), dtype=spectrum.dtype)
+    whole[:, : spectrum.shape[1]] = spectrum
+    return ifft(whole.reshape(len(signal), every, -1).sum(axis=1), axis=1) / every
+
+
+@lru_cache(maxsize=512)
 def _has_position(name: str) -> bool:
     """Say whether MNE's template knows an electrode."""
     try:
@@ -325,7 +346,7 @@ def resemblance_to_others(matrices: Mapping[str, np.ndarray]) -> np.ndarray:
     """Correlate each subject's connectivity with the mean of the others, shape (n_subjects,)."""
     return np.array(
         [
-            resemblance(own, np.nanmean([m for other, m in matrices.items() if other != subject], axis=0))
+            resemblance(own, _mean_of_known([m for other, m in matrices.items() if other != subject]))
             for subject, own in matrices.items()
         ]
     )

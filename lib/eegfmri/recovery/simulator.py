@@ -7,6 +7,7 @@ scanner, and, for couplings, the planted power.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +175,13 @@ def response_lag(drive: np.ndarray, response: np.ndarray, t_r: float) -> Respons
     return ResponseLag(lags, correlations, _refined(lags, -correlations))
 
 
+#: Shifts of the canonical response among which a latency is sought, s.
+_SHIFTS = np.arange(-2.0, 3.01, 0.1)
+
+#: Length of that response, s.
+_RESPONSE_SECONDS = 32.0
+
+
 def fit_latency(drive: np.ndarray, response: np.ndarray, t_r: float) -> float:
     """Find the time to peak of the canonical response whose convolution with a drive resembles the response most.
 
@@ -191,25 +199,42 @@ def fit_latency(drive: np.ndarray, response: np.ndarray, t_r: float) -> float:
     float
         s, from 3 to 8.
     """
+    kernels = _volume_kernels(t_r)
+    n_places, n_volumes = drive.shape
+    past = int(np.ceil(_RESPONSE_SECONDS / t_r))  # volumes whose haemodynamic past lies before the scan
+    late = response[:, past:] - response[:, past:].mean(axis=1, keepdims=True)
+    late /= np.linalg.norm(late, axis=1, keepdims=True)
+    centred = drive - drive.mean(axis=1, keepdims=True)
+    # the drive so many volumes ago, 0 before the scan: all shifts are one product
+    before = np.zeros((n_places, n_volumes - past, kernels.shape[1]))
+    for lag in range(kernels.shape[1]):
+        first = max(past, lag)
+        before[:, first - past :, lag] = centred[:, first - lag : n_volumes - lag]
+    courses = before @ kernels.T
+    courses = courses - courses.mean(axis=1, keepdims=True)
+    courses /= np.linalg.norm(courses, axis=1, keepdims=True)
+    correlations = (courses * late[:, :, None]).sum(axis=1).mean(axis=0)
+    return CANONICAL_PEAK + _refined(_SHIFTS, -correlations)
+
+
+@lru_cache(maxsize=8)
+def _volume_kernels(t_r: float) -> np.ndarray:
+    """Return weights of the drive so many volumes ago, shape (n_shifts, n_lags), for each of the shifted responses.
+
+    A drive that is constant during each volume is convolved with the response in steps of about 0.1 s and read in the middle of every
+    volume: each weight is the sum of the response over the steps that fall into one volume.
+    """
     from nilearn.glm.first_level import glover_hrf
 
     fine = round(t_r / 0.1)
-    step = t_r / fine
-    shifts = np.arange(-2.0, 3.01, 0.1)
-    repeated = np.repeat(drive - drive.mean(axis=1, keepdims=True), fine, axis=1)
-    past = int(np.ceil(32.0 / t_r))  # volumes whose haemodynamic past lies before the scan
-    late = response[:, past:] - response[:, past:].mean(axis=1, keepdims=True)
-    late /= np.linalg.norm(late, axis=1, keepdims=True)
-    correlations = []
-    for shift in shifts:
-        kernel = glover_hrf(step, oversampling=1, time_length=32.0, onset=shift)
-        course = np.stack([np.convolve(row, kernel)[fine // 2 : repeated.shape[1] : fine] for row in repeated])[
-            :, past:
-        ]
-        course = course - course.mean(axis=1, keepdims=True)
-        course /= np.linalg.norm(course, axis=1, keepdims=True)
-        correlations.append((course * late).sum(axis=1).mean())
-    return CANONICAL_PEAK + _refined(shifts, -np.array(correlations))
+    fines = np.stack(
+        [glover_hrf(t_r / fine, oversampling=1, time_length=_RESPONSE_SECONDS, onset=shift) for shift in _SHIFTS]
+    )
+    lags = -((fine // 2 - np.arange(fines.shape[1])) // fine)
+    kernels = np.zeros((len(fines), lags[-1] + 1))
+    np.add.at(kernels.T, lags, fines.T)
+    kernels.flags.writeable = False
+    return kernels
 
 
 @dataclass(frozen=True, eq=False)
