@@ -1,4 +1,7 @@
-"""The whole evaluation of graph_fusion: that it can learn, finds nothing in noise, leaks nothing, and survives being killed."""
+"""The whole evaluation of graph_fusion: that it can learn, finds nothing in noise, leaks nothing, and survives being killed.
+
+``make soak`` runs the two that take longest: eight folds of each network at the book's size, and twelve folds of all methods on noise.
+"""
 
 import json
 import os
@@ -6,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,20 +25,10 @@ from eegfmri.evaluation.splits import LeaveOneSubjectOut
 from eegfmri.preprocessing import bold, eeg
 from eegfmri.simulation import simulate as simulator
 from eegfmri.windows import Windows, epoch_windows
-from windows_made import cut, informative, made_recording, stages
+from windows_made import SomeSubjects, cut, informative, made_recording, stages
 
 MODALITIES = ("eeg", "bold", "both")
 SMALL = {"conv_features": 4, "graph_features": 8, "embedding": 8, "n_training_epochs": 4}
-
-
-@dataclass(frozen=True)
-class SomeSubjects(LeaveOneSubjectOut):
-    """Leave out these subjects only."""
-
-    subjects: tuple[str, ...] = ()
-
-    def split(self, windows):
-        return (fold for fold in super().split(windows) if fold.name.removeprefix("sub-") in self.subjects)
 
 
 def chance(windows: Windows) -> np.ndarray:
@@ -64,7 +57,7 @@ def test_each_network_fits_eight_scored_epochs_perfectly(strong, modality):
     np.testing.assert_array_equal(fitted.predict(twice), twice.y)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_each_network_is_above_chance_on_subjects_it_has_not_seen(strong, modality, tmp_path):
     # BOLD is slow to learn: after the usual passes its training loss still falls.
@@ -87,7 +80,7 @@ def all_methods(**options) -> dict:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_no_method_finds_anything_in_noise(tmp_path):
     """A method's Holm-corrected interval holds every level that its Holm-adjusted sign-flip test does not reject.
 

@@ -75,14 +75,14 @@ CASES = {
     "saliency_fusion, sleep": Case(
         "saliency_fusion",
         "sleep",
-        {"scale": "small", "n_subjects": 3},
+        {"scale": "tiny", "n_subjects": 3},
         SALIENCY | {"dataset": "sleep"},
         SALIENCY_TRUTH,
     ),
     "saliency_fusion, oddball": Case(
         "saliency_fusion",
         "oddball",
-        {"scale": "small", "n_subjects": 3},
+        {"scale": "tiny", "n_subjects": 3},
         SALIENCY | {"dataset": "oddball"},
         SALIENCY_TRUTH,
     ),
