@@ -1,7 +1,4 @@
-"""The whole evaluation of graph_fusion: that it can learn, finds nothing in noise, leaks nothing, and survives being killed.
-
-``make soak`` runs the two that take longest: eight folds of each network at the book's size, and twelve folds of all methods on noise.
-"""
+"""The whole evaluation of graph_fusion: that it can learn, finds nothing in noise, leaks nothing, and survives being killed."""
 
 import json
 import os
@@ -57,7 +54,7 @@ def test_each_network_fits_eight_scored_epochs_perfectly(strong, modality):
     np.testing.assert_array_equal(fitted.predict(twice), twice.y)
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_each_network_is_above_chance_on_subjects_it_has_not_seen(strong, modality, tmp_path):
     # BOLD is slow to learn: after the usual passes its training loss still falls.
@@ -80,7 +77,7 @@ def all_methods(**options) -> dict:
     }
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_no_method_finds_anything_in_noise(tmp_path):
     """A method's Holm-corrected interval holds every level that its Holm-adjusted sign-flip test does not reject.
 
