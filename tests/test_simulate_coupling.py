@@ -269,15 +269,6 @@ def test_connectivity_of_the_head_does_not_see_one_source_twice():
     assert coupling.resemblance_to_others({"a": one, "b": one, "c": one}) == pytest.approx(np.ones(3))
 
 
-@pytest.mark.parametrize("n_times", [600, 601])
-def test_thinned_analytic_signals_are_those_of_the_whole_thinned(n_times):
-    from scipy.signal import hilbert
-
-    signal = np.random.default_rng(0).standard_normal((3, n_times))
-    for every in (25, 24):
-        np.testing.assert_allclose(coupling._analytic(signal, every), hilbert(signal, axis=1)[:, ::every], atol=1e-12)
-
-
 def test_what_nobody_has_stays_unknown_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")

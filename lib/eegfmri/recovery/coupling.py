@@ -101,6 +101,7 @@ def power_by_frequency(recording: Recording) -> tuple[np.ndarray, np.ndarray]:
     frequencies, density = spectrogram(signal, stream.sfreq, frame=1.0, overlap=0.0)
     rows = np.searchsorted(frequencies, FREQUENCIES - 1e-6)
     power = density[:, rows].mean(axis=0)
+    power.flags.writeable = False  # two analyses of a page ask for it
     return power, 0.5 + np.arange(power.shape[1])
 
 
@@ -153,10 +154,7 @@ def _mean(rows: np.ndarray) -> np.ndarray:
 
 def _mean_of_known(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """Mean over arrays of one shape, entry by entry of those that are not NaN there; NaN where all are."""
-    arrays = np.asarray(arrays)
-    there = np.isfinite(arrays)
-    n = there.sum(axis=0)
-    return np.divide(np.where(there, arrays, 0).sum(axis=0), n, out=np.full(n.shape, np.nan), where=n > 0)
+    return np.ma.masked_invalid(arrays).mean(axis=0).filled(np.nan)
 
 
 def alertness_ratio(recording: Recording, moments: np.ndarray) -> np.ndarray:
@@ -276,52 +274,29 @@ def power_connectivity(recording: Recording) -> dict[str, np.ndarray]:
     dict of str to numpy.ndarray
         Per band of `eegfmri.preprocessing.eeg.BANDS`, shape (n_regions, n_regions).
     """
+    from scipy.signal import hilbert
+
     stream = eeg.prepare(recording, EEG_SETTINGS)
     names = [name for name in stream.names if _has_position(name)]
     signal = np.asarray(stream.load(), dtype=np.float32)[[stream.names.index(name) for name in names]]
     field = lead_field(names, load_atlas(BOLD_SETTINGS.atlas).centres)
     inverse = inverse_operator(field)
     measured = np.isfinite(eeg.with_gaps(np.zeros(signal.shape[1]), stream.sfreq, stream.gaps))
-    kept = measured[::_THINNED]
+    kept = np.flatnonzero(measured[::_THINNED]) * _THINNED
     found = {}
     for band, limits in eeg.BANDS.items():
-        analytic = _analytic(eeg.band_pass(signal, stream.sfreq, *limits), _THINNED)[:, kept]
+        analytic = hilbert(eeg.band_pass(signal, stream.sfreq, *limits), axis=1)[:, kept]
         sources = (inverse @ analytic).astype(np.complex64)
         size = np.abs(sources)
         unit = np.conj(sources / np.maximum(size, 1e-30))
-        logs = standardise(np.log(np.maximum(size, 1e-30))).astype(np.float32)
-        real, imaginary = np.ascontiguousarray(sources.real), np.ascontiguousarray(sources.imag)
+        logs = standardise(np.log(np.maximum(size, 1e-30)))
         matrix = np.empty((len(sources), len(sources)))
-        for seed, turn in enumerate(unit):
-            # the imaginary part of sources * turn; standardised logs have no mean, so only spreads are left to divide by
-            other = np.log(np.maximum(np.abs(real * turn.imag + imaginary * turn.real), 1e-30))
-            other -= other.mean(axis=1, keepdims=True)
-            spread = np.sqrt(np.einsum("st,st->s", other, other) / logs.shape[1])
-            matrix[seed] = np.divide(
-                other @ logs[seed] / logs.shape[1], spread, out=np.zeros_like(spread), where=spread > 0
-            )
+        for seed in range(len(sources)):
+            other = np.abs((sources * unit[seed]).imag)
+            matrix[seed] = standardise(np.log(np.maximum(other, 1e-30))) @ logs[seed] / logs.shape[1]
         np.fill_diagonal(matrix, 0.0)
         found[band] = (matrix + matrix.T) / 2
     return found
-
-
-def _analytic(signal: np.ndarray, every: int) -> np.ndarray:
-    """Return every so many-th sample of rows' analytic signals, shape (n_rows, ceil(n_times / every)).
-
-    Where their number divides the length, the spectrum is folded before it is turned back, which gives the same samples from a transform
-    so many times shorter.
-    """
-    from scipy.fft import ifft, rfft
-    from scipy.signal import hilbert
-
-    n_times = signal.shape[1]
-    if n_times % every:
-        return hilbert(signal, axis=1)[:, ::every]
-    spectrum = rfft(signal, axis=1)
-    spectrum[:, 1 : (n_times + 1) // 2] *= 2
-    whole = np.zeros((len(signal), n_times), dtype=spectrum.dtype)
-    whole[:, : spectrum.shape[1]] = spectrum
-    return ifft(whole.reshape(len(signal), every, -1).sum(axis=1), axis=1) / every
 
 
 @lru_cache(maxsize=512)
