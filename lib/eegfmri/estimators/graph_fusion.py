@@ -24,7 +24,7 @@ from eegfmri.estimators.adaptation import Adaptation, AdaptedEstimator
 from eegfmri.estimators.training import Batch, TrainedEstimator, one_thread
 from eegfmri.evaluation.splits import InnerValidation
 from eegfmri.models import graphs
-from eegfmri.models.graph_fusion import BoldConfig, BoldEncoder, EegConfig, EegEncoder, GraphFusion
+from eegfmri.models.graph_fusion import BoldConfig, BoldEncoder, EegConfig, EegEncoder, GraphFusion, filter_length
 from eegfmri.preprocessing.eeg import whitening
 from eegfmri.preprocessing.sources import electrode_positions
 from eegfmri.preprocessing.spectra import autocorrelation
@@ -253,7 +253,7 @@ class GraphFusionClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator)
 
     def _n_lags(self, X: Windows) -> int:
         """Return samples of a filter."""
-        return max(2, round(self.kernel_seconds * X.eeg.sfreq))
+        return filter_length(self.kernel_seconds, X.eeg.sfreq)
 
     def _build(self, X: Windows) -> GraphFusion:
         sizes = {"graph_features": self.graph_features, "embedding": self.embedding}
@@ -356,9 +356,9 @@ def _of_epochs(array: LazyArray, epochs: np.ndarray, n_times: int, n_lags: int, 
     key = cache.digest(files, epochs, n_times, n_lags, matrix)
     if key not in _KEPT:
         made = np.empty((len(epochs), array.shape[1], n_lags), dtype=np.float32)
-        for out, (run, first) in zip(made, epochs, strict=True):
-            signal = np.asarray(array.streams[run].load()[:, first : first + n_times], dtype=float)
-            out[:] = autocorrelation(matrix @ signal, n_lags)
+        signals = LazyArray(array.streams, *epochs.T, n_times)
+        for row, out in enumerate(made):
+            out[:] = autocorrelation(matrix @ signals[row], n_lags)
         _KEPT[key] = made
         while len(_KEPT) > 1 and sum(kept.nbytes for kept in _KEPT.values()) > _MOST_KEPT:
             _KEPT.popitem(last=False)

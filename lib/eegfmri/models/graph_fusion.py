@@ -53,6 +53,11 @@ class EegConfig:
     dropout: float = 0.25
 
 
+def filter_length(seconds: float, sfreq: float) -> int:
+    """Length in samples, at least 2, of a filter of so many seconds at a rate of ``sfreq`` Hz."""
+    return max(2, round(seconds * sfreq))
+
+
 class FilterEnergy(nn.Module):
     """Energy of a signal after learned temporal filters, from the signal's autocorrelation.
 

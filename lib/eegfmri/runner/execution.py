@@ -415,14 +415,12 @@ def _kernel_environment(threads: int) -> dict[str, str]:
     ipython = build_dir() / "ipython"
     ipython.mkdir(parents=True, exist_ok=True)
     return {
+        # Memory that arrays gave back is kept for the next ones, where the C library is glibc and nobody has said otherwise: being
+        # handed new, zeroed pages again and again was a tenth to a fourth of a training step.
+        "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+        "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+        "MALLOC_TOP_PAD_": str(64 << 20),
         **os.environ,
-        # Memory that arrays gave back is kept for the next ones, where the C library is glibc: to be handed new pages again and
-        # again, zeroed, was a fifth of a training step.
-        **{
-            "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
-            "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-            "MALLOC_TOP_PAD_": str(64 << 20),
-        },
         **{f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA")},
         "VECLIB_MAXIMUM_THREADS": str(threads),
         "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": str(threads),
