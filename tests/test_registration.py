@@ -220,6 +220,53 @@ def test_the_way_through_a_t1_image_is_found():
     np.testing.assert_allclose(back, 0, atol=1e-9)
 
 
+@pytest.fixture
+def counted(monkeypatch, tmp_path):
+    """A registration of matrices and a warp that counts how often it is made, kept in a folder of its own."""
+    monkeypatch.setenv("EEGFMRI_CACHE", str(tmp_path))
+    rng, asked = np.random.default_rng(0), []
+
+    def made(reference, t1, kind):
+        asked.append(kind)
+        matrix = np.eye(4) + 0.1 * rng.standard_normal((4, 4))
+        warp = reg.Field(rng.standard_normal((3, 4, 5, 3)), np.diag([4.0, 4.0, 4.0, 1.0]))
+        return reg.Registration(Transform((matrix, warp)), Transform((warp, np.linalg.inv(matrix))))
+
+    monkeypatch.setattr(reg, "register_to_template", made)
+    return asked
+
+
+def test_a_run_is_registered_once_whoever_asks(counted):
+    image = nibabel.Nifti1Image(blob(), np.diag([4.0, 4.0, 6.0, 1.0]))
+    first, second = reg.registered(image), reg.registered(image)
+    assert counted == ["affine"]
+    points = np.random.default_rng(1).uniform(0, 20, (50, 3))
+    np.testing.assert_array_equal(first.to_template(points), second.to_template(points))
+    np.testing.assert_array_equal(first.to_run(points), second.to_run(points))
+    # another kind of map, another brightness, another place, a T1 image: each is another question
+    elsewhere = nibabel.Nifti1Image(blob(), np.diag([4.0, 4.0, 5.0, 1.0]))
+    for changed in (
+        (image, None, "syn"),
+        (nibabel.Nifti1Image(blob() + 1, image.affine),),
+        (elsewhere,),
+        (image, image),
+    ):
+        reg.registered(*changed)
+    assert len(counted) == 5
+
+
+@pytest.mark.parametrize("spoilt", ["steps.json", "to_template-1displacement.npy"])
+def test_a_damaged_registration_is_found_anew(counted, tmp_path, spoilt):
+    image = nibabel.Nifti1Image(blob(), np.diag([4.0, 4.0, 6.0, 1.0]))
+    reg.registered(image)
+    [path] = (tmp_path / "registrations").glob(f"*/{spoilt}")
+    path.write_bytes(path.read_bytes()[:-9])
+    reg.registered(image)
+    assert len(counted) == 2
+    reg.registered(image)
+    assert len(counted) == 2
+
+
 def test_two_means_of_one_head_are_laid_on_each_other_and_stay_where_nothing_moved():
     image = nibabel.Nifti1Image(blob(), np.diag([4.0, 4.0, 6.0, 1.0]))
     still = reg.parameters_of(reg.align_rigidly(image, image)[None], reg.grid_centre(image))[0]

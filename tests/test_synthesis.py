@@ -1,5 +1,7 @@
 """The networks of synthesis: shapes, shared weights, and that slices are generated from EEG and from nothing later."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from eegfmri.models.synthesis import (
     Layer,
     Slices,
     TransformerConfig,
+    bin_covariances,
     build,
     default_config,
     shapes,
@@ -338,3 +341,28 @@ def test_dropout_keeps_the_mean_and_drops_in_training_only():
     # 40 000 coins: the standard error of their share is 0.2 %.
     assert abs((dropped == 0).float().mean() - 0.25) < 0.01
     assert Dropout(0.25).eval()(x) is x
+
+
+def test_a_filter_s_energies_are_forms_in_the_covariances():
+    config = ConvolutionalConfig(features=3, kernel=0.1, stride=0.04, bin=0.4, channel=5, hidden=(6,), dropout=0.0)
+    torch.manual_seed(0)
+    n_times, sfreq = 123, 50.0
+    network = build("convolutional", 4, n_times, sfreq, torch.ones(2, 3, 2, dtype=torch.bool), replace(config, pool=1))
+    network = network.double().train()
+    nn.init.normal_(network.head.linear.weight)
+    eeg = torch.randn(6, 4, n_times, dtype=torch.double)
+    tables = bin_covariances(eeg.flatten(0, 1), *config.steps(sfreq)).unflatten(0, (6, 4)).transpose(1, 2)
+    gradients = []
+    for given in ({"eeg": eeg}, {"covariances": tables}):
+        network.zero_grad()
+        out = network(**given)
+        out.square().sum().backward()
+        gradients.append([out.detach(), *(weight.grad.clone() for weight in network.parameters())])
+    for of_samples, of_tables in zip(*gradients, strict=True):
+        np.testing.assert_allclose(of_tables, of_samples, rtol=1e-9, atol=1e-9)
+
+
+def test_what_stands_for_eeg_cannot_be_disturbed():
+    network = Augmented(nn.Identity(), noise=0.1).train()
+    with pytest.raises(ValueError, match="only EEG can be disturbed"):
+        network(covariances=torch.zeros(1))

@@ -59,6 +59,52 @@ def test_windows_cut_from_pooled_runs_are_pooled_windows(windows):
         assert read.shape == (4, 3, used.eeg.length // 4)
 
 
+def without_tables(monkeypatch):
+    monkeypatch.setattr(_Batches, "_tabulate", lambda self: None)
+
+
+@pytest.mark.parametrize("shifted", [0, 3], ids=["whole bins", "odd starts"])
+def test_convolutions_learn_from_covariances_what_they_learn_from_samples(windows, monkeypatch, shifted):
+    used = replace(
+        windows,
+        eeg=LazyArray(
+            windows.eeg.streams, windows.eeg.run, windows.eeg.first + shifted, windows.eeg.length - 4 * (shifted > 0)
+        ),
+    )
+    train, test = used[:60], used[60:]
+    network = quick("convolutional", n_training_epochs=3, patience=None, adaptation="transductive")
+    of_tables = network.fit(train, targets_of(train))
+    table = _Batches(of_tables, train)
+    assert "covariances" in table.inputs(np.arange(2))
+    # windows overlap: a stretch of time stands in the table once
+    assert len(table.table) < table.bins.numel()
+    predicted = of_tables.predict(test)
+    without_tables(monkeypatch)
+    of_samples = quick("convolutional", n_training_epochs=3, patience=None, adaptation="transductive").fit(
+        train, targets_of(train)
+    )
+    assert "eeg" in _Batches(of_samples, train).inputs(np.arange(2))
+    np.testing.assert_allclose(of_tables.history_, of_samples.history_, rtol=1e-4)
+    varied = np.abs(predicted - of_samples.mean_).max()
+    assert varied > 0
+    np.testing.assert_allclose(predicted, of_samples.predict(test), atol=1e-2 * varied)
+
+
+def test_augmented_eeg_is_read_as_samples(windows):
+    network = quick("convolutional", n_training_epochs=1, noise=0.1).fit(windows, targets_of(windows))
+    assert "eeg" in _Batches(network, windows).inputs(np.arange(2))
+
+
+def test_what_does_not_fit_into_memory_is_read_batch_by_batch_alike(windows, monkeypatch):
+    network = quick("siamese").fit(windows, targets_of(windows))
+    rows = np.array([3, 40, 99])
+    held = _Batches(network, windows).inputs(rows)["eeg"]
+    monkeypatch.setattr("eegfmri.estimators.synthesis.HELD", 0)
+    read = _Batches(network, windows)
+    np.testing.assert_array_equal(read.inputs(rows)["eeg"].numpy(), held.numpy())
+    assert not read._held
+
+
 def test_eeg_is_scaled_by_what_the_windows_cover(windows):
     estimator = quick("siamese")
     own = windows[(windows.groups == "01") & (windows.table["volume"] < 20).to_numpy()]

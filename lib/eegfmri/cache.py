@@ -14,7 +14,8 @@ import os
 import struct
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -304,6 +305,45 @@ def _checksum(path: Path, length: int) -> int:
                 checksum, length = zlib.crc32(block, checksum), length - len(block)
         _read[state] = checksum
     return _read[state]
+
+
+class Recent:
+    """What was made last, up to so many bytes, for whoever in this process asks for it again.
+
+    Parameters
+    ----------
+    most : int
+        Bytes. What is larger by itself is handed out and not kept.
+    """
+
+    def __init__(self, most: int):
+        self.most = most
+        self._kept: OrderedDict[object, object] = OrderedDict()
+
+    def get(self, key: object, make: Callable[[], object]):
+        """Return what was made under a key, or make it.
+
+        Parameters
+        ----------
+        key : hashable
+            Names everything that ``make`` depends on.
+        make : callable
+            Returns an array (or tensor), which is not to be changed.
+
+        Returns
+        -------
+        array
+            The same object for the same key, as long as it is kept.
+        """
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        made = make()
+        if made.nbytes <= self.most:
+            self._kept[key] = made
+            while sum(kept.nbytes for kept in self._kept.values()) > self.most:
+                self._kept.popitem(last=False)
+        return made
 
 
 @lru_cache(maxsize=1)

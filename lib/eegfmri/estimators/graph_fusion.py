@@ -7,7 +7,6 @@ Transductive, and only where ``adaptation="transductive"``: the EEG of a subject
 covariance of its own unlabelled windows (`eegfmri.estimators.adaptation`).
 """
 
-from collections import OrderedDict
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Literal
@@ -342,9 +341,8 @@ class _Batches:
         return Batch(inputs, len(rows)), torch.from_numpy(y)
 
 
-#: What `_of_epochs` made last, up to so many bytes: folds, networks and ablations ask for the same epochs again.
-_KEPT: OrderedDict[str, np.ndarray] = OrderedDict()
-_MOST_KEPT = 256 << 20
+#: What `_of_epochs` made last: folds, networks and ablations ask for the same epochs again.
+_RECENT = cache.Recent(256 << 20)
 
 
 def _of_epochs(array: LazyArray, epochs: np.ndarray, n_times: int, n_lags: int, matrix: np.ndarray) -> np.ndarray:
@@ -354,13 +352,12 @@ def _of_epochs(array: LazyArray, epochs: np.ndarray, n_times: int, n_lags: int, 
     """
     files = [str(cache.file_stamp(array.streams[run].path)) for run in np.unique(epochs[:, 0])]
     key = cache.digest(files, epochs, n_times, n_lags, matrix)
-    if key not in _KEPT:
+
+    def make() -> np.ndarray:
         made = np.empty((len(epochs), array.shape[1], n_lags), dtype=np.float32)
         signals = LazyArray(array.streams, *epochs.T, n_times)
         for row, out in enumerate(made):
             out[:] = autocorrelation(matrix @ signals[row], n_lags)
-        _KEPT[key] = made
-        while len(_KEPT) > 1 and sum(kept.nbytes for kept in _KEPT.values()) > _MOST_KEPT:
-            _KEPT.popitem(last=False)
-    _KEPT.move_to_end(key)
-    return _KEPT[key]
+        return made
+
+    return _RECENT.get(key, make)

@@ -247,6 +247,13 @@ def _deviation(targets: Targets, mean: np.ndarray) -> float:
     return float(np.sqrt(squares / (len(targets) * len(mean)))) or 1.0
 
 
+#: Bytes of scaled EEG, or of its covariances, that are held for a fold's windows; where there would be more, batches are read from disk.
+HELD = 2 << 30
+
+#: Runs' scaled EEG and its covariances that were made last: folds and networks ask for the same again.
+_RECENT = cache.Recent(512 << 20)
+
+
 class _Batches:
     """Read a batch: EEG pooled, cut and scaled; volumes as deviations from the training mean. Called by the data loader."""
 
@@ -254,30 +261,34 @@ class _Batches:
         self.estimator, self.windows, self.targets = estimator, windows, targets
         self.pool = estimator.config().pool
         self.n_times = windows.eeg.shape[2] // self.pool
-        scaling = estimator.scaling_for(windows)
-        self.scaling = np.stack([scaling[subject] for subject in windows.groups])  # (n, 2, C, …)
-        self.power = _power(windows) if estimator.eeg_input == "power" else None
+        self.scaling = estimator.scaling_for(windows)
+        self.power = self.table = None
+        if estimator.eeg_input == "power":
+            self.power = _power(windows)
+            self.units = np.stack([self.scaling[subject] for subject in windows.groups])  # (n, 2, C, values)
+            return
+        self.offset = windows.eeg.first % self.pool
+        self.first = windows.eeg.first // self.pool
+        self._held: dict[tuple[int, int], np.ndarray] = {}
+        used = {(int(run), int(offset)) for run, offset in zip(windows.eeg.run, self.offset, strict=True)}
+        pooled = sum(np.prod(windows.eeg.streams[run].load().shape) // self.pool for run, _ in used)
+        self.holds = 4 * pooled <= HELD
+        self._tabulate()
+
+    # --- what networks are given ---
 
     def inputs(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
-        if self.power is None:
-            offset, unit = self.scaling[rows].transpose(1, 0, 2)[..., None]  # (2, n, C, 1)
-            values = (self._samples(rows) - offset.astype(np.float32)) / unit.astype(np.float32)
-        else:
-            offset, unit = np.moveaxis(self.scaling[rows], 1, 0)  # (2, n, C, values)
+        if self.power is not None:
+            offset, unit = np.moveaxis(self.units[rows], 1, 0)  # (2, n, C, values)
             values = np.nan_to_num((self.power[rows] - offset) / unit)  # what a gap hides is taken as average
-        inputs = {"eeg": torch.from_numpy(values.astype(np.float32, copy=False))}
+            inputs = {"eeg": torch.from_numpy(values.astype(np.float32))}
+        elif self.table is not None:
+            inputs = {"covariances": self.table[self.bins[rows]]}  # (n, bins, C, K (K + 1) / 2)
+        else:
+            inputs = {"eeg": torch.from_numpy(self._samples(rows))}
         if self.targets is not None and self.estimator.model.startswith("transformer"):
             inputs["volume"] = self.deviations(rows)
         return inputs
-
-    def _samples(self, rows: np.ndarray) -> np.ndarray:
-        array = self.windows.eeg
-        eeg = np.empty((len(rows), array.shape[1], self.n_times), dtype=np.float32)
-        for place, row in enumerate(rows):
-            run, first = int(array.run[row]), int(array.first[row])
-            values = _pooled_run(array, run, self.pool, first % self.pool)
-            eeg[place] = values[:, first // self.pool : first // self.pool + self.n_times]
-        return eeg
 
     def deviations(self, rows: np.ndarray) -> torch.Tensor:
         return torch.from_numpy((self.targets[rows] - self.estimator.mean_) / np.float32(self.estimator.scale_))
@@ -287,6 +298,72 @@ class _Batches:
         inputs = self.inputs(rows)
         target = inputs["volume"] if "volume" in inputs else self.deviations(rows)
         return Batch(inputs, len(rows)), target
+
+    # --- where it comes from ---
+
+    def _samples(self, rows: np.ndarray) -> np.ndarray:
+        eeg = np.empty((len(rows), self.windows.eeg.shape[1], self.n_times), dtype=np.float32)
+        for place, row in enumerate(rows):
+            eeg[place] = self._piece(row, self.first[row], self.n_times)
+        return eeg
+
+    def _piece(self, row: int, first: int, length: int) -> np.ndarray:
+        """Return scaled samples of the run that a window lies in."""
+        subject, run, offset = self.windows.groups[row], int(self.windows.eeg.run[row]), int(self.offset[row])
+        if not self.holds:
+            piece = _pooled_run(self.windows.eeg, run, self.pool, offset)[:, first : first + length]
+            return _scaled(piece, self.scaling[subject])
+        if (run, offset) not in self._held:
+            scaling = self.scaling[subject]
+            self._held[run, offset] = _RECENT.get(
+                (*self._source(run, offset), scaling.tobytes()),
+                lambda: _scaled(_pooled_run(self.windows.eeg, run, self.pool, offset), scaling),
+            )
+        return self._held[run, offset][:, first : first + length]
+
+    def _source(self, run: int, offset: int) -> tuple:
+        return (*cache.file_stamp(self.windows.eeg.streams[run].path), self.pool, offset)
+
+    def _tabulate(self) -> None:
+        """Make the covariances that convolutions of single channels need of the EEG, where that is less work and fits into memory."""
+        estimator, config = self.estimator, self.estimator.config()
+        if estimator.model != "convolutional" or config.activation != "log_energy":
+            return
+        kernel, stride, size = config.steps(self.windows.eeg.sfreq / self.pool)
+        if estimator.shift > 0 or estimator.noise > 0 or 2 * size < kernel + 1 or not self.holds:
+            return
+        n_bins = ((self.n_times - kernel) // stride + 1) // size
+        first = self.first[:, None] + stride * size * np.arange(n_bins)
+        places = np.stack(
+            np.broadcast_arrays(self.windows.eeg.run[:, None], self.offset[:, None], first), axis=-1
+        ).reshape(-1, 3)
+        # Windows overlap, and so do their bins, if they are apart by whole ones.
+        found, rows, bins = np.unique(places, axis=0, return_index=True, return_inverse=True)
+        n_channels = self.windows.eeg.shape[1]
+        if 4 * len(found) * n_channels * kernel * (kernel + 1) // 2 > HELD:
+            return
+        length, parts = (size - 1) * stride + kernel, []
+        for run, offset in dict.fromkeys(map(tuple, found[:, :2].tolist())):
+            own = np.flatnonzero((found[:, 0] == run) & (found[:, 1] == offset))
+            row = rows[own[0]] // n_bins
+
+            def make(own=own, row=row) -> torch.Tensor:
+                pieces = np.stack([self._piece(row, first, length) for first in found[own, 2]])
+                flat = torch.from_numpy(pieces).flatten(0, 1)
+                made = models.bin_covariances(flat, kernel, stride, size)
+                return made.reshape(len(own), n_channels, -1)
+
+            scaling = self.scaling[self.windows.groups[row]]
+            steps = (kernel, stride, size)
+            key = (*self._source(run, offset), scaling.tobytes(), steps, found[own, 2].tobytes())
+            parts.append(_RECENT.get(key, make))
+        self.table = torch.cat(parts)
+        self.bins = torch.from_numpy(bins.reshape(-1, n_bins))
+
+
+def _scaled(values: np.ndarray, scaling: np.ndarray) -> np.ndarray:
+    offset, unit = scaling.astype(np.float32)[..., None]  # (C, 1) each
+    return (values - offset) / unit
 
 
 def _power(X: Windows) -> np.ndarray:

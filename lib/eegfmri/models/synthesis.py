@@ -84,6 +84,11 @@ class ConvolutionalConfig(SiameseConfig):
     bin: float = 2.0
     activation: Literal["log_energy", "relu"] = "log_energy"
 
+    def steps(self, sfreq: float) -> tuple[int, int, int]:
+        """Return, at ``sfreq`` samples per s, the samples of a kernel, those from step to step, and the steps in a bin."""
+        kernel, stride = max(1, round(self.kernel * sfreq)), max(1, round(self.stride * sfreq))
+        return kernel, stride, max(1, round(self.bin * sfreq / stride))
+
 
 @dataclass(frozen=True)
 class TransformerConfig:
@@ -115,6 +120,10 @@ class TransformerConfig:
     positions: Positions = "learned"
     slice_dropout: float = 0.0
     embedding: ConvolutionalConfig | None = None
+
+
+#: Added to an energy before its logarithm, in units of the normalised EEG.
+FLOOR = 1e-4
 
 
 class AveragePool(nn.Module):
@@ -284,7 +293,30 @@ class Energy(nn.Module):
         """From (…, F, t) to (…, F, t // size)."""
         x = x.square() if self.activation == "log_energy" else torch.relu(x)
         x = functional.avg_pool1d(x, self.size)
-        return torch.log(x + 1e-4) if self.activation == "log_energy" else x
+        return torch.log(x + FLOOR) if self.activation == "log_energy" else x
+
+
+def bin_covariances(signals: torch.Tensor, kernel: int, stride: int, size: int) -> torch.Tensor:
+    """Products of the samples that a filter sees, averaged over its steps in each bin of time.
+
+    Parameters
+    ----------
+    signals : torch.Tensor
+        Shape (N, T').
+    kernel, stride, size : int
+        K: samples of the filter; samples from step to step; steps in a bin.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape (N, bins, K (K + 1) / 2): the upper triangles, row by row.
+    """
+    steps = signals.unfold(1, kernel, stride)  # (N, t, K)
+    n_bins = steps.shape[1] // size
+    steps = steps[:, : n_bins * size].reshape(-1, size, kernel)
+    products = torch.bmm(steps.transpose(1, 2), steps) / size  # (N bins, K, K)
+    first, second = torch.triu_indices(kernel, kernel, device=signals.device)
+    return products[:, first, second].reshape(len(signals), n_bins, -1)
 
 
 class ChannelConvolutions(nn.Module):
@@ -306,8 +338,7 @@ class ChannelConvolutions(nn.Module):
 
     def __init__(self, n_signals: int, n_times: int, sfreq: float, n_out: int, config: ConvolutionalConfig):
         super().__init__()
-        kernel, stride = max(1, round(config.kernel * sfreq)), max(1, round(config.stride * sfreq))
-        size = max(1, round(config.bin * sfreq / stride))
+        kernel, stride, size = config.steps(sfreq)
         n_bins = ((n_times - kernel) // stride + 1) // size
         if n_bins < 3:
             raise ValueError(
@@ -323,9 +354,24 @@ class ChannelConvolutions(nn.Module):
 
     def forward(self, signals: torch.Tensor) -> torch.Tensor:
         """From (N, n_signals, T') to (N, E)."""
-        x = self.rhythms(signals)  # (N, F, t)
-        x = self.scale(self.energy(x))  # (N, F, bins)
-        x = self.changes(x)  # (N, 2F, bins − 2)
+        return self._of_energies(self.energy(self.rhythms(signals)))
+
+    def of_covariances(self, covariances: torch.Tensor) -> torch.Tensor:
+        r"""Do the same from `bin_covariances` of single channels, (B, bins, C, K (K + 1) / 2) to (B C, E), samples not looked at again.
+
+        The mean square of what a filter lets through is a quadratic form in the filter,
+        :math:`\overline{(k \cdot x_t)^2} = k^\top \overline{x_t x_t^\top}\, k`, and the matrix in it does not change in training.
+        """
+        filters = self.rhythms.weight[:, 0]  # (F, K)
+        first, second = torch.triu_indices(filters.shape[1], filters.shape[1], device=filters.device)
+        twice = 2.0 - (first == second).to(filters.dtype)  # what lies off the diagonal is there once
+        forms = filters[:, first] * filters[:, second] * twice  # (F, K (K + 1) / 2)
+        energies = (covariances @ forms.T).clamp_min(0)  # (B, bins, C, F)
+        energies = energies.permute(0, 2, 3, 1).flatten(0, 1)  # (B C, F, bins)
+        return self._of_energies(torch.log(energies + FLOOR))
+
+    def _of_energies(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.changes(self.scale(x))  # (N, F, bins) to (N, 2F, bins − 2)
         return self.embed(self.flatten(x))  # (N, E)
 
 
@@ -354,8 +400,11 @@ class Convolutional(nn.Module):
         self.hidden = dense([n_channels // at_once * config.channel, *config.hidden], config.dropout)
         self.head = VoxelHead(config.hidden[-1], n_voxels)
 
-    def forward(self, eeg: torch.Tensor) -> torch.Tensor:
-        """Predict deviations at voxels, (B, V), from EEG of shape (B, C, T)."""
+    def forward(self, eeg: torch.Tensor | None = None, covariances: torch.Tensor | None = None) -> torch.Tensor:
+        """Predict deviations at voxels, (B, V), from EEG of shape (B, C, T) or its `bin_covariances`, (B, bins, C, K (K + 1) / 2)."""
+        if covariances is not None:
+            x = self.channel.of_covariances(covariances).unflatten(0, (len(covariances), -1))  # (B, C, E)
+            return self.head(self.hidden(self.flatten(x)))
         x = self.pool(eeg)  # (B, C, T')
         if self.config.all_electrodes:
             x = self.channel(x)  # (B, E)
@@ -612,8 +661,15 @@ class Augmented(nn.Module):
         super().__init__()
         self.network, self.shift, self.noise = network, shift, noise
 
-    def forward(self, eeg: torch.Tensor, **given: torch.Tensor) -> torch.Tensor:
-        """Predict deviations at voxels, (B, V), from EEG of shape (B, C, T) and whatever else the network takes."""
+    def forward(self, eeg: torch.Tensor | None = None, **given: torch.Tensor) -> torch.Tensor:
+        """Predict deviations at voxels, (B, V), from EEG of shape (B, C, T) and whatever else the network takes.
+
+        What is given in place of EEG cannot be disturbed.
+        """
+        if eeg is None:
+            if self.training and (self.shift > 0 or self.noise > 0):
+                raise ValueError("only EEG can be disturbed: give it, or ask for no augmentation")
+            return self.network(**given)
         if self.training:
             if self.shift > 0:
                 eeg = eeg + self.shift * torch.randn_like(eeg[..., :1])

@@ -28,7 +28,7 @@ from eegfmri.preprocessing.registration import (
     Registration,
     Transform,
     estimate_motion,
-    register_to_template,
+    registered,
     resample,
     resize,
 )
@@ -213,7 +213,7 @@ def regional_series(
     if settings.motion_correction:
         image = resample(image, Grid.of(image), motion=motion)
     reference = mean_volume(image)
-    registration = register_to_template(reference, t1, settings.registration)
+    registration = registered(reference, t1, settings.registration)
     atlas = load_atlas(settings.atlas, settings.n_regions)
     labels = resample(atlas.image, Grid.of(reference), registration.to_template, interpolation="nearest")
     labels = with_signal(labels, image)

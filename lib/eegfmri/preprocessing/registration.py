@@ -14,10 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from eegfmri import cache, project
 from eegfmri.errors import RequestError
 from eegfmri.machine import cores
 
@@ -545,6 +547,69 @@ def register_to_template(
         forth, back = (*forth, to_fixed), (to_moved, *back)
     inverse_first = tuple(np.linalg.inv(step) for step in first)
     return Registration(Transform((*first, *forth)), Transform((*back, *inverse_first)))
+
+
+def registered(reference, t1=None, kind: Literal["affine", "syn"] = "affine") -> Registration:
+    """Find the way from a run to the MNI152 template, or find it found.
+
+    The way depends on what the images show and on nothing else, so that a run whose nuisance, drift or atlas are chosen anew, or that
+    another chapter prepares, is not registered again.
+
+    Parameters
+    ----------
+    reference, t1, kind
+        As for `register_to_template`.
+
+    Returns
+    -------
+    Registration
+        Both ways, to the last bit as `register_to_template` returns them.
+    """
+    key = cache.digest(
+        "registration",
+        [None if image is None else (np.asarray(image.dataobj), image.affine) for image in (reference, t1)],
+        kind,
+        cache.code_digest(__name__),
+        cache.versions("nilearn", "dipy", "scipy", "numpy"),
+    )
+    folder = project.cache_dir() / "registrations" / key
+    found = _read_registration(folder)
+    if found is None:
+        found = register_to_template(reference, t1, kind)
+        _keep_registration(folder, found)
+    return found
+
+
+def _keep_registration(folder: Path, found: Registration) -> None:
+    kinds = {}
+    for way in ("to_template", "to_run"):
+        steps = getattr(found, way).steps
+        kinds[way] = ["field" if isinstance(step, Field) else "matrix" for step in steps]
+        for number, step in enumerate(steps):
+            parts = (
+                {"affine": step.affine, "displacement": step.displacement} if isinstance(step, Field) else {"": step}
+            )
+            for name, values in parts.items():
+                cache.save_array(folder / f"{way}-{number}{name}.npy", values)
+    cache.keep_json(folder / "steps.json", kinds)  # last: what it names is there
+
+
+def _read_registration(folder: Path) -> Registration | None:
+    kinds = cache.kept_json(folder / "steps.json")
+    if kinds is None:
+        return None
+    ways = {}
+    for way, steps in kinds.items():
+        read = []
+        for number, step in enumerate(steps):
+            names = ("displacement", "affine") if step == "field" else ("",)
+            paths = [folder / f"{way}-{number}{name}.npy" for name in names]
+            if not all(cache.is_whole(path) for path in paths):
+                return None
+            parts = [np.array(cache.load_array(path)) for path in paths]
+            read.append(Field(*parts) if step == "field" else parts[0])
+        ways[way] = Transform(tuple(read))
+    return Registration(**ways)
 
 
 def in_contrast_of(moved, resolution: int):

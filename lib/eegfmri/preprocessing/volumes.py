@@ -31,7 +31,7 @@ from eegfmri.preprocessing.registration import (
     Transform,
     align_rigidly,
     estimate_motion,
-    register_to_template,
+    registered,
     resample,
 )
 from eegfmri.recordings import Recording, Stream
@@ -300,10 +300,10 @@ def _in_space(
     reference = mean_volume(image)
     t1 = None if t1 is None else open_anatomy(t1)
     if first is None:
-        registration = register_to_template(reference, t1, settings.registration)
+        registration = registered(reference, t1, settings.registration)
     else:
         of_first = mean_volume(first.image().slicer[..., settings.n_dropped : first.n_volumes])
-        registration = register_to_template(of_first, t1, settings.registration)
+        registration = registered(of_first, t1, settings.registration)
         moved = align_rigidly(of_first, reference)
         registration = Registration(
             Transform((np.linalg.inv(moved),)).then(registration.to_template),
@@ -320,6 +320,9 @@ def _in_space(
 
 Scaling = Literal["normalised", "raw", "zscore", "unit", "standardised"]
 
+
+#: Scaled volumes up to so many bytes stay in memory once they have been read.
+READY = 1 << 30
 
 #: What was found of subjects' volumes by this process, by what was looked at.
 _KNOWN: dict[str, tuple] = {}
@@ -422,11 +425,22 @@ class Targets:
         One volume each.
     subjects : mapping of str to (offset, scale, measured)
         Per subject; numbers or one value per voxel.
+
+    Notes
+    -----
+    What has been read stays in memory where all of it is no more than `READY` bytes: training asks for every volume in every training
+    epoch.
     """
 
     def __init__(self, windows, subjects: Mapping[str, tuple]):
         self.windows, self.subjects = windows, subjects
         self._groups = windows.groups
+        self._ready: np.ndarray | None = None
+        self._read = np.zeros(len(windows), dtype=bool)
+
+    def __getstate__(self) -> dict:
+        # another process reads for itself
+        return vars(self) | {"_ready": None, "_read": np.zeros(len(self), dtype=bool)}
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -439,6 +453,17 @@ class Targets:
     def __getitem__(self, rows) -> np.ndarray:
         """Return volumes, shape (n_rows, n_voxels), float32; voxels that are not measured in a subject are 0."""
         rows = np.atleast_1d(np.arange(len(self))[rows])
+        if 4 * np.prod(self.shape) > READY:
+            return self._of(rows)
+        if self._ready is None:
+            self._ready = np.empty(self.shape, dtype=np.float32)
+        lacking = np.unique(rows[~self._read[rows]])
+        if len(lacking):
+            self._ready[lacking] = self._of(lacking)
+            self._read[lacking] = True
+        return self._ready[rows]
+
+    def _of(self, rows: np.ndarray) -> np.ndarray:
         return self.scale(self.windows.bold[rows][:, :, 0], self._groups[rows])
 
     def scale(self, volumes: np.ndarray, subjects: Sequence[str]) -> np.ndarray:
