@@ -1,5 +1,9 @@
 """Caches: keys that follow what they are made of, and files that are whole or absent."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -80,3 +84,58 @@ def test_the_digest_of_a_module_follows_the_code_of_what_it_imports(tmp_path, mo
         monkeypatch.setattr(cache, "_modules", lambda name=name, path=path: {**original, name: path})
         found = cache.code_digest("eegfmri.simulation.simulate")
         assert (found == before) is equal, name
+
+
+def test_an_array_that_two_need_at_once_is_made_once(tmp_path):
+    path, made, both = tmp_path / "a" / "x.npy", [], threading.Barrier(2)
+
+    def make():
+        made.append(threading.get_ident())
+        time.sleep(0.2)  # long enough for the other to come by
+        return np.arange(5)
+
+    def ask(_):
+        both.wait()
+        return cache.load_array(cache.kept_array(path, make)).tolist()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(ask, range(2))) == [[0, 1, 2, 3, 4]] * 2
+    assert len(made) == 1
+    cache.kept_array(path, make)
+    assert len(made) == 1
+
+
+def test_whoever_waits_for_one_who_fails_makes_it_himself(tmp_path):
+    path = tmp_path / "x.npy"
+
+    def fail():
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        cache.kept_array(path, fail)
+    assert not path.exists()
+    assert cache.load_array(cache.kept_array(path, lambda: np.ones(3))).tolist() == [1, 1, 1]
+
+
+def test_what_was_made_last_is_handed_out_again_as_long_as_it_fits():
+    recent, made = cache.Recent(100), []
+
+    def make(name, n_bytes):
+        def make():
+            made.append(name)
+            return np.zeros(n_bytes, dtype=np.uint8)
+
+        return recent.get(name, make)
+
+    first = make("a", 60)
+    assert make("a", 60) is first
+    make("b", 30)
+    make("a", 60)
+    make("c", 30)  # b was asked for longest ago
+    make("a", 60)
+    assert made == ["a", "b", "c"]
+    make("b", 30)
+    make("large", 101)  # kept by nobody, and pushes nothing out
+    make("large", 101)
+    make("b", 30)
+    assert made == ["a", "b", "c", "b", "large", "large"]

@@ -219,6 +219,41 @@ def save_array(path: str | Path, array) -> Path:
     return Path(path)
 
 
+def kept_array(path: str | Path, make: Callable[[], object]) -> Path:
+    """Return the path of a ``.npy`` entry that is made once: who needs it while it is being made, in whatever process, waits for it.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        Where it is kept.
+    make : callable
+        Returns the array, if it is not there, whole.
+
+    Returns
+    -------
+    pathlib.Path
+        For `load_array`.
+    """
+    path = Path(path)
+    if not is_whole(path):
+        with making(path):
+            if not is_whole(path):
+                save_array(path, make())
+    return path
+
+
+@contextmanager
+def making(path: str | Path) -> Iterator[None]:
+    """Let one process at a time make what is kept under a path; the lock of a process that is killed goes with it."""
+    from filelock import FileLock
+
+    path = Path(path)
+    folder = path.parent / ".making"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f"{path.name}.lock"):
+        yield
+
+
 def load_array(path: str | Path):
     """Return the array of an entry that `save_array` has written, memory-mapped read-only.
 

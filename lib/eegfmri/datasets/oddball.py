@@ -206,10 +206,12 @@ class OddballRecording(Recording):
         self.require_signals()
         key = cache.digest(cache.file_stamp(self.eeg_file), cache.code_digest(__name__))
         path = project.cache_dir() / "oddball" / f"{self.name}-{self.source}-{key}.npy"
-        if not cache.is_whole(path):
+
+        def make() -> np.ndarray:
             with reading(self.eeg_file):
-                cache.save_array(path, _load(self.eeg_file, SOURCES[self.source]).astype(np.float32))
-        return path
+                return _load(self.eeg_file, SOURCES[self.source]).astype(np.float32)
+
+        return cache.kept_array(path, make)
 
     def stimulus_events(self) -> pd.DataFrame:
         """Decode stimulus and response row: what the EEG itself says was shown and answered, and when.

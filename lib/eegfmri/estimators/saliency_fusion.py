@@ -759,9 +759,8 @@ def train_end_to_end(
         fusion = MultiViewFusion(n_views, len(chosen), eeg.features, config or FusionConfig())
         return EndToEnd(deepcopy(eeg.module_), deepcopy(bold.module_), fusion, chosen, edges)
 
-    def observe(module: EndToEnd) -> dict[str, float]:
-        with torch.no_grad():
-            found = module(spectrum[validation], volumes[validation])
+    def observe(module: EndToEnd, said: list[dict]) -> dict[str, float]:
+        found = {name: torch.cat([part[name] for part in said]) for name in ("correlations", "reconstructed")}
         off = ~torch.eye(len(chosen), dtype=torch.bool)
         return {
             "likeness": float(found["correlations"][..., off].abs().mean()),

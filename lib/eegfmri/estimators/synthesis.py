@@ -393,12 +393,14 @@ def _pooled_run(array: LazyArray, run: int, pool: int, offset: int) -> np.ndarra
         return stream.load()
     key = cache.digest("pooled", cache.file_stamp(stream.path), pool, offset)
     path = project.cache_dir() / "eeg" / f"{stream.path.stem}-pooled-{key}.npy"
-    if not cache.is_whole(path):
+
+    def make() -> np.ndarray:
         values = stream.load()
         n_pooled = (values.shape[1] - offset) // pool
         kept = values[:, offset : offset + n_pooled * pool].reshape(len(values), n_pooled, pool)
-        cache.save_array(path, kept.mean(axis=2, dtype=np.float32))
-    return cache.load_array(path)
+        return kept.mean(axis=2, dtype=np.float32)
+
+    return cache.load_array(cache.kept_array(path, make))
 
 
 def _covered(array: LazyArray, pool: int):

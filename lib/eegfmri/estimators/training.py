@@ -47,6 +47,10 @@ class Batch:
 ReadBatch = Callable[[list[tuple[int, int]]], tuple[Batch, torch.Tensor]]
 
 
+#: Called after a training epoch with the module, in evaluation mode, and what it said of the validation batches, in their order.
+Observe = Callable[[nn.Module, list], dict[str, float]]
+
+
 @dataclass(frozen=True, eq=False)
 class Trained:
     """A trained module and how its training went.
@@ -75,11 +79,12 @@ def train(
     n_training_epochs: int,
     patience: int | None,
     batch_size: int,
+    validation_batch_size: int | None = None,
     learning_rate: float,
     weight_decay: float = 0.0,
     schedule: bool = True,
     optimiser: type[torch.optim.Optimizer] = torch.optim.AdamW,
-    observe: Callable[[nn.Module], dict[str, float]] | None = None,
+    observe: Observe | None = None,
     seed: int = 0,
 ) -> Trained:
     """Train a module until the validation loss no longer falls.
@@ -105,6 +110,8 @@ def train(
         whatever the validation loss.
     batch_size : int
         Windows per step.
+    validation_batch_size : int or None
+        Validation windows taken together; as many as in a step if None.
     learning_rate, weight_decay : float
         Of the optimiser.
     schedule : bool, default=True
@@ -112,7 +119,8 @@ def train(
     optimiser : type
         A class of torch.optim.
     observe : callable or None
-        Called with the module (in evaluation mode) after each training epoch; what it returns goes into the history.
+        Called after each training epoch, see `Observe`; what it returns goes into the history. What the module said of the validation
+        batches is handed to it, so that it need not be asked twice.
     seed : int, default=0
         Of weights, order and dropout. Torch's global generator is left as it was.
 
@@ -146,6 +154,7 @@ def train(
             iterator_train__sampler=sampler,
             iterator_train__collate_fn=read,
             iterator_valid__collate_fn=read,
+            iterator_valid__batch_size=batch_size if validation_batch_size is None else validation_batch_size,
             callbacks=callbacks,
             verbose=0,
         )
@@ -259,6 +268,16 @@ def one_thread() -> Iterator[None]:
 class _Net(NeuralNet):
     """skorch's network for batches whose tensors may be shorter or longer than there are windows."""
 
+    #: What was said of the validation batches since the last training epoch; None: nobody asks.
+    said: list | None = None
+
+    def validation_step(self, batch, **fit_params) -> dict:
+        """Validate on a batch, and keep what was said if somebody asks for it."""
+        step = super().validation_step(batch, **fit_params)
+        if self.said is not None:
+            self.said.append(step["y_pred"])
+        return step
+
     def infer(self, x: Batch, **fit_params) -> torch.Tensor:
         """Return the module's output for a batch."""
         return self.module_(**x.inputs)
@@ -267,10 +286,14 @@ class _Net(NeuralNet):
 class _Observe(Callback):
     """Note something about the module after each training epoch."""
 
-    def __init__(self, observe: Callable[[nn.Module], dict[str, float]], observed: list[dict[str, float]]):
+    def __init__(self, observe: Observe, observed: list[dict[str, float]]):
         self.observe, self.observed = observe, observed
+
+    def on_epoch_begin(self, net: NeuralNet, **kwargs) -> None:
+        net.said = []
 
     def on_epoch_end(self, net: NeuralNet, **kwargs) -> None:
         net.module_.eval()
+        said, net.said = net.said, []
         with torch.no_grad():
-            self.observed.append(self.observe(net.module_))
+            self.observed.append(self.observe(net.module_, said))

@@ -384,6 +384,7 @@ class TransformerCnnRegressor(_WithAutoencoder, _FromSpectrograms):
             len(stretches) + np.arange(len(runs)),
             criterion=nn.MSELoss,
             batch_size=self.batch_stretches,
+            validation_batch_size=RUNS,
             optimiser=torch.optim.Adam,
             observe=watch,
         )
@@ -611,22 +612,34 @@ class _Watch:
         self.range = range_of(targets.subset(rows))
         self.training = read.stretches[: read.n_training][:: max(1, read.n_training // 2)][:2]
         self.validation = read.stretches[read.n_training :]
+        self.frozen: list[torch.Tensor] | None = None
 
-    def __call__(self, model: TransformerCnn) -> dict[str, float]:
+    def __call__(self, model: TransformerCnn, said: list[torch.Tensor]) -> dict[str, float]:
         found = {}
         with one_thread():
-            for name, stretches in (("train", self.training), ("valid", self.validation)):
-                inputs, rows = self.read.inputs(stretches, forced=name == "train")
-                scores = self._scores(model(**inputs).numpy(), rows)
-                found |= {f"{name}_{score}": value for score, value in scores.items()}
+            inputs, rows = self.read.inputs(self.training, forced=True)
+            generated = torch.cat(said).numpy()  # of the validation runs, in their order
+            for name, predicted, own in (
+                ("train", model(**inputs).numpy(), rows),
+                ("valid", generated, np.concatenate(self.validation)),
+            ):
+                found |= {f"{name}_{score}": value for score, value in self._scores(predicted, own).items()}
             squares = count = 0.0
-            for rows in self.validation:
-                tokens = (encoded(model.autoencoder, self.targets, rows) - model.token_mean) / model.token_scale
+            for rows, tokens in zip(self.validation, self._tokens(model), strict=True):
                 inputs, _ = self.read.inputs([rows], forced=False)
                 predicted = model(**(inputs | {"tokens": tokens[None]})).numpy()
                 squares += ((predicted - self.targets[rows]) ** 2).mean(axis=1, dtype=float).sum()
                 count += len(rows)
         return found | {"valid_loss_forced": squares / count}
+
+    def _tokens(self, model: TransformerCnn) -> list[torch.Tensor]:
+        """True tokens of the validation runs; those of a frozen auto-encoder stay what they are."""
+        if self.frozen is None or not model.frozen:
+            self.frozen = [
+                (encoded(model.autoencoder, self.targets, rows) - model.token_mean) / model.token_scale
+                for rows in self.validation
+            ]
+        return self.frozen
 
     def _scores(self, predicted: np.ndarray, rows: np.ndarray) -> dict[str, float]:
         true = self.targets[rows]

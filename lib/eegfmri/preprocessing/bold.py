@@ -158,17 +158,13 @@ def prepare(recording: Recording, settings: BoldSettings | None = None, t1: str 
     )
     path = project.cache_dir() / "bold" / f"{recording.name}-{key}.npy"
     atlas = load_atlas(settings.atlas, settings.n_regions)
-    if not cache.is_whole(path):
+
+    def make() -> np.ndarray:
         image = recording.image().slicer[..., : recording.n_volumes]
-        series = regional_series(
-            image,
-            recording.t_r,
-            settings,
-            t1=None if t1 is None else open_anatomy(t1),
-            slice_times=slice_times,
-        )
-        cache.save_array(path, series.astype(np.float32))
-    return Stream(path, 1 / recording.t_r, atlas.regions, start=recording.t_r / 2)
+        anatomy = None if t1 is None else open_anatomy(t1)
+        return regional_series(image, recording.t_r, settings, anatomy, slice_times).astype(np.float32)
+
+    return Stream(cache.kept_array(path, make), 1 / recording.t_r, atlas.regions, start=recording.t_r / 2)
 
 
 def sources_of(recording: Recording, t1: str | Path | None, slice_times: np.ndarray | None) -> list:

@@ -8,6 +8,7 @@ calls it transductive and names the variant that uses the first minutes only.
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -92,33 +93,11 @@ def prepare(recording: Recording, settings: EegSettings | None = None) -> Stream
         cache.versions("mne", "scipy"),
     )
     path = project.cache_dir() / "eeg" / f"{recording.name}-{key}.npy"
-    sidecar = path.with_suffix(".json")
     names = recording.scalp_channels
-    found = cache.kept_json(sidecar)
-    if found is None or not cache.is_whole(path):
-        raw, notes = recording.raw().load_data(verbose="error"), []
-        gaps = [(onset, duration) for onset, duration in bad_spans(raw) if duration > 0]
-        if gaps:
-            seconds = sum(duration for _, duration in gaps)
-            notes.append(
-                f"{recording.name}: {seconds:.1f} s of EEG are called bad, and windows that touch them are left out."
-            )
-        scanner = recording.has_gradient_artefact if settings.remove_artefacts is None else settings.remove_artefacts
-        if scanner:
-            raw = remove_gradient_artefact(raw, recording.t_r, recording.n_volumes)
-            raw = resample_raw(raw, min(raw.info["sfreq"], max(PULSE_RATE, settings.sfreq)))
-            beats = heart_beats(raw)
-            if len(beats) < _FEWEST_BEATS:
-                found = "its ECG shows no heart beats" if "ecg" in raw.get_channel_types() else "it has no ECG channel"
-                notes.append(f"{recording.name}: the pulse artefact is still in the EEG, because {found}.")
-            raw = remove_pulse_artefact(raw, beats=beats)
-        raw = with_channels(raw, names)
-        data = resample(raw.get_data(), raw.info["sfreq"], settings.sfreq)
-        data = band_pass(data, settings.sfreq, settings.l_freq, settings.h_freq)
-        data, _ = rereference(data, names, settings.reference, settings.recover)
-        found = {"notes": notes, "gaps": gaps}
-        cache.keep_json(sidecar, found)
-        cache.save_array(path, data.astype(np.float32))
+    found = _kept(path)
+    if found is None:
+        with cache.making(path):
+            found = _kept(path) or _prepare(recording, settings, path)
     return Stream(
         path,
         settings.sfreq,
@@ -126,6 +105,40 @@ def prepare(recording: Recording, settings: EegSettings | None = None) -> Stream
         notes=tuple(found["notes"]),
         gaps=tuple((onset, duration) for onset, duration in found["gaps"]),
     )
+
+
+def _kept(path: Path) -> dict | None:
+    """Return what stands beside prepared EEG, its notes and gaps; None if either is not there, whole."""
+    return cache.kept_json(path.with_suffix(".json")) if cache.is_whole(path) else None
+
+
+def _prepare(recording: Recording, settings: EegSettings, path: Path) -> dict:
+    """Prepare a recording's EEG, keep it and what stands beside it, and return the latter."""
+    names = recording.scalp_channels
+    raw, notes = recording.raw().load_data(verbose="error"), []
+    gaps = [(onset, duration) for onset, duration in bad_spans(raw) if duration > 0]
+    if gaps:
+        seconds = sum(duration for _, duration in gaps)
+        notes.append(
+            f"{recording.name}: {seconds:.1f} s of EEG are called bad, and windows that touch them are left out."
+        )
+    scanner = recording.has_gradient_artefact if settings.remove_artefacts is None else settings.remove_artefacts
+    if scanner:
+        raw = remove_gradient_artefact(raw, recording.t_r, recording.n_volumes)
+        raw = resample_raw(raw, min(raw.info["sfreq"], max(PULSE_RATE, settings.sfreq)))
+        beats = heart_beats(raw)
+        if len(beats) < _FEWEST_BEATS:
+            why = "its ECG shows no heart beats" if "ecg" in raw.get_channel_types() else "it has no ECG channel"
+            notes.append(f"{recording.name}: the pulse artefact is still in the EEG, because {why}.")
+        raw = remove_pulse_artefact(raw, beats=beats)
+    raw = with_channels(raw, names)
+    data = resample(raw.get_data(), raw.info["sfreq"], settings.sfreq)
+    data = band_pass(data, settings.sfreq, settings.l_freq, settings.h_freq)
+    data, _ = rereference(data, names, settings.reference, settings.recover)
+    found = {"notes": notes, "gaps": gaps}
+    cache.keep_json(path.with_suffix(".json"), found)
+    cache.save_array(path, data.astype(np.float32))
+    return found
 
 
 def remove_gradient_artefact(raw, t_r: float, n_volumes: int, window: int = 8):

@@ -575,8 +575,11 @@ def registered(reference, t1=None, kind: Literal["affine", "syn"] = "affine") ->
     folder = project.cache_dir() / "registrations" / key
     found = _read_registration(folder)
     if found is None:
-        found = register_to_template(reference, t1, kind)
-        _keep_registration(folder, found)
+        with cache.making(folder):
+            found = _read_registration(folder)
+            if found is None:
+                found = register_to_template(reference, t1, kind)
+                _keep_registration(folder, found)
     return found
 
 

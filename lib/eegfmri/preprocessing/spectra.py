@@ -426,9 +426,12 @@ def prepare_spectrograms(recording: Recording, settings: SpectrogramSettings | N
     )
     path = project.cache_dir() / "spectrograms" / f"{recording.name}-{key}.npy"
     first, _ = segments(stream.load(), stream.sfreq, recording.t_r, recording.n_volumes, settings.lag)
-    if not cache.is_whole(path):
+
+    def make() -> np.ndarray:
         signal = with_gaps(stream.load(), stream.sfreq, stream.gaps) if stream.gaps else stream.load()
-        cache.save_array(path, band_table(signal, stream.sfreq, recording.t_r, recording.n_volumes, settings))
+        return band_table(signal, stream.sfreq, recording.t_r, recording.n_volumes, settings)
+
+    cache.kept_array(path, make)
     names = tuple(f"{channel} {band}" for channel in stream.names for band, _ in settings.bands)
     # a segment lies this much before its volume, whose time the stream keeps
     gaps = tuple((onset + settings.lag, duration) for onset, duration in stream.gaps)

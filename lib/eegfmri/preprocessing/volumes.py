@@ -259,8 +259,7 @@ def prepare_volumes(
     )
     space = template_space(settings.grid, settings.mask)
     path = project.cache_dir() / "volumes" / f"{recording.name}-{key}.npy"
-    if not cache.is_whole(path):
-        cache.save_array(path, np.asfortranarray(_in_space(recording, settings, space, t1, slice_times, first)))
+    cache.kept_array(path, lambda: np.asfortranarray(_in_space(recording, settings, space, t1, slice_times, first)))
     start = (settings.n_dropped + 0.5) * recording.t_r
     return VolumeStream(path, 1 / recording.t_r, range(space.n_voxels), start=start, space=space)
 

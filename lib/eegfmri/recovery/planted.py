@@ -96,13 +96,14 @@ def planted_bold(
     stem = cache.digest(truth.document["digest"], recording.name, seed, cache.code_digest(__name__))
     folder = project.cache_dir() / "planted"
     path = folder / f"{recording.name}-{cache.digest(stem, level, high_pass)}.npy"
-    if not cache.is_whole(path):
-        of_noise = folder / f"{recording.name}-{stem}-noise.npy"
-        if not cache.is_whole(of_noise):
-            cache.save_array(of_noise, _noise(truth, recording, seed).astype(np.float32))
-        series = np.asarray(truth.of_run(recording)["bold"]) + level * cache.load_array(of_noise)
-        series = clean(series, recording.t_r, high_pass=high_pass, standardise=None)
-        cache.save_array(path, series.astype(np.float32))
+    of_noise = folder / f"{recording.name}-{stem}-noise.npy"
+
+    def make() -> np.ndarray:
+        noise = cache.kept_array(of_noise, lambda: _noise(truth, recording, seed).astype(np.float32))
+        series = np.asarray(truth.of_run(recording)["bold"]) + level * cache.load_array(noise)
+        return clean(series, recording.t_r, high_pass=high_pass, standardise=None).astype(np.float32)
+
+    cache.kept_array(path, make)
     return Stream(path, 1 / recording.t_r, truth.regions.names, start=recording.t_r / 2)
 
 
