@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from eegfmri.models import saliency_fusion as model
 from eegfmri.models.saliency_fusion import (
@@ -18,6 +19,7 @@ from eegfmri.models.saliency_fusion import (
     MultiViewFusion,
     SpectralScales,
     TemporalScales,
+    _Moments,
 )
 
 BANDS = [(1.0, 4.0), (4.0, 8.0), (8.0, 13.0), (13.0, 30.0), (30.0, 45.0)]
@@ -404,3 +406,32 @@ def test_end_to_end_gradients_reach_the_temporal_filters_of_both_networks():
     crossed = sum(torch.nn.functional.cross_entropy(found[name], y) for name in ("eeg", "bold"))
     expected = crossed + 2.0 * model.reconstruction_loss(found["reconstructed"], found["correlations"]) / 16
     torch.testing.assert_close(model.end_to_end_loss(found, y, 2.0), expected)
+
+
+def test_the_slopes_of_filtered_moments_are_those_of_their_values():
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(*shape):
+        return torch.randn(*shape, dtype=torch.double, generator=generator, requires_grad=True)
+
+    assert torch.autograd.gradcheck(_Moments.apply, (drawn(2, 3, 2, 5), drawn(2, 4, 3), drawn(2, 4)))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_filters_of_bold_are_a_convolution_a_rectifier_and_two_moments(shared):
+    torch.manual_seed(0)
+    front = TemporalScales(5, (3, 7), 2, shared).double().eval()
+    bold = torch.randn(4, 5, 14, dtype=torch.double)
+    found = []
+    for kernels, offsets in zip(front.filters, front.offsets, strict=True):
+        copies = 5 // len(kernels)
+        weight, bias = kernels.repeat(copies, 1, 1).flatten(0, 1)[:, None], offsets.repeat(copies, 1).flatten()
+        y = nn.functional.elu(nn.functional.conv1d(bold, weight, bias, padding="same", groups=5)).unflatten(1, (5, 2))
+        found.append(torch.cat([y.mean(dim=-1), y.var(dim=-1, correction=0).sqrt()], dim=-1))  # (B, N, 2F)
+    plain = torch.stack(found, dim=2)  # (B, N, S, 2F)
+    scaled = front.scale(plain.reshape(20, -1)).reshape(plain.shape).permute(0, 2, 1, 3)[:, None]
+    torch.testing.assert_close(front(bold), scaled)
+    # a region whose signal never varies has a spread that has no slope, and no training step is spoiled by it
+    front.zero_grad()
+    front(torch.zeros(2, 5, 14, dtype=torch.double)).sum().backward()
+    assert all(torch.isfinite(weight.grad).all() for weight in front.parameters())

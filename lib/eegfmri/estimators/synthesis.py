@@ -115,7 +115,6 @@ class VolumeSynthesiser(AdaptedEstimator, TrainedEstimator):
             training,
             validation,
             criterion=nn.MSELoss,
-            optimiser=_FusedAdamW,
         )
         return self
 
@@ -232,13 +231,6 @@ class VolumeSynthesiser(AdaptedEstimator, TrainedEstimator):
     def scaling_for(self, X: Windows) -> dict[str, np.ndarray]:
         """Return each subject's scaling of the EEG, that of a new subject by ``adaptation``."""
         return self.adapted(X, self.eeg_scaling_, self._learn_scaling)
-
-
-class _FusedAdamW(torch.optim.AdamW):
-    """AdamW in one pass over the weights: heads of volumes have millions, and the plain one reads them seven times."""
-
-    def __init__(self, params, **settings):
-        super().__init__(params, fused=True, **settings)
 
 
 def _deviation(targets: Targets, mean: np.ndarray) -> float:

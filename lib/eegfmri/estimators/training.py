@@ -117,7 +117,7 @@ def train(
     schedule : bool, default=True
         Let the rate rise to its value and fall to nothing within ``n_training_epochs``; else it is constant.
     optimiser : type
-        A class of torch.optim.
+        A class of torch.optim that can go through all weights in one pass, as Adam and AdamW.
     observe : callable or None
         Called after each training epoch, see `Observe`; what it returns goes into the history. What the module said of the validation
         batches is handed to it, so that it need not be asked twice.
@@ -148,6 +148,7 @@ def train(
             optimizer=optimiser,
             optimizer__lr=learning_rate,
             optimizer__weight_decay=weight_decay,
+            optimizer__fused=True,  # one pass over the weights: heads of volumes have millions, and the plain one reads them seven times
             max_epochs=n_training_epochs,
             batch_size=batch_size,
             train_split=predefined_split(sets[1]),

@@ -203,19 +203,47 @@ class TemporalScales(nn.Module):
     def forward(self, bold: torch.Tensor) -> torch.Tensor:
         """Filter windows of shape (B, N, T) into (B, 1, S, N, 2F)."""
         b, n, t = bold.shape
+        most = max(self.lengths) // 2
+        padded = nn.functional.pad(bold.transpose(0, 1), (most, most))  # (N, B, T + 2 most)
         found = []
         for kernels, offsets, length in zip(self.filters, self.offsets, self.lengths, strict=True):
-            # A grouped convolution, written as one product per region: on a CPU that is several times faster.
-            steps = nn.functional.pad(bold, (length // 2, length // 2)).unfold(2, length, 1)  # (B, N, T, length)
-            y = steps.transpose(0, 1).reshape(n, b * t, length) @ kernels.transpose(1, 2) + offsets[:, None]
-            y = y.reshape(n, b, t, -1).transpose(0, 1)  # (B, N, T, F)
-            y = nn.functional.elu(y)
-            mean = y.mean(dim=2, keepdim=True)
-            spread = (y - mean).square().mean(dim=2).clamp_min(1e-8).sqrt()
-            found.append(torch.cat([mean[:, :, 0], spread], dim=-1))
-        x = torch.stack(found, dim=2).reshape(b * n, -1)  # (B N, S 2F)
+            first = most - length // 2
+            steps = torch.stack([padded[..., first + step : first + step + t] for step in range(length)], dim=1)
+            kernels, offsets = kernels.expand(n, -1, -1), offsets.expand(n, -1)
+            found.append(torch.cat(_Moments.apply(steps, kernels, offsets), dim=1))  # (N, 2F, B)
+        x = torch.stack(found, dim=1).permute(3, 0, 1, 2).reshape(b * n, -1)  # (B N, S 2F)
         x = self.scale(x).reshape(b, n, self.n_scales, self.out_features)
         return x.permute(0, 2, 1, 3)[:, None]
+
+
+class _Moments(torch.autograd.Function):
+    """Filter a region's steps, rectify by ELU; mean and spread over time: (N, length, B, T) to two of (N, F, B).
+
+    Windows are short and filters few, so that going forth and back through the operations one by one is mostly going through memory.
+    """
+
+    @staticmethod
+    def forward(ctx, steps: torch.Tensor, kernels: torch.Tensor, offsets: torch.Tensor):
+        *_, b, t = steps.shape
+        y = torch.baddbmm(offsets[..., None], kernels, steps.flatten(2))  # (N, F, B T): one product per region
+        y = nn.functional.elu(y).unflatten(2, (b, t))
+        mean = y.mean(dim=3)
+        centred = y - mean[..., None]
+        variance = centred.square().mean(dim=3)
+        spread = variance.clamp_min(1e-8).sqrt()
+        ctx.save_for_backward(steps, kernels, y, centred, spread, variance > 1e-8)
+        return mean, spread
+
+    @staticmethod
+    def backward(ctx, of_mean: torch.Tensor, of_spread: torch.Tensor):
+        steps, kernels, y, centred, spread, varies = ctx.saved_tensors
+        t = steps.shape[3]
+        slope = centred * (of_spread * varies / (t * spread))[..., None] + (of_mean / t)[..., None]
+        slope = (slope * (y.clamp_max(0) + 1)).flatten(2)  # (N, F, B T); the derivative of ELU from its value
+        of_steps = None
+        if ctx.needs_input_grad[0]:
+            of_steps = (kernels.transpose(1, 2) @ slope).unflatten(2, steps.shape[2:])
+        return of_steps, slope @ steps.flatten(2).transpose(1, 2), slope.sum(dim=2)
 
 
 class ScaleAttention(nn.Module):
