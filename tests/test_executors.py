@@ -14,6 +14,7 @@ import pytest
 from sklearn.base import BaseEstimator
 
 import windows_made
+from book_project import FIXTURES, eegfmri, environment, make_project
 from eegfmri import executors
 from eegfmri.errors import EegFmriError, RequestError
 from eegfmri.evaluation.evaluate import evaluate
@@ -288,3 +289,148 @@ def test_when_the_scheduler_is_killed_the_repeated_command_goes_on(windows, sche
     now = {path.parent.name: path.stat().st_mtime_ns for path in (folder / "folds").rglob("fold.json")}
     assert len(now) == 4 and finished.items() <= now.items()
     assert all(noted(folder / "begun").count(name.removeprefix("sub-")) == 1 for name in finished)
+
+
+# --- chapters --------------------------------------------------------------------------------------------------------
+
+#: A chapter whose folds are slow enough to be seen, with an estimator of its own.
+FOLDS = """
+import os, time
+import numpy as np
+from sklearn.base import BaseEstimator
+from eegfmri.evaluation.folds import run_folds
+from eegfmri.evaluation.splits import Fold
+from eegfmri.results import record
+
+class Rows:
+    digest = "rows"
+
+    def __init__(self, values):
+        self.values = values
+
+    def __getitem__(self, rows):
+        return Rows(self.values[rows])
+
+    def __len__(self):
+        return len(self.values)
+
+class Level(BaseEstimator):
+    def fit(self, rows):
+        time.sleep(0.7)
+        self.level_ = float(np.sin(rows.values).sum())
+        return self
+
+def measure(task, estimator, train, test):
+    return estimator.fit(train), {"level": estimator.level_, "process": os.getpid()}
+
+rows = Rows(np.arange(12) / 7)
+halves = [Fold(f"part-{k}", np.flatnonzero(np.arange(12) % 3 != k), np.flatnonzero(np.arange(12) % 3 == k)) for k in range(3)]
+done = [task.read() for task, _ in run_folds({"level": Level()}, [(rows, fold) for fold in halves], measure, name="thirds", code="none")]
+print([fold["level"] for fold in done])
+for number, fold in enumerate(done):
+    record(f"folds/thirds/level/{number}", fold["level"])
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = make_project(
+        tmp_path_factory.mktemp("chapters") / "project", chapters=("fixtures/second", "fixtures/folds")
+    )
+    head = (FIXTURES / "fixtures" / "second.md").read_text(encoding="utf-8").partition("\n# ")[0]
+    (folder / "book" / "fixtures" / "folds.md").write_text(
+        f"{head}\n# Folds\n\n```{{code-cell}} python\n{FOLDS}\n```\n", encoding="utf-8"
+    )
+    return folder
+
+
+def folds_request(project, monkeypatch, cache_folder):
+    """Return the request of the chapter with folds; those that it computes lie in a folder of their own."""
+    from eegfmri.runner.chapters import find, resolve_parameters
+    from eegfmri.runner.execution import prepare
+
+    monkeypatch.setenv("EEGFMRI_ROOT", str(project))
+    monkeypatch.setenv("EEGFMRI_CACHE", str(cache_folder))
+    chapter = find("fixtures/folds")
+    return prepare(chapter, resolve_parameters(chapter, None))
+
+
+@pytest.mark.slow
+def test_folds_of_a_chapter_go_to_the_cluster_and_leave_the_same_notebook(project, cluster, tmp_path, monkeypatch):
+    from eegfmri.runner.execution import execute_all
+
+    request = folds_request(project, monkeypatch, tmp_path / "here")
+    events = []
+    [outcome] = execute_all([request], 1, 1, True, lambda event, **about: events.append((event, about.get("state"))))
+    assert outcome.status == "executed", outcome.error
+    here = request.results["results"], outputs(request)
+    told = [state for event, state in events if event == "progress"]
+    assert told[-1] is None and {state.name for state in told[:-1]} <= {f"fold {k} of 3 of level" for k in (1, 2, 3)}
+    assert len(told) >= 3 and told[-2].left < 3
+    assert here[1] and all(set(output) == {"output_type", "name", "text"} for output in here[1][:1])
+
+    request = folds_request(project, monkeypatch, tmp_path / "there")
+    with executors.on(cluster.scheduler_address):
+        [outcome] = execute_all([request], 1, 1, True)
+    assert executors.SCHEDULER not in os.environ
+    assert outcome.status == "executed", outcome.error
+    assert (request.results["results"], outputs(request)) == here
+    kept = [json.loads(path.read_text(encoding="utf-8"))["value"] for path in tmp_path.rglob("there/**/fold.json")]
+    workers = {worker["id"]: None for worker in cluster.scheduler_info["workers"].values()}
+    assert len(kept) == 3 and len({fold["process"] for fold in kept}) == len(workers) == 2
+
+
+def outputs(request) -> list:
+    import nbformat
+
+    notebook = nbformat.read(request.folder / "notebook.ipynb", as_version=4)
+    return [output for cell in notebook.cells for output in cell.get("outputs", ())]
+
+
+@pytest.mark.slow
+def test_a_sweep_on_a_cluster_is_the_sweep_of_one_machine(project, cluster):
+    words = ("sweep", "fixtures/second", "-p", "pause=0.0,0.1", "-p", "fail=False,True")
+    there = eegfmri(project, *words, "--scheduler", cluster.scheduler_address, "--out", "there")
+    assert there.returncode == 1 and "the planted failure" in there.stderr and "Traceback" not in there.stderr
+    assert there.stdout.count("executed") == 2 and there.stdout.count("failed") == 2
+    here = eegfmri(project, *words, "--out", "here")
+    assert here.stdout.count("cached") == 2
+    tables = [(project / out / "sweep.csv").read_text(encoding="utf-8") for out in ("there", "here")]
+    columns = [[line.split(",")[:2] + line.split(",")[4:] for line in table.splitlines()] for table in tables]
+    assert columns[0] == columns[1]
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_scheduler_is_killed_goes_on_from_what_is_finished(project, scheduler):
+    process, address = scheduler
+    words = ("sweep", "fixtures/second", "-p", "pause=0.2,0.3,0.4,0.5", "--out", "killed")
+    command = subprocess.Popen(
+        [sys.executable, "-m", "eegfmri", *words, "--scheduler", address],
+        cwd=project, env=environment(project), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    first = command.stdout.readline()
+    assert "1/4 executed" in first, (first, command.communicate())
+    process.kill()
+    said = command.communicate(timeout=60)
+    assert command.returncode == 1
+    assert (
+        said[1].strip().startswith(f"The Dask scheduler at {address} is gone: ")
+        and len(said[1].strip().split("\n")) == 1
+    )
+    again = eegfmri(project, *words)
+    assert again.returncode == 0 and again.stdout.count("cached") >= 1
+    assert again.stdout.count("cached") + again.stdout.count("executed") == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("sweep", "fixtures/second", "-p", "pause=7,8", "--workers", "2", "--scheduler", "tcp://127.0.0.1:1"), "give one of them."),
+        (("sweep", "fixtures/second", "-p", "pause=7,8", "--scheduler", "tcp://127.0.0.1:1"), "No Dask scheduler answers at tcp://127.0.0.1:1"),
+        (("run", "fixtures/second", "-p", "pause=7", "--scheduler", "nowhere"), "No Dask scheduler answers at nowhere"),
+    ],
+)  # fmt: skip
+def test_a_wrong_cluster_is_refused_before_anything_runs(project, words, said):
+    done = eegfmri(project, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr and len(done.stderr.strip().split("\n")) == 1

@@ -482,6 +482,38 @@ def chosen(n_jobs: int) -> Executor:
     return Serial() if n_jobs == 1 else Processes(n_jobs)
 
 
+@contextlib.contextmanager
+def on(address: str | None) -> Iterator[None]:
+    """Have what is done in the block, and in the processes that are started there, go to a cluster; None changes nothing.
+
+    Parameters
+    ----------
+    address : str or None
+        Of the scheduler.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    RequestError
+        If the cluster could not do the work.
+    """
+    if address is None:
+        yield
+        return
+    Dask(address).check()
+    before = os.environ.get(SCHEDULER)
+    os.environ[SCHEDULER] = address
+    try:
+        yield
+    finally:
+        os.environ.pop(SCHEDULER)
+        if before is not None:
+            os.environ[SCHEDULER] = before
+
+
 # --- how far the work is ---------------------------------------------------------------------------------------------
 
 
