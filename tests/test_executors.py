@@ -291,6 +291,13 @@ def test_when_the_scheduler_is_killed_the_repeated_command_goes_on(windows, sche
     assert all(noted(folder / "begun").count(name.removeprefix("sub-")) == 1 for name in finished)
 
 
+def test_windows_prepared_on_a_cluster_are_those_of_one_process(cluster, tmp_path, monkeypatch):
+    recordings = windows_made.informative(tmp_path, n_subjects=2, n_epochs=10)
+    here = windows_made.cut(recordings)
+    monkeypatch.setenv(executors.SCHEDULER, cluster.scheduler_address)
+    assert windows_made.cut(recordings).digest == here.digest
+
+
 # --- chapters --------------------------------------------------------------------------------------------------------
 
 #: A chapter whose folds are slow enough to be seen, with an estimator of its own.

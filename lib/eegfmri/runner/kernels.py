@@ -62,8 +62,9 @@ class Progress:
 
         def follow() -> None:
             with path.open(encoding="utf-8") as stream:
-                rest = ""
-                while not over.wait(LOOK):
+                rest, last = "", False
+                while not last:
+                    last = over.wait(LOOK)
                     *lines, rest = (rest + stream.read()).split("\n")
                     # Whatever else a chapter may write there is not about progress.
                     with suppress(ValueError, TypeError):
