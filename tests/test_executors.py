@@ -166,7 +166,7 @@ def test_progress_names_the_first_open_job_and_estimates_the_time_left(tmp_path)
     ]
     assert heard[0].left is None and 0 < heard[2].left < heard[1].left < 1
     assert heard[0].sentence == "square 0 of 3"
-    assert heard[1].sentence == "square 1 of 3, less than a minute left"
+    assert heard[1].sentence == "square 1 of 3, under 1 min left"
     assert executors.Progress("fold 2 of 9 of ridge", "ridge", 1, 9, 400.0).sentence == (
         "fold 2 of 9 of ridge, about 7 min left"
     )

@@ -59,4 +59,4 @@ def test_progress_is_told_to_the_runner_or_shown_below_the_cell_and_leaves_nothi
     else:
         assert "".join(texts) == "before\nafter\n"
         assert [state and state.name for state in told] == ["first of two", "second of two", None]
-        assert told[1].sentence == "second of two, less than a minute left"
+        assert told[1].sentence == "second of two, under 1 min left"

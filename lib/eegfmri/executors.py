@@ -544,7 +544,7 @@ class Progress:
         """``fold 3 of 8 of ridge, about 5 min left``."""
         if self.left is None:
             return self.name
-        left = f"about {self.left / 60:.0f} min" if self.left >= 60 else "less than a minute"
+        left = f"about {self.left / 60:.0f} min" if self.left >= 60 else "under 1 min"
         return f"{self.name}, {left} left"
 
 
