@@ -33,6 +33,7 @@ LONGEST = (
     "test_protocols",
     "test_simulate_quality",
     "test_fuzz",
+    "test_executors",
     "test_synthesis_estimator",
 )
 

@@ -15,6 +15,7 @@ ROOMS = (
     ("machine", "guard"),
     ("project",),
     ("cache",),
+    ("executors",),
     ("forgiven",),
     ("text", "examined"),
     ("images",),

@@ -154,3 +154,59 @@ def test_a_folder_without_a_dataset_is_a_wrong_request(project, tmp_path):
         done = eegfmri(project, *words)
         assert done.returncode == 2
         assert len(done.stderr.strip().split("\n")) == 1
+
+
+class Listening:
+    """A console that notes what is printed and shown."""
+
+    def __init__(self, is_terminal):
+        self.is_terminal, self.printed, self.shown = is_terminal, [], []
+
+    def print(self, text):
+        self.printed.append(str(text))
+
+    def status(self, text):
+        return self
+
+    def update(self, text):
+        self.shown.append(str(text))
+
+    def start(self):
+        pass
+
+    def stop(self):
+        pass
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_what_is_done_inside_a_cell_is_shown_on_a_terminal_and_elsewhere_once_a_minute(monkeypatch, is_terminal):
+    from types import SimpleNamespace
+
+    from eegfmri import cli
+    from eegfmri.executors import Progress
+
+    now = [0.0]
+    monkeypatch.setattr(cli.time, "monotonic", lambda: now[0])
+    console = Listening(is_terminal)
+    report = cli._Reporter(console)
+    request = SimpleNamespace(chapter=SimpleNamespace(name="fusion/graph_fusion"))
+    report("start", request=request)
+    report("cell", request=request, done=6, total=20)
+    for second in range(0, 150, 10):
+        now[0] = float(second)
+        state = Progress(f"fold {second // 10} of 15 of ridge", "ridge", second // 10, 15, 300.0)
+        report("progress", request=request, state=state)
+    report("progress", request=request, state=None)
+    if is_terminal:
+        assert console.printed == []
+        assert console.shown[1:3] == [
+            "fusion/graph_fusion: cell 7/20",
+            "fusion/graph_fusion: cell 7/20, fold 0 of 15 of ridge, about 5 min left",
+        ]
+        assert console.shown[-1] == "fusion/graph_fusion: cell 7/20"
+    else:
+        assert console.printed == [
+            "executing fusion/graph_fusion",
+            "executing fusion/graph_fusion: fold 7 of 15 of ridge, about 5 min left",
+            "executing fusion/graph_fusion: fold 14 of 15 of ridge, about 5 min left",
+        ]

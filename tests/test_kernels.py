@@ -3,6 +3,7 @@
 import os
 
 import nbformat
+import pytest
 from papermill.execute import execute_notebook
 
 from eegfmri.runner.kernels import ENGINE, Progress, register
@@ -25,3 +26,37 @@ def test_outputs_that_arrive_long_after_the_cell_has_replied_are_waited_for(tmp_
     )  # fmt: skip
     [cell] = [cell for cell in done.cells if cell.cell_type == "code" and cell.source == LATE]
     assert cell.outputs[0].data["text/plain"] == "'late, but there'"
+
+
+WORKING = """
+import os, time
+from eegfmri.executors import Job, Serial, completed
+
+if by_hand:
+    del os.environ["EEGFMRI_PROGRESS"]
+print("before")
+for _ in completed([Job("first of two", time.sleep, (1.5,)), Job("second of two", time.sleep, (1.0,))], Serial()):
+    pass
+print("after")
+"""
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_progress_is_told_to_the_runner_or_shown_below_the_cell_and_leaves_nothing(tmp_path, monkeypatch, by_hand):
+    monkeypatch.delenv("EEGFMRI_RUNNER", raising=False)
+    register()
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f"by_hand = {by_hand}\n{WORKING}")])
+    told = []
+    progress = Progress(lambda done, total: None, told.append)
+    done = execute_notebook(
+        notebook, None, engine_name=ENGINE, kernel_name="python3", progress_bar=False, environment=dict(os.environ),
+        folder=str(tmp_path), progress=progress,
+    )  # fmt: skip
+    outputs = [output for cell in done.cells for output in cell.get("outputs", ())]
+    texts = [output.get("text") or output["data"] for output in outputs]
+    if by_hand:
+        assert texts == ["before\n", {"text/plain": ""}, "after\n"] and not told
+    else:
+        assert "".join(texts) == "before\nafter\n"
+        assert [state and state.name for state in told] == ["first of two", "second of two", None]
+        assert told[1].sentence == "second of two, under 1 min left"

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 #: Names that differ between PyPI and conda-forge.
 CONDA_NAMES = {
+    "dask": ["dask-core"],
     "matplotlib": ["matplotlib-base"],
     "mne": ["mne-base"],
     "seaborn": ["seaborn-base"],

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Annotated
@@ -55,6 +56,10 @@ JsonOption = Annotated[
 ]
 ProfileOption = Annotated[
     str | None, typer.Option("--profile", metavar="NAME", help="Profile of parameters: quick (default) or full.")
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option("--scheduler", metavar="ADDRESS", help="Address of a Dask scheduler whose workers do the work."),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Execute although the results are there already.")]
 
@@ -531,12 +536,21 @@ def chapters_command(json_file: JsonOption = None) -> None:
     _write(json_file, {"schema": 1, "chapters": rows})
 
 
+#: Seconds between two lines about a chapter that is running, where the output is not a terminal.
+SELDOM = 60.0
+
+
 class _Reporter:
-    """Progress on the terminal: a line when a chapter begins and ends, and on a real terminal the running cells."""
+    """Progress on the terminal: a line when a chapter begins and ends, and on a real terminal the running cells and what they do.
+
+    Elsewhere a chapter that runs long says how far it is once a minute.
+    """
 
     def __init__(self, console):
         self.console = console
         self.running: dict[str, str] = {}
+        self.cells: dict[str, str] = {}
+        self.said: dict[str, float] = {}
         self.status = console.status("") if console.is_terminal else None
 
     def __enter__(self):
@@ -549,10 +563,19 @@ class _Reporter:
     def __call__(self, event: str, **about) -> None:
         if event == "start":
             self.running[about["request"].chapter.name] = "starting"
+            self.said[about["request"].chapter.name] = time.monotonic()
             if self.status is None:
                 self.console.print(f"executing {about['request'].chapter.name}")
         elif event == "cell":
-            self.running[about["request"].chapter.name] = f"cell {about['done'] + 1}/{about['total']}"
+            cell = f"cell {about['done'] + 1}/{about['total']}"
+            self.cells[about["request"].chapter.name] = self.running[about["request"].chapter.name] = cell
+        elif event == "progress":
+            name, state = about["request"].chapter.name, about["state"]
+            cell = self.cells.get(name, "")
+            self.running[name] = cell if state is None else f"{cell}, {state.sentence}"
+            if self.status is None and state is not None and time.monotonic() > self.said.get(name, 0.0) + SELDOM:
+                self.said[name] = time.monotonic()
+                self.console.print(f"executing {name}: {state.sentence}")
         elif event == "data":
             self.console.print(
                 f"simulated recordings: {about['dataset']} ({about['preset']}, {about['scale']}, seed {about['seed']})"
@@ -590,6 +613,7 @@ def run_command(
     data: DataOption = None,
     out: Annotated[str | None, typer.Option("--out", metavar="DIR", help="Folder for the results.")] = None,
     force: ForceOption = False,
+    scheduler: SchedulerOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what it needs, what is missing and what it would cost.")
     ] = False,
@@ -608,7 +632,7 @@ def run_command(
         _say("It cannot be executed." if found.problems else "It can be executed.")
         return 2 if found.problems else 0
     with _Reporter(_console()) as report:
-        folder = runner.run(chapter, parameter or [], profile, data, out, force, report)
+        folder = runner.run(chapter, parameter or [], profile, data, out, force, report, scheduler)
     for path in sorted(folder.iterdir()):
         if path.suffix in (".html", ".ipynb", ".json"):
             _say(_short(path))
@@ -627,6 +651,7 @@ def sweep_command(
     workers: Annotated[
         int | None, typer.Option("--workers", metavar="N", help="Combinations executed at once.")
     ] = None,
+    scheduler: SchedulerOption = None,
     out: Annotated[str | None, typer.Option("--out", metavar="DIR", help="Folder for table and plot.")] = None,
 ) -> int:
     """Execute a chapter for every combination of values: a table, the spread of each result, a plot."""
@@ -645,7 +670,7 @@ def sweep_command(
         elif event == "data":
             console.print(f"simulated recordings: {about['dataset']} (seed {about['seed']})")
 
-    done = sweep.sweep(chapter, parameter or [], profile, data, workers, out, report)
+    done = sweep.sweep(chapter, parameter or [], profile, data, workers, out, report, scheduler)
     write_page(done)
     if done.spread:
         ledger = project.data_dir() / "claims.yml"

@@ -13,6 +13,7 @@ import pandas as pd
 
 from eegfmri.cache import digest, file_stamp
 from eegfmri.errors import RequestError
+from eegfmri.preprocessing.side_by_side import prepared
 from eegfmri.recordings import EPOCH_SECONDS, Recording, Stream
 
 
@@ -256,6 +257,7 @@ def epoch_windows(
     bold_volumes: int = 14,
     lag: float = 5.0,
     merge: Mapping[str, str] | None = None,
+    n_jobs: int = 1,
 ) -> Windows:
     """Cut one window per scored epoch, with context on both modalities.
 
@@ -275,6 +277,8 @@ def epoch_windows(
         Haemodynamic delay in s: BOLD is taken this much later than EEG.
     merge : mapping of str to str or None
         Stages to rename before selection (``{"N3": "N2"}``).
+    n_jobs : int, default=1
+        Recordings prepared at once, in processes, as far as memory allows (`eegfmri.preprocessing.side_by_side`).
 
     Returns
     -------
@@ -291,7 +295,7 @@ def epoch_windows(
     if bold_volumes < 1:
         raise RequestError(f"A window needs at least one volume, so bold_volumes cannot be {bold_volumes}.")
     cut = _Cut(classes, "uncertain or unscorable", "no signal", "stage not among the classes")
-    for recording, eeg_stream, bold_stream in cut.runs(recordings, eeg, bold, lambda r: len(r.epochs)):
+    for recording, eeg_stream, bold_stream in cut.runs(recordings, eeg, bold, lambda r: len(r.epochs), n_jobs):
         eeg_length = round(eeg_epochs * EPOCH_SECONDS * eeg_stream.sfreq)
         for epoch in recording.epochs.itertuples():
             rank, stage = cut.rank(recording), (merge or {}).get(epoch.stage, epoch.stage)
@@ -320,6 +324,7 @@ def event_windows(
     eeg_seconds: tuple[float, float] = (0.0, 1.0),
     bold_volumes: int = 5,
     lag: float = 5.0,
+    n_jobs: int = 1,
 ) -> Windows:
     """Cut one window per stimulus of a task, EEG around it and BOLD after it.
 
@@ -337,6 +342,8 @@ def event_windows(
         Number of volumes centred on the stimulus plus the lag.
     lag : float, default=5.0
         Haemodynamic delay in s.
+    n_jobs : int, default=1
+        Recordings prepared at once, in processes, as far as memory allows (`eegfmri.preprocessing.side_by_side`).
 
     Returns
     -------
@@ -355,7 +362,7 @@ def event_windows(
             f"A window from {before:g} to {after:g} s with {bold_volumes} volumes is empty: give a later end, and a volume or more."
         )
     cut = _Cut(classes, "left out by the authors", "not among the classes")
-    for recording, eeg_stream, bold_stream in cut.runs(recordings, eeg, bold, lambda r: len(r.events)):
+    for recording, eeg_stream, bold_stream in cut.runs(recordings, eeg, bold, lambda r: len(r.events), n_jobs):
         length = round((after - before) * eeg_stream.sfreq)
         for event in recording.events.itertuples():
             rank, kind = cut.rank(recording), str(event.trial_type).rpartition(" ")[2]
@@ -380,6 +387,7 @@ def volume_windows(
     target: Literal["after", "end"] = "after",
     lag: float = 0.0,
     step: int = 1,
+    n_jobs: int = 1,
 ) -> Windows:
     """Pair single volumes with the EEG before them.
 
@@ -397,6 +405,8 @@ def volume_windows(
         The EEG ends this much earlier, in s.
     step : int, default=1
         Take every so many volumes of a run.
+    n_jobs : int, default=1
+        Recordings prepared at once, in processes, as far as memory allows (`eegfmri.preprocessing.side_by_side`).
 
     Returns
     -------
@@ -416,7 +426,7 @@ def volume_windows(
             f"EEG of {eeg_seconds:g} s before every {step}th volume cannot be cut: both must be positive."
         )
     cut = _Cut(())
-    for recording, eeg_stream, volume_stream in cut.runs(recordings, eeg, volumes, lambda r: r.n_volumes or 0):
+    for recording, eeg_stream, volume_stream in cut.runs(recordings, eeg, volumes, lambda r: r.n_volumes or 0, n_jobs):
         length, t_r = round(eeg_seconds * eeg_stream.sfreq), 1 / volume_stream.sfreq
         for volume in range(0, volume_stream.load().shape[1], step):
             onset = volume_stream.start + (volume - 0.5) * t_r
@@ -438,13 +448,15 @@ class _Cut:
         self.bold: list[Stream] = []
         self.ranks: dict[str, int] = {}
 
-    def runs(self, recordings: Iterable[Recording], eeg, bold, count) -> Iterator[tuple[Recording, Stream, Stream]]:
-        """Open the streams of each usable recording; of the others, ``count`` says how many windows they might have had."""
-        for recording in recordings:
-            if not recording.usable:
-                self.dropped["recording not usable"] += count(recording)
-                continue
-            self.recording, eeg_stream, bold_stream = recording, eeg(recording), bold(recording)
+    def runs(
+        self, recordings: Iterable[Recording], eeg, bold, count, n_jobs: int
+    ) -> Iterator[tuple[Recording, Stream, Stream]]:
+        """Prepare the streams of each usable recording; of the others, ``count`` says how many windows they might have had."""
+        recordings = list(recordings)
+        usable = [recording for recording in recordings if recording.usable]
+        self.dropped["recording not usable"] += sum(count(one) for one in recordings if not one.usable)
+        for recording, (eeg_stream, bold_stream) in zip(usable, prepared(usable, (eeg, bold), n_jobs), strict=True):
+            self.recording = recording
             self.eeg.append(eeg_stream)
             self.bold.append(bold_stream)
             self.n_times, self.n_volumes = eeg_stream.load().shape[1], bold_stream.load().shape[1]

@@ -7,14 +7,13 @@ What is measured in a fold, and kept of it, depends on what is evaluated: `eegfm
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from eegfmri import cache, machine, project
+from eegfmri import cache, executors, project
 from eegfmri.errors import DataError, EegFmriError
 from eegfmri.evaluation.leaks import fitted_digest
 from eegfmri.evaluation.splits import Fold
@@ -115,7 +114,8 @@ def run_folds(
     finished : callable
         Tells whether all that is asked of a task is on disk.
     n_jobs : int, default=1
-        Folds run in this many processes.
+        Folds run in this many processes; on a Dask cluster where the environment variable ``EEGFMRI_SCHEDULER`` names one
+        (`eegfmri.executors`).
     folder : str, pathlib.Path or None
         Where folds are kept; None: the project's cache.
 
@@ -127,11 +127,9 @@ def run_folds(
     Raises
     ------
     EegFmriError
-        If a fold fails; the error names it.
+        If a fold fails; the error names it. The others have been measured then, and are on disk.
     """
-    import joblib
-
-    folder = Path(folder) if folder is not None else project.cache_dir() / "folds"
+    folder = (Path(folder) if folder is not None else project.cache_dir() / "folds").absolute()
     digests = {id(data): data.digest for data, _ in folds}
     common = cache.digest([(digests[id(data)], fold.name, fold.train, fold.test) for data, fold in folds])
     tasks = []
@@ -141,10 +139,21 @@ def run_folds(
             Task(method, estimator, data, fold, folder / f"{name}-{method}-{key}" / fold.name) for data, fold in folds
         ]
     cached = [finished(task) for task in tasks]
-    unfinished = [task for task, done in zip(tasks, cached, strict=True) if not done]
-    n_workers = min(n_jobs, max(1, len(unfinished)))
-    with nullcontext() if n_workers == 1 else machine.tethered():
-        joblib.Parallel(n_jobs=n_workers, backend="loky")(joblib.delayed(_run)(task, measure) for task in unfinished)
+    jobs = [
+        executors.Job(
+            f"fold {number % len(folds) + 1} of {len(folds)} of {task.method}",
+            _run,
+            (task, measure, finished),
+            task.method,
+        )
+        for number, (task, done) in enumerate(zip(tasks, cached, strict=True))
+        if not done
+    ]
+    executor = executors.chosen(min(n_jobs, max(1, len(jobs))))
+    failures = [done.error for done in executors.completed(jobs, executor) if done.error is not None]
+    if failures:
+        others = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+        raise EegFmriError(f"{failures[0]}{others}") from failures[0]
     return list(zip(tasks, cached, strict=True))
 
 
@@ -179,11 +188,13 @@ def fold_key(common: str, method: str, estimator: object, settings: object, code
     )
 
 
-def _run(task: Task, measure: Measure) -> None:
-    """Measure one method in one fold."""
+def _run(task: Task, measure: Measure, finished: Callable[[Task], bool]) -> None:
+    """Measure one method in one fold, unless a worker that died since has done so."""
     from sklearn.base import clone
     from threadpoolctl import threadpool_limits
 
+    if finished(task):
+        return
     started = time.perf_counter()
     train, test = task.data[task.fold.train], task.data[task.fold.test]
     # One thread: sums come out in the same order whatever the number of workers, so results repeat to the last bit.

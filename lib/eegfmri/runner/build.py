@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eegfmri import cache, project, results
+from eegfmri import cache, executors, project, results
 from eegfmri.errors import EegFmriError, RequestError
 from eegfmri.machine import cores
 from eegfmri.runner.chapters import Chapter, discover, find, resolve_parameters
@@ -39,6 +39,7 @@ def run(
     out: str | Path | None = None,
     force: bool = False,
     listen: Listener = silent,
+    scheduler: str | None = None,
 ) -> Path:
     """Execute one chapter and write the notebook, a stand-alone page and its results into a folder.
 
@@ -58,6 +59,8 @@ def run(
         Execute although the result is cached.
     listen : callable
         Told what happens.
+    scheduler : str or None
+        Address of a Dask cluster that the chapter's folds go to; None for this machine.
 
     Returns
     -------
@@ -67,7 +70,7 @@ def run(
     Raises
     ------
     RequestError
-        If the request is wrong; nothing has run then.
+        If the request is wrong, or the cluster could not do the work; nothing has run then.
     EegFmriError
         If a cell fails.
     """
@@ -82,14 +85,15 @@ def run(
     problem = preflight.unwritable(folder)
     if problem:
         raise RequestError(f"--out: {problem}")
-    if fresh:
-        preflight.require([request], known, folder)
-        ensure_data([request], plan, listen)
-        if request.simulated:
-            preflight.require([request], known, folder)  # of what has been simulated more is known
     # The same thread count as in a build, for the order of floating-point sums depends on it.
     threads = max(1, cores() // default_jobs(chapters.values()))
-    [outcome] = execute_all([request], 1, threads, force, listen)
+    with executors.on(scheduler if fresh else None):
+        if fresh:
+            preflight.require([request], known, folder)
+            ensure_data([request], plan, listen)
+            if request.simulated:
+                preflight.require([request], known, folder)  # of what has been simulated more is known
+        [outcome] = execute_all([request], 1, threads, force, listen)
     if outcome.status == "failed":
         raise EegFmriError(outcome.error)
     import nbformat

@@ -17,13 +17,13 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from eegfmri import cache, project, results
 from eegfmri.errors import EegFmriError, RequestError, is_printable, looking_up
+from eegfmri.executors import Dask, Executor, Job, Threads
 from eegfmri.machine import cores
 from eegfmri.runner.chapters import Chapter
 from eegfmri.runner.parameters import RESERVED, quoted, source_of
@@ -287,7 +287,7 @@ class Outcome:
         }
 
 
-#: Called with an event (``start``, ``cell``, ``end``, ``data``, ``wait``, ``render``) and what it is about.
+#: Called with an event (``start``, ``cell``, ``progress``, ``end``, ``data``, ``wait``, ``render``) and what it is about.
 Listener = Callable[..., None]
 
 
@@ -325,7 +325,7 @@ def ensure_data(requests: Iterable[Request], plan: DataPlan, listen: Listener = 
 
 
 def execute_all(
-    requests: list[Request], jobs: int, threads: int, force: bool = False, listen: Listener = silent
+    requests: list[Request], jobs: int | Executor, threads: int, force: bool = False, listen: Listener = silent
 ) -> list[Outcome]:
     """Execute the requests that are not cached, several at once, and let the others finish when one fails.
 
@@ -333,8 +333,9 @@ def execute_all(
     ----------
     requests : list of Request
         What to execute.
-    jobs : int
-        How many kernels at once.
+    jobs : int or Executor
+        How many kernels at once on this machine, or a cluster whose workers start the kernels; from there nothing is heard before the
+        end.
     threads : int
         Threads for the numerical libraries of each kernel.
     force : bool
@@ -357,20 +358,14 @@ def execute_all(
         else:
             pending.append(position)
     if pending:
-        pool = ThreadPoolExecutor(max_workers=jobs)
-        try:
-            futures = {pool.submit(execute, requests[i], threads, force, listen): i for i in pending}
-            running = set(futures)
-            while running:
-                # Awake every second: of an interrupt that comes just before the waiting begins, nothing is known until it ends.
-                done, running = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
-                for future in done:
-                    outcome = future.result()
-                    outcomes[futures[future]] = outcome
-                    listen("end", outcome=outcome)
-        finally:
-            # Everything is done by now, unless the user interrupts: then nobody waits for the running chapters.
-            pool.shutdown(wait=False, cancel_futures=True)
+        executor = Threads(jobs) if isinstance(jobs, int) else jobs
+        hear = silent if isinstance(executor, Dask) else listen
+        work = [Job(requests[i].chapter.name, execute, (requests[i], threads, force, hear)) for i in pending]
+        for done in executor.run(work):
+            request = requests[pending[done.position]]
+            outcome = done.value if done.error is None else Outcome(request, "failed", done.seconds, str(done.error))
+            outcomes[pending[done.position]] = outcome
+            listen("end", outcome=outcome)
     return [outcomes[position] for position in sorted(outcomes)]
 
 
@@ -451,7 +446,10 @@ def _run_notebook(request: Request, threads: int, listen: Listener):
     register()
     chapter = request.chapter
     notebook = with_parameters(jupytext.reads(chapter.source, fmt="md:myst"), request)
-    progress = Progress(lambda done, total: listen("cell", request=request, done=done, total=total))
+    progress = Progress(
+        lambda done, total: listen("cell", request=request, done=done, total=total),
+        lambda state: listen("progress", request=request, state=state),
+    )
     try:
         executed = execute_notebook(
             notebook,

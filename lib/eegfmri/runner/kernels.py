@@ -4,22 +4,30 @@ Papermill's own engine changes the process's working directory and passes no env
 executed side by side with it. A kernel and whatever its cells have started end with the runner, however that ends.
 """
 
+import json
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from jupyter_client.manager import AsyncKernelManager
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.log import logger
 
-from eegfmri import machine, project
+from eegfmri import executors, machine, project
 
 #: Name of the engine in papermill's register.
 ENGINE = "eegfmri"
 
 
+#: Seconds between two looks at how far the work inside a cell is.
+LOOK = 0.5
+
+
 class Progress:
-    """Which code cell is running, counted as a reader of the chapter counts.
+    """Which code cell is running, counted as a reader of the chapter counts, and how far the work inside it is.
 
     Attributes
     ----------
@@ -27,9 +35,14 @@ class Progress:
         Number of the code cell begun last, from 1; the injected cell does not count.
     """
 
-    def __init__(self, tell: Callable[[int, int], None]):
+    def __init__(
+        self,
+        tell: Callable[[int, int], None],
+        tell_inside: Callable[[executors.Progress | None], None] = lambda state: None,
+    ):
         self.code_cell = 0
         self._tell = tell
+        self._tell_inside = tell_inside
         self.total = 0
 
     def begin(self, cell, **_: object) -> None:
@@ -37,6 +50,35 @@ class Progress:
         if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", []):
             self.code_cell += 1
             self._tell(self.code_cell - 1, self.total)
+
+    @contextmanager
+    def followed(self, path: Path) -> Iterator[None]:
+        """Tell what the kernel writes into its file of progress while the block runs: the last line that is whole.
+
+        Nothing of it passes through the notebook, whose outputs are kept and compared.
+        """
+        path.touch()
+        over = threading.Event()
+
+        def follow() -> None:
+            with path.open(encoding="utf-8") as stream:
+                rest, last = "", False
+                while not last:
+                    last = over.wait(LOOK)
+                    *lines, rest = (rest + stream.read()).split("\n")
+                    # Whatever else a chapter may write there is not about progress.
+                    with suppress(ValueError, TypeError):
+                        state = json.loads(lines[-1]) if lines else {}
+                        if state != {}:
+                            self._tell_inside(None if state is None else executors.Progress(**state))
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
 
 class _Kernel(AsyncKernelManager):
@@ -88,7 +130,9 @@ class _Engine(NBClientEngine):
             )
             # joblib's tracker tells the terminal what it tidies up after a kernel that was ended.
             quiet = ",".join(filter(None, (environment.get("PYTHONWARNINGS"), "ignore:resource_tracker")))
-            return client.execute(env={**environment, **machine.tether(), "PYTHONWARNINGS": quiet}, cwd=folder)
+            written = {"PYTHONWARNINGS": quiet, executors.PROGRESS: str(place / "progress")}
+            with progress.followed(place / "progress"):
+                return client.execute(env={**environment, **machine.tether(), **written}, cwd=folder)
 
 
 def register() -> None:

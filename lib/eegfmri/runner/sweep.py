@@ -13,6 +13,7 @@ from pathlib import Path
 
 from eegfmri import cache, project
 from eegfmri.errors import RequestError
+from eegfmri.executors import Dask
 from eegfmri.machine import cores
 from eegfmri.runner.chapters import Chapter, discover, find, resolve_parameters
 from eegfmri.runner.execution import (
@@ -67,6 +68,7 @@ def sweep(
     workers: int | None = None,
     out: str | Path | None = None,
     listen: Listener = silent,
+    scheduler: str | None = None,
 ) -> Sweep:
     """Execute a chapter for every combination of values.
 
@@ -86,6 +88,8 @@ def sweep(
         Folder to write into; ``runs/sweep-<chapter>-<key>/`` if None.
     listen : callable
         Told what happens: ``combination`` when one is done, with its values and outcome.
+    scheduler : str or None
+        Address of a Dask cluster, each of whose workers executes one combination at a time, with its folds; None for this machine.
 
     Returns
     -------
@@ -95,12 +99,16 @@ def sweep(
     Raises
     ------
     RequestError
-        If the request is wrong; nothing has run then.
+        If the request is wrong, or the cluster could not do the work; nothing has run then.
+    EegFmriError
+        If the cluster is lost on the way; what it has finished is kept.
     """
     from eegfmri.runner import preflight
 
     chapters = discover()
     chapter = find(name, chapters)
+    if workers is not None and scheduler is not None:
+        raise RequestError("--workers counts processes of this machine, --scheduler names a cluster: give one of them.")
     if workers is not None and workers < 1:
         raise RequestError(f"--workers must be 1 or more, not {workers}.")
     values = swept_values(assignments)
@@ -117,6 +125,8 @@ def sweep(
         raise RequestError(f"--out: {problem}")
     known = preflight.Known(plan)
     fresh = [request for request in requests if not request.cached]
+    if scheduler is not None and fresh:
+        Dask(scheduler).check()
     preflight.require(fresh, known, folder)
     folder.mkdir(parents=True, exist_ok=True)
     keep(folder, requests)
@@ -130,10 +140,10 @@ def sweep(
             chosen = {parameter: request.parameters[parameter] for parameter in swept}
             listen("combination", values=chosen, outcome=about["outcome"], done=next(finished), total=len(requests))
 
-    workers = default_jobs(requests) if workers is None else workers
+    at_once = Dask(scheduler) if scheduler is not None else workers or default_jobs(requests)
     # The same thread count as in a build, for the order of floating-point sums depends on it.
     threads = max(1, cores() // default_jobs(chapters.values()))
-    outcomes = execute_all(requests, workers, threads, False, hear)
+    outcomes = execute_all(requests, at_once, threads, False, hear)
     rows = [_row(outcome, swept) for outcome in outcomes]
     spread = spread_of(outcomes)
     for outcome in outcomes:
