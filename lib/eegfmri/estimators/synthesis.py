@@ -29,6 +29,9 @@ from eegfmri.windows import LazyArray, Windows
 
 EegScaling = Literal["zscore", "minmax"]
 
+#: Where nothing is learned, so many times more windows are taken together than in a training step.
+TOGETHER = 4
+
 
 @dataclass(eq=False, repr=False)
 class VolumeSynthesiser(AdaptedEstimator, TrainedEstimator):
@@ -115,6 +118,7 @@ class VolumeSynthesiser(AdaptedEstimator, TrainedEstimator):
             training,
             validation,
             criterion=nn.MSELoss,
+            validation_batch_size=TOGETHER * self.batch_size,
         )
         return self
 
@@ -204,8 +208,7 @@ class VolumeSynthesiser(AdaptedEstimator, TrainedEstimator):
         out = np.empty((len(X), len(self.mean_)), dtype=np.float32)
         with one_thread():
             self.module_.eval()
-            for start in range(0, len(X), 4 * self.batch_size):
-                rows = np.arange(start, min(start + 4 * self.batch_size, len(X)))
+            for rows in chunks(np.arange(len(X)), TOGETHER * self.batch_size):
                 out[rows] = write(self.module_, batches.inputs(rows)).numpy()
         out *= self.scale_
         out += self.mean_
