@@ -11,18 +11,23 @@ from eegfmri.models import synthesis as models
 from eegfmri.opening import open_recordings
 from eegfmri.preprocessing import eeg
 from eegfmri.preprocessing.volumes import VolumeScaling, VolumeSettings, prepare_together
+from eegfmri.simulation.simulate import simulate
 from eegfmri.windows import volume_windows
 
 pytestmark = pytest.mark.slow
 
+#: Of the EEG in Hz: enough for every band, and half of what a network has to learn at 250.
+RATE = 125.0
+
 
 @pytest.fixture(scope="module")
-def windows():
-    """Coarse voxels: whether ten volumes can be learned does not depend on their size, what it costs does."""
-    recordings = open_recordings(None, "oddball", preset="strong")
+def windows(tmp_path_factory):
+    """Two subjects and coarse voxels: whether ten volumes can be learned does not depend on either, what it costs does."""
+    folder = tmp_path_factory.mktemp("strong") / "oddball"
+    recordings = open_recordings(simulate("oddball", folder, scale="small", preset="strong", n_subjects=2), "oddball")
     return volume_windows(
         recordings,
-        partial(eeg.prepare, settings=eeg.EegSettings(sfreq=250.0, reference="recorded")),
+        partial(eeg.prepare, settings=eeg.EegSettings(sfreq=RATE, reference="recorded")),
         prepare_together(recordings, VolumeSettings(grid="mni_32x32x15")),
         step=3,
     )
@@ -41,9 +46,9 @@ def ten(windows):
 def by_heart(name, config, ten, n_steps, rate):
     samples, goal, mask = ten
     torch.manual_seed(0)
-    module = models.build(name, *samples.shape[1:], 250.0, mask, config).train()
+    module = models.build(name, *samples.shape[1:], RATE, mask, config).train()
     given = (samples, goal) if name.startswith("transformer") else (samples,)
-    optimiser = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=0.0)
+    optimiser = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=0.0, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, n_steps)
     for _ in range(n_steps):
         optimiser.zero_grad()
