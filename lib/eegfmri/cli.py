@@ -56,6 +56,27 @@ JsonOption = Annotated[
 ProfileOption = Annotated[
     str | None, typer.Option("--profile", metavar="NAME", help="Profile of parameters: quick (default) or full.")
 ]
+
+
+def _device(given: str | None) -> str | None:
+    """Refuse a device that there is not, or not here, before anything is done for it."""
+    if given is None:
+        return None
+    from eegfmri.device import DEVICES, resolve
+
+    _choice("--device", given, DEVICES)
+    return resolve(given, "--device")
+
+
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="Where networks are computed: auto, cpu, cuda or mps; cpu, or what EEGFMRI_DEVICE says, if left out.",
+        callback=_device,
+    ),
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Execute although the results are there already.")]
 
 
@@ -589,6 +610,7 @@ def run_command(
     profile: ProfileOption = None,
     data: DataOption = None,
     out: Annotated[str | None, typer.Option("--out", metavar="DIR", help="Folder for the results.")] = None,
+    device: DeviceOption = None,
     force: ForceOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what it needs, what is missing and what it would cost.")
@@ -598,7 +620,7 @@ def run_command(
     from eegfmri.runner import build as runner
 
     if dry_run:
-        request, found = runner.forecast(chapter, parameter or [], profile, data, out)
+        request, found = runner.forecast(chapter, parameter or [], profile, data, out, device)
         _say(f"{request.chapter.name}{f', profile {profile}' if profile else ''}")
         for what, text in found.lines:
             if text not in found.problems:
@@ -608,7 +630,7 @@ def run_command(
         _say("It cannot be executed." if found.problems else "It can be executed.")
         return 2 if found.problems else 0
     with _Reporter(_console()) as report:
-        folder = runner.run(chapter, parameter or [], profile, data, out, force, report)
+        folder = runner.run(chapter, parameter or [], profile, data, out, force, report, device)
     for path in sorted(folder.iterdir()):
         if path.suffix in (".html", ".ipynb", ".json"):
             _say(_short(path))
@@ -809,16 +831,17 @@ def verify_command(
 @app.command("bench")
 def bench_command(
     name: Annotated[str | None, typer.Argument(help="Name of a benchmark; all if left out.")] = None,
+    device: DeviceOption = None,
     json_file: JsonOption = None,
 ) -> None:
     """Run the benchmarks and show them as a table."""
     from eegfmri import bench
 
-    rows = bench.run(name)
+    rows = bench.run(name, device)
     import pandas as pd
 
     _print_frame(pd.DataFrame(rows))
-    _write(json_file, {"schema": 1, "machine": bench.machine(), "benchmarks": rows})
+    _write(json_file, {"schema": 1, "machine": bench.machine(device), "benchmarks": rows})
 
 
 def _print_frame(frame) -> None:
