@@ -328,7 +328,7 @@ class MultiScaleGCNN(nn.Module):
 
         ``x`` is what the front takes; other polynomials (K + 1, N, N) may stand in for those of the network's own graph.
         """
-        h, self.scale_weights = self.attention(self.front(x))  # (B, V, N, F)
+        h, _ = self.attention(self.front(x))  # (B, V, N, F)
         if polynomials is None:
             polynomials = self._polynomials(self.adjacency()) if self.config.learned_graph else self.polynomials
         for layer in self.layers:
