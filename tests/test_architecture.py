@@ -12,7 +12,7 @@ from eegfmri import cache
 #: From the ground up; a module may import from its own room, from rooms of its row, and from rows above it in this list.
 ROOMS = (
     ("errors",),
-    ("machine", "guard"),
+    ("machine", "guard", "device"),
     ("project",),
     ("cache",),
     ("executors",),

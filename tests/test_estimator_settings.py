@@ -46,7 +46,8 @@ def test_an_estimator_is_copied_with_its_parameters_and_set_by_name(kind):
 def test_every_network_has_the_settings_of_training(kind):
     shared = set(TrainedEstimator().get_params())
     assert shared == {
-        "n_training_epochs", "patience", "batch_size", "learning_rate", "weight_decay", "schedule", "validation_splits", "seed"
+        "n_training_epochs", "patience", "batch_size", "learning_rate", "weight_decay", "schedule", "validation_splits", "seed",
+        "device",
     }  # fmt: skip
     assert shared <= set(kind().get_params())
 

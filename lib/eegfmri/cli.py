@@ -61,6 +61,27 @@ SchedulerOption = Annotated[
     str | None,
     typer.Option("--scheduler", metavar="ADDRESS", help="Address of a Dask scheduler whose workers do the work."),
 ]
+
+
+def _device(given: str | None) -> str | None:
+    """Refuse a device that there is not, or not here, before anything is done for it."""
+    if given is None:
+        return None
+    from eegfmri.device import DEVICES, resolve
+
+    _choice("--device", given, DEVICES)
+    return resolve(given, "--device")
+
+
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="Where networks are computed: auto, cpu, cuda or mps; cpu, or what EEGFMRI_DEVICE says, if left out.",
+        callback=_device,
+    ),
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Execute although the results are there already.")]
 
 
@@ -612,6 +633,7 @@ def run_command(
     profile: ProfileOption = None,
     data: DataOption = None,
     out: Annotated[str | None, typer.Option("--out", metavar="DIR", help="Folder for the results.")] = None,
+    device: DeviceOption = None,
     force: ForceOption = False,
     scheduler: SchedulerOption = None,
     dry_run: Annotated[
@@ -622,7 +644,7 @@ def run_command(
     from eegfmri.runner import build as runner
 
     if dry_run:
-        request, found = runner.forecast(chapter, parameter or [], profile, data, out)
+        request, found = runner.forecast(chapter, parameter or [], profile, data, out, device)
         _say(f"{request.chapter.name}{f', profile {profile}' if profile else ''}")
         for what, text in found.lines:
             if text not in found.problems:
@@ -632,7 +654,7 @@ def run_command(
         _say("It cannot be executed." if found.problems else "It can be executed.")
         return 2 if found.problems else 0
     with _Reporter(_console()) as report:
-        folder = runner.run(chapter, parameter or [], profile, data, out, force, report, scheduler)
+        folder = runner.run(chapter, parameter or [], profile, data, out, force, report, scheduler, device)
     for path in sorted(folder.iterdir()):
         if path.suffix in (".html", ".ipynb", ".json"):
             _say(_short(path))
@@ -834,16 +856,17 @@ def verify_command(
 @app.command("bench")
 def bench_command(
     name: Annotated[str | None, typer.Argument(help="Name of a benchmark; all if left out.")] = None,
+    device: DeviceOption = None,
     json_file: JsonOption = None,
 ) -> None:
     """Run the benchmarks and show them as a table."""
     from eegfmri import bench
 
-    rows = bench.run(name)
+    rows = bench.run(name, device)
     import pandas as pd
 
     _print_frame(pd.DataFrame(rows))
-    _write(json_file, {"schema": 1, "machine": bench.machine(), "benchmarks": rows})
+    _write(json_file, {"schema": 1, "machine": bench.machine(device), "benchmarks": rows})
 
 
 def _print_frame(frame) -> None:

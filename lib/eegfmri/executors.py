@@ -29,7 +29,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from eegfmri import cache, machine, project
+from eegfmri import cache, device, machine, project
 from eegfmri.errors import EegFmriError, RequestError, plain
 
 #: Environment variable with the address of a Dask scheduler, to which everything goes that is not said to be done elsewhere.
@@ -443,8 +443,12 @@ def _library() -> dict[str, str]:
 
 
 def _surroundings() -> dict[str, str]:
-    """Return the environment variables by which a worker finds the project and its cache."""
-    return {"EEGFMRI_ROOT": str(project.root()), "EEGFMRI_CACHE": str(project.cache_dir().resolve())}
+    """Return the environment variables by which a worker finds the project and its cache, and computes where is meant here."""
+    return {
+        "EEGFMRI_ROOT": str(project.root()),
+        "EEGFMRI_CACHE": str(project.cache_dir().resolve()),
+        device.VARIABLE: device.resolve(),
+    }
 
 
 #: Numerical libraries count their threads, and torch its random numbers, once for a whole process.

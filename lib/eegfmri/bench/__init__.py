@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from eegfmri import cache
+from eegfmri import device as devices
 from eegfmri.errors import RequestError
 from eegfmri.machine import cores
 
@@ -22,13 +23,15 @@ def names() -> list[str]:
     ]
 
 
-def run(name: str | None = None) -> list[dict]:
+def run(name: str | None = None, device: str | None = None) -> list[dict]:
     """Run one benchmark, or all of them.
 
     Parameters
     ----------
     name : str or None
         One of `names`.
+    device : {"auto", "cpu", "cuda", "mps"} or None
+        Where networks are computed, see `eegfmri.device.resolve`.
 
     Returns
     -------
@@ -38,25 +41,27 @@ def run(name: str | None = None) -> list[dict]:
     Raises
     ------
     RequestError
-        If there is no such benchmark.
+        If there is no such benchmark, or no such device here.
     """
-    known = names()
+    known, device = names(), devices.resolve(device)
     if name is not None and name not in known:
         raise RequestError(f"There is no benchmark {name!r}: choose one of {', '.join(known)}.")
     rows = []
-    for chosen in [name] if name else known:
-        benchmark = getattr(import_module(f"{__name__}.{chosen}"), chosen)
-        rows += [{"benchmark": chosen, **row} for row in benchmark()]
+    with devices.by_default(device):
+        for chosen in [name] if name else known:
+            benchmark = getattr(import_module(f"{__name__}.{chosen}"), chosen)
+            rows += [{"benchmark": chosen, **row} for row in benchmark()]
     return rows
 
 
-def machine() -> dict:
-    """Describe the machine that a benchmark ran on."""
+def machine(device: str | None = None) -> dict:
+    """Describe the machine that a benchmark ran on, with the device that it was given."""
     return {
         "system": platform.system(),
         "processor": platform.machine(),
         "cores": cores(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "device": devices.described(devices.resolve(device)),
         "python": platform.python_version(),
         **cache.versions("numpy", "scipy", "torch"),
     }

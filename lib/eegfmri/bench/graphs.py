@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from eegfmri import device as devices
 from eegfmri.estimators.training import one_thread
 from eegfmri.models.graph_signals import chebyshev_polynomials, laplacian, scaled
 from eegfmri.models.saliency_fusion import ChebyshevConvolution
@@ -31,7 +32,7 @@ def graphs(
     n_nodes: int = N_NODES,
     n_repeats: int = 5,
 ) -> list[dict]:
-    """Time one forward and backward pass of both on one thread, for every density and order.
+    """Time one forward and backward pass of both on one thread, or on the device that is meant, for every density and order.
 
     Parameters
     ----------
@@ -117,11 +118,15 @@ def compare(adjacency: torch.Tensor, order: int, n_windows: int, n_repeats: int)
         for k, linear in enumerate(theirs.lins):
             linear.weight.copy_(ours.weight[0, IN_FEATURES * k : IN_FEATURES * (k + 1)].T)
         theirs.bias.copy_(ours.bias.flatten())
-    nodes = torch.randn(n_windows, n_nodes, IN_FEATURES, requires_grad=True)
+    nodes = torch.randn(n_windows, n_nodes, IN_FEATURES)
     edges, weights = dense_to_sparse(adjacency)
     # one graph of all windows' nodes, as torch-geometric's loader makes it
     offset = n_nodes * torch.arange(n_windows).repeat_interleave(edges.shape[1])
     index, weight = edges.repeat(1, n_windows) + offset, weights.repeat(n_windows)
+    place = devices.resolve()
+    ours, theirs, nodes, polynomials = (part.to(place) for part in (ours, theirs, nodes, polynomials))
+    index, weight, largest = (part.to(place) for part in (index, weight, largest))
+    nodes.requires_grad_()
 
     def dense() -> torch.Tensor:
         return ours(nodes[:, None], polynomials)[:, 0]
@@ -133,7 +138,7 @@ def compare(adjacency: torch.Tensor, order: int, n_windows: int, n_repeats: int)
     found = [_output_and_gradient(step, nodes) for step in (dense, sparse)]
     difference = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(*found, strict=True))
     assert difference < TOLERANCE, f"outputs differ by {difference:g} of the largest, more than {TOLERANCE:g}"
-    return _median_seconds(dense, n_repeats), _median_seconds(sparse, n_repeats), difference
+    return _median_seconds(dense, n_repeats, place), _median_seconds(sparse, n_repeats, place), difference
 
 
 def _output_and_gradient(step: Callable[[], torch.Tensor], nodes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -142,10 +147,11 @@ def _output_and_gradient(step: Callable[[], torch.Tensor], nodes: torch.Tensor) 
     return output.detach(), gradient
 
 
-def _median_seconds(step: Callable[[], torch.Tensor], n_repeats: int) -> float:
+def _median_seconds(step: Callable[[], torch.Tensor], n_repeats: int, place: str) -> float:
     seconds = []
     for _ in range(n_repeats):
         started = time.perf_counter()
         step().sum().backward()
+        devices.wait(place)
         seconds.append(time.perf_counter() - started)
     return float(np.median(seconds))

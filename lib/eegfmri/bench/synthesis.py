@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eegfmri import device as devices
 from eegfmri.bench.measure import timed
 
 N_CHANNELS, N_TIMES, SFREQ, BATCH = 34, 30_000, 1000.0, 8
@@ -102,6 +103,7 @@ def _network(name: str, masked: bool) -> list[tuple[str, float, str]]:
 
     from eegfmri.models import synthesis as models
 
+    place = devices.resolve()
     torch.manual_seed(0)
     mask = torch.from_numpy(full_size_mask(masked))
     torch.ones(64, 64) @ torch.ones(64, 64)  # the library's own threads and buffers are there before memory is counted
@@ -111,6 +113,7 @@ def _network(name: str, masked: bool) -> list[tuple[str, float, str]]:
     def clocked(part: str, action: Callable):
         started = time.perf_counter()
         out = action()
+        devices.wait(place)
         parts.setdefault(part, []).append(time.perf_counter() - started)
         return out
 
@@ -122,9 +125,9 @@ def _network(name: str, masked: bool) -> list[tuple[str, float, str]]:
         clocked(f"optimiser{suffix}", optimiser.step)
 
     def begin() -> None:
-        module = models.build(name, N_CHANNELS, N_TIMES, SFREQ, mask, models.full_config(name)).train()
-        eeg = torch.randn(BATCH, N_CHANNELS, N_TIMES)
-        volume = 0.02 * torch.randn(BATCH, int(mask.sum()))
+        module = models.build(name, N_CHANNELS, N_TIMES, SFREQ, mask, models.full_config(name)).train().to(place)
+        eeg = torch.randn(BATCH, N_CHANNELS, N_TIMES).to(place)
+        volume = 0.02 * torch.randn(BATCH, int(mask.sum())).to(place)
         given = (eeg, volume) if name.startswith("transformer") else (eeg,)
         optimiser = torch.optim.AdamW(module.parameters(), lr=1e-4, fused=True)
         made.update(module=module, eeg=eeg, volume=volume, given=given, optimiser=optimiser)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eegfmri import device as devices
 from eegfmri import project
 from eegfmri.bench.measure import timed
 from eegfmri.errors import EegFmriError
@@ -23,7 +24,8 @@ from eegfmri.machine import tether
 N_TRAINING, N_VALIDATION, N_TEST, N_PAIRS, N_TRAINING_EPOCHS = 8, 4, 4, 295, 100
 N_CHANNELS, N_BANDS, N_SEGMENTS = 63, 4, 6
 
-#: Where is measured: on one core, as the estimators train and predict so that sums repeat to the last bit; on all.
+#: Where is measured: on one core, as the estimators train and predict so that sums repeat to the last bit; on all. An accelerator comes
+#: third, where one is meant.
 PLACES = ("one core", "all cores")
 
 #: Stages of preparing one subject, in order.
@@ -173,7 +175,7 @@ def paper_size():
     return model, unet, full
 
 
-def autoregression(n_volumes: int = N_PAIRS, repeats: int = 5, places: Sequence[str] = PLACES) -> list[dict]:
+def autoregression(n_volumes: int = N_PAIRS, repeats: int = 5, places: Sequence[str] | None = None) -> list[dict]:
     """Time autoregression through one run, with kept keys and naively.
 
     Parameters
@@ -182,8 +184,9 @@ def autoregression(n_volumes: int = N_PAIRS, repeats: int = 5, places: Sequence[
         Length of the run.
     repeats : int, default=5
         Runs of the fast way; the median is given.
-    places : sequence of str
-        ``"one core"``, as the estimators predict; ``"all cores"``.
+    places : sequence of str or None
+        ``"one core"``, as the estimators predict; ``"all cores"``; an accelerator. None: the former two, and the accelerator that is meant
+        (`eegfmri.device.resolve`).
 
     Returns
     -------
@@ -197,13 +200,20 @@ def autoregression(n_volumes: int = N_PAIRS, repeats: int = 5, places: Sequence[
     eeg = torch.randn(4, n_volumes, N_CHANNELS, N_BANDS, N_SEGMENTS, generator=generator)
     position = torch.arange(n_volumes).expand(4, -1)
     rows = []
-    for place in places:
+    for place in _places() if places is None else places:
+        device = _device_of(place)
+        model, eeg, position = (part.to(device) for part in (model, eeg, position))
+
+        def median(action: Callable[[], object], device=device) -> float:
+            return float(np.median([_seconds(action, device) for _ in range(repeats)]))
+
         with torch.no_grad(), one_thread() if place == "one core" else nullcontext():
             model.generate(eeg[:1, :4], position[:1, :4])
-            one = float(np.median([_seconds(lambda: model.generate(eeg[:1], position[:1])) for _ in range(repeats)]))
-            four = float(np.median([_seconds(lambda: model.generate(eeg, position)) for _ in range(repeats)])) / 4
+            one = median(lambda model=model, eeg=eeg, position=position: model.generate(eeg[:1], position[:1]))
+            four = median(lambda model=model, eeg=eeg, position=position: model.generate(eeg, position)) / 4
             started = time.perf_counter()
             naive = model.generate_naively(eeg[:1], position[:1])
+            devices.wait(device)
             anew = time.perf_counter() - started
             apart = float((model.generate(eeg[:1], position[:1]) - naive).abs().max())
         measured = (
@@ -229,8 +239,8 @@ def steps(batch: int = 16, repeats: int = 3, places: Sequence[str] | None = None
     repeats : int, default=3
         Steps timed after one that is not; the median is given.
     places : sequence of str or None
-        ``"one core"``, as the estimators train, so that sums repeat to the last bit; ``"all cores"``; ``"cuda"``. None: the former two, and
-        a GPU where there is one.
+        ``"one core"``, as the estimators train, so that sums repeat to the last bit; ``"all cores"``; an accelerator. None: the former two,
+        and the accelerator if one is meant.
 
     Returns
     -------
@@ -238,21 +248,26 @@ def steps(batch: int = 16, repeats: int = 3, places: Sequence[str] | None = None
         Seconds per step and milliseconds per volume of each network; hours of 100 training epochs on the published training
         subjects, the validation subjects predicted after each.
     """
-    import torch
-
-    if places is None:
-        places = [*PLACES, *(["cuda"] if torch.cuda.is_available() else [])]
     rows = []
-    for place in places:
+    for place in _places() if places is None else places:
         with one_thread() if place == "one core" else nullcontext():
             rows += _steps(place, batch, repeats)
     return rows
 
 
+def _places() -> list[str]:
+    device = devices.resolve()
+    return [*PLACES, *([] if device == "cpu" else [device])]
+
+
+def _device_of(place: str) -> str:
+    return "cpu" if place in PLACES else place
+
+
 def _steps(place: str, batch: int, repeats: int) -> list[dict]:
     import torch
 
-    device = "cuda" if place == "cuda" else "cpu"
+    device = _device_of(place)
     model, unet, full = paper_size()
     model, unet, stretch = model.to(device).train(), unet.to(device), full["stretch"]
     autoencoder, most = model.autoencoder, max(batch, full["stretch"])
@@ -277,8 +292,8 @@ def _steps(place: str, batch: int, repeats: int) -> list[dict]:
         ]
     with torch.no_grad():
         model.eval()
-        rendered = _seconds(lambda: model.render(tokens[0])) / stretch
-        run = _seconds(lambda: model.generate(eeg, position))
+        rendered = _seconds(lambda: model.render(tokens[0]), device) / stretch
+        run = _seconds(lambda: model.generate(eeg, position), device)
     training, validation = N_TRAINING * N_PAIRS, N_VALIDATION * (run + N_PAIRS * rendered)
     hours = {
         "auto-encoder, 100 training epochs": training * per_volume["auto-encoder"],
@@ -304,14 +319,13 @@ def _training_step(module, forward: Callable, truth, repeats: int, device: str) 
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        if device == "cuda":
-            torch.cuda.synchronize()
 
-    step()
-    return float(np.median([_seconds(step) for _ in range(repeats)]))
+    _seconds(step, device)
+    return float(np.median([_seconds(step, device) for _ in range(repeats)]))
 
 
-def _seconds(action: Callable[[], object]) -> float:
+def _seconds(action: Callable[[], object], device: str) -> float:
     started = time.perf_counter()
     action()
+    devices.wait(device)
     return time.perf_counter() - started

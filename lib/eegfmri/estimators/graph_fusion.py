@@ -17,10 +17,11 @@ from sklearn.base import ClassifierMixin
 from torch import nn
 
 from eegfmri import cache
+from eegfmri import device as devices
 from eegfmri.errors import RequestError
 from eegfmri.estimators import training
 from eegfmri.estimators.adaptation import Adaptation, AdaptedEstimator
-from eegfmri.estimators.training import Batch, TrainedEstimator, one_thread
+from eegfmri.estimators.training import Batch, TrainedEstimator, answer, one_thread
 from eegfmri.evaluation.splits import InnerValidation
 from eegfmri.models import graphs
 from eegfmri.models.graph_fusion import BoldConfig, BoldEncoder, EegConfig, EegEncoder, GraphFusion, filter_length
@@ -64,7 +65,7 @@ class GraphFusionClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator)
         Sizes, alike for both encoders.
     adaptation, calibration_minutes
         See `eegfmri.estimators.adaptation.AdaptedEstimator`.
-    n_training_epochs, patience, batch_size, learning_rate, weight_decay, schedule, validation_splits, seed
+    n_training_epochs, patience, batch_size, learning_rate, weight_decay, schedule, validation_splits, seed, device
         See `eegfmri.estimators.training.TrainedEstimator`.
     """
 
@@ -193,7 +194,7 @@ class GraphFusionClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator)
         """
         outputs = {}
         if self.modality != "bold":
-            outputs["scalp_adjacency"] = self.module_.eeg.adjacency().detach().numpy()
+            outputs["scalp_adjacency"] = answer(self.module_, by=self.module_.eeg.adjacency).numpy()
         if self.modality != "eeg":
             outputs |= {"connectivity": self.connectivity_, "edge_use": self._edge_use(X)}
         return _rounded(outputs)
@@ -206,11 +207,12 @@ class GraphFusionClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator)
             for start in range(0, len(X), 4 * self.batch_size):
                 rows = range(start, min(start + 4 * self.batch_size, len(X)))
                 adjacency = encoder.normalised.clone().requires_grad_()
-                found = self.module_.embed(**batches([(row, 0) for row in rows])[0].inputs, adjacency=adjacency)
+                inputs = devices.moved(batches([(row, 0) for row in rows])[0].inputs, adjacency.device)
+                found = self.module_.embed(**inputs, adjacency=adjacency)
                 final = found["fused"] if self.module_.fusion is not None else found["bold"]
                 [slope] = torch.autograd.grad(self.module_.classify(final).amax(dim=1).sum(), adjacency)
                 total += slope * encoder.normalised
-        use = (total + total.T).numpy() / len(X)
+        use = devices.moved(total + total.T, "cpu").numpy() / len(X)
         np.fill_diagonal(use, 0.0)
         return use
 
@@ -273,20 +275,18 @@ class GraphFusionClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator)
             bold = BoldEncoder(connectivity, BoldConfig(conv_features=self.conv_features, shared=self.shared, **sizes))
         return GraphFusion(len(self.classes_), eeg, bold, self.modality_dropout)
 
-    @torch.no_grad()
     def _outputs(
         self, X: Windows, missing: str | None = None, adaptation: Adaptation | None = None
     ) -> dict[str, np.ndarray]:
         batches = self._batches(X, missing, adaptation)
         found: dict[str, list] = {}
-        with one_thread():
-            for start in range(0, len(X), 4 * self.batch_size):
-                rows = range(start, min(start + 4 * self.batch_size, len(X)))
-                embeddings = self.module_.embed(**batches([(row, 0) for row in rows])[0].inputs)
-                final = embeddings["fused"] if self.module_.fusion is not None else next(iter(embeddings.values()))
-                embeddings["logits"] = self.module_.classify(final)
-                for name, values in embeddings.items():
-                    found.setdefault(name, []).append(values.numpy())
+        for start in range(0, len(X), 4 * self.batch_size):
+            rows = range(start, min(start + 4 * self.batch_size, len(X)))
+            embeddings = answer(self.module_, **batches([(row, 0) for row in rows])[0].inputs, by=self.module_.embed)
+            final = embeddings["fused"] if self.module_.fusion is not None else next(iter(embeddings.values()))
+            embeddings["logits"] = answer(self.module_.classify, final)
+            for name, values in embeddings.items():
+                found.setdefault(name, []).append(values.numpy())
         return {name: np.concatenate(values) for name, values in found.items()}
 
 

@@ -22,9 +22,10 @@ from sklearn.base import ClassifierMixin
 from torch import nn
 
 from eegfmri import cache, saliency
+from eegfmri import device as devices
 from eegfmri.errors import RequestError
 from eegfmri.estimators.adaptation import AdaptedEstimator
-from eegfmri.estimators.training import Batch, TrainedEstimator, balancing_weights, one_thread, train
+from eegfmri.estimators.training import Batch, TrainedEstimator, answer, balancing_weights, one_thread, train
 from eegfmri.evaluation.evaluate import Evaluation
 from eegfmri.evaluation.folds import Task, run_folds
 from eegfmri.evaluation.splits import Fold, InnerValidation
@@ -133,7 +134,7 @@ class SaliencyGcnnClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator
         Train on labels permuted among each training subject's windows: a check of what saliency shows of nothing.
     adaptation, calibration_minutes
         See `eegfmri.estimators.adaptation.AdaptedEstimator`.
-    n_training_epochs, patience, batch_size, learning_rate, weight_decay, schedule, validation_splits, seed
+    n_training_epochs, patience, batch_size, learning_rate, weight_decay, schedule, validation_splits, seed, device
         See `eegfmri.estimators.training.TrainedEstimator`.
     """
 
@@ -277,23 +278,18 @@ class SaliencyGcnnClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator
         """Return probabilities of `classes_`, shape (n_windows, n_classes)."""
         return torch.softmax(torch.from_numpy(self.decision_function(X)), dim=1).numpy()
 
-    @torch.no_grad()
     def decision_function(self, X: Windows) -> np.ndarray:
         """Return logits, shape (n_windows, n_classes)."""
-        with one_thread():
-            return self.module_(self.inputs(X)).numpy()
+        return answer(self.module_, self.inputs(X)).numpy()
 
-    @torch.no_grad()
     def node_features(self, X: Windows) -> np.ndarray:
         """Return features of nodes after the last graph convolution, shape (n_windows, n_views, n_nodes, n_features)."""
-        with one_thread():
-            return self.module_.nodes(self.inputs(X)).numpy()
+        return answer(self.module_, self.inputs(X), by=self.module_.nodes).numpy()
 
-    @torch.no_grad()
     def activation(self, X: Windows) -> np.ndarray:
         """Return class-activation maps, shape (n_windows, n_classes, n_views, n_nodes)."""
-        with one_thread():
-            return self.module_.activation(self.module_.nodes(self.inputs(X))).numpy()
+        module = self.module_
+        return answer(module, self.inputs(X), by=lambda x: module.activation(module.nodes(x))).numpy()
 
     def connections(self, X: Windows) -> np.ndarray:
         """Return how much each connection speaks for each class, on windows weighed by the class's probability.
@@ -309,7 +305,8 @@ class SaliencyGcnnClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator
             Shape (n_classes, n_nodes, n_nodes): entry of the scaled Laplacian times the slope of the class's logit along it, both
             directions together: to first order what the logit would lose if the edge were cut.
         """
-        module, inputs = self.module_, self.inputs(X)
+        module = self.module_
+        inputs = devices.moved(self.inputs(X), devices.of(module))
         found = []
         with one_thread():
             matrix = module.scaled_laplacian(module.graph().detach())
@@ -320,7 +317,7 @@ class SaliencyGcnnClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator
                 free = matrix.clone().requires_grad_()
                 logits = module(inputs, chebyshev_polynomials(free, module.n_terms))[:, c]
                 [slope] = torch.autograd.grad((weights[:, c] * logits).sum(), free)
-                use = (slope * matrix).numpy()
+                use = devices.moved(slope * matrix, "cpu").numpy()
                 use = use + use.T
                 np.fill_diagonal(use, 0.0)
                 found.append(use)
@@ -346,7 +343,8 @@ class SaliencyGcnnClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator
         return {"fitted": self._written(), "losses": np.round(self.history_.to_numpy(dtype=float), 6).tolist()}
 
     def _written(self) -> str:
-        arrays = {f"module/{name}": value.numpy() for name, value in self.module_.state_dict().items()}
+        state = devices.moved(self.module_.state_dict(), "cpu")
+        arrays = {f"module/{name}": value.numpy() for name, value in state.items()}
         arrays["classes"] = self.classes_
         if self.modality == "eeg":
             arrays["segment"] = np.array(self.segment_seconds_)
@@ -385,7 +383,7 @@ class SaliencyGcnnClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator
         with torch.random.fork_rng(devices=[]):
             module = made._build(X.eeg.sfreq, X.bold.sfreq, X.eeg.shape[2], graph)
         module.load_state_dict(state)
-        made.module_ = module.eval()
+        made.module_ = module.eval().to(devices.resolve(self.device))
         return made
 
     def with_random_weights(self, seed: int = 0) -> "SaliencyGcnnClassifier":
@@ -401,7 +399,8 @@ class SaliencyGcnnClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator
             torch.manual_seed(seed)
             for weights in module.parameters():
                 spread = float(weights.std()) if weights.numel() > 1 else 1.0
-                weights.copy_(torch.randn_like(weights) * spread + weights.mean())
+                drawn = torch.randn(weights.shape).to(weights.device)  # alike on every device
+                weights.copy_(drawn * spread + weights.mean())
         made.module_ = module.eval()
         return made
 
@@ -534,7 +533,7 @@ def join_views(
         features = features - features.mean(axis=2, keepdims=True)
     near = None
     if edges == "graph":
-        graph = bold.module_.graph().detach().numpy()
+        graph = answer(bold.module_, by=bold.module_.graph).numpy()
         near = (graph[np.ix_(nodes, nodes)] != 0) | np.eye(len(nodes), dtype=bool)
     return Views(features.astype(np.float32), replace(windows, features={}), np.asarray(nodes), near)
 
@@ -549,7 +548,7 @@ class MultiViewReconstructor(TrainedEstimator):
         See `eegfmri.models.saliency_fusion.FusionConfig`; ``"mean"`` predicts the training windows' mean correlations.
     embedding, n_heads, rho, eq14, eq18, eq19, eq21, eq22, layers
         See there.
-    n_training_epochs, patience, batch_size, learning_rate, weight_decay, schedule, validation_splits, seed
+    n_training_epochs, patience, batch_size, learning_rate, weight_decay, schedule, validation_splits, seed, device
         See `eegfmri.estimators.training.TrainedEstimator`.
     """
 
@@ -603,12 +602,10 @@ class MultiViewReconstructor(TrainedEstimator):
         embedding = self.embed(X)["embedding"]
         return embedding @ embedding.swapaxes(-1, -2)
 
-    @torch.no_grad()
     def embed(self, X: Views) -> dict[str, np.ndarray]:
         """Return embeddings, attention and weights, as `eegfmri.models.saliency_fusion.MultiViewFusion.embed` names them."""
-        with one_thread():
-            edges = None if X.edges is None else torch.from_numpy(X.edges)
-            found = self.module_.embed(torch.from_numpy(X.features / self.scale_), edges)
+        edges = None if X.edges is None else torch.from_numpy(X.edges)
+        found = answer(self.module_, torch.from_numpy(X.features / self.scale_), edges, by=self.module_.embed)
         return {name: values.numpy() for name, values in found.items()}
 
     def errors(self, X: Views) -> np.ndarray:
@@ -719,7 +716,7 @@ def train_end_to_end(
     Parameters
     ----------
     eeg, bold : SaliencyGcnnClassifier
-        Fitted on the same windows, on the same nodes; they are left as they are.
+        Fitted on the same windows, on the same nodes; they are left as they are. Trained where the first one is.
     windows : Windows
         Training windows.
     y : numpy.ndarray
@@ -748,7 +745,7 @@ def train_end_to_end(
     training, validation = next(iter(InnerValidation(4).split(windows)))
     chosen = torch.tensor(np.array(nodes), dtype=torch.long)
     n_views = eeg.module_.front.n_views + 1
-    graph = bold.module_.graph().detach()[chosen][:, chosen]
+    graph = answer(bold.module_, by=bold.module_.graph)[chosen][:, chosen]
     edges = (graph != 0) | torch.eye(len(chosen), dtype=torch.bool)
 
     def read(batch: list[tuple[int, int]]) -> tuple[Batch, torch.Tensor]:
@@ -779,6 +776,7 @@ def train_end_to_end(
         learning_rate=learning_rate,
         observe=observe,
         seed=seed,
+        device=eeg.device,
     )
     return trained.module, trained.history
 

@@ -17,9 +17,10 @@ import torch
 from torch import nn
 
 from eegfmri import cache, project
+from eegfmri import device as devices
 from eegfmri.errors import RequestError
 from eegfmri.estimators.adaptation import AdaptedEstimator
-from eegfmri.estimators.training import Batch, TrainedEstimator, one_thread
+from eegfmri.estimators.training import Batch, TrainedEstimator, answer
 from eegfmri.estimators.volume_baselines import LAGGED_POWER
 from eegfmri.evaluation.splits import BlockedTogether, InnerValidation, ShuffledTogether
 from eegfmri.evaluation.volumes import errors_of
@@ -63,7 +64,7 @@ class VolumeSynthesiser(AdaptedEstimator, TrainedEstimator):
         Seconds between the signals of training and validation windows, where blocks are cut.
     adaptation, calibration_minutes
         See `eegfmri.estimators.adaptation.AdaptedEstimator`.
-    n_training_epochs, patience, batch_size, learning_rate, weight_decay, schedule, validation_splits, seed
+    n_training_epochs, patience, batch_size, learning_rate, weight_decay, schedule, validation_splits, seed, device
         See `eegfmri.estimators.training.TrainedEstimator`.
     """
 
@@ -124,7 +125,7 @@ class VolumeSynthesiser(AdaptedEstimator, TrainedEstimator):
 
     def predict(self, X: Windows) -> np.ndarray:
         """Return volumes in the targets' units, from EEG alone, shape (n_windows, n_voxels), float32."""
-        return self._predict(X, lambda module, inputs: module(**inputs))
+        return self._predict(X, self.module_)
 
     def predict_teacher_forced(self, X: Windows, targets: Targets) -> np.ndarray:
         """Return what a transformer writes when it is shown the true slices: no synthesis, an oracle.
@@ -143,7 +144,7 @@ class VolumeSynthesiser(AdaptedEstimator, TrainedEstimator):
         """
         if not self.model.startswith("transformer"):
             raise RequestError(f"Only a transformer can be teacher-forced, not the network {self.model!r}.")
-        return self._predict(X, lambda module, inputs: module.network.teacher_forced(**inputs), targets)
+        return self._predict(X, self.module_.network.teacher_forced, targets)
 
     def extras(self, X: Windows, targets: Targets) -> dict[str, list]:
         """Return how training went; of a transformer also the channels' encodings and its teacher-forced error.
@@ -166,7 +167,9 @@ class VolumeSynthesiser(AdaptedEstimator, TrainedEstimator):
             return outputs
         positions = dict(self.module_.network.named_parameters()).get("channel_positions")
         if positions is not None:
-            outputs["channel_positions"] = np.round(positions.detach().numpy().astype(float), 6).tolist()
+            outputs["channel_positions"] = np.round(
+                devices.moved(positions.detach(), "cpu").numpy().astype(float), 6
+            ).tolist()
         outputs["mse_teacher_forced"] = errors_of(self.predict_teacher_forced(X, targets), targets).tolist()
         return outputs
 
@@ -202,14 +205,12 @@ class VolumeSynthesiser(AdaptedEstimator, TrainedEstimator):
             raise RequestError(f"validation is cut by 'subjects', 'blocks' or 'shuffled', not {self.validation!r}.")
         return fold.train, fold.test
 
-    @torch.no_grad()
     def _predict(self, X: Windows, write, targets=None) -> np.ndarray:
         batches = _Batches(self, X, targets)
         out = np.empty((len(X), len(self.mean_)), dtype=np.float32)
-        with one_thread():
-            self.module_.eval()
-            for rows in chunks(np.arange(len(X)), TOGETHER * self.batch_size):
-                out[rows] = write(self.module_, batches.inputs(rows)).numpy()
+        self.module_.eval()
+        for rows in chunks(np.arange(len(X)), TOGETHER * self.batch_size):
+            out[rows] = answer(self.module_, **batches.inputs(rows), by=write).numpy()
         out *= self.scale_
         out += self.mean_
         return out

@@ -15,6 +15,8 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import nn
 
+from eegfmri import device as devices
+
 with warnings.catch_warnings():
     # skorch loads tqdm for a progress bar that is not used here; in a notebook without widgets tqdm would complain.
     warnings.filterwarnings("ignore", message="IProgress not found")
@@ -86,6 +88,7 @@ def train(
     optimiser: type[torch.optim.Optimizer] = torch.optim.AdamW,
     observe: Observe | None = None,
     seed: int = 0,
+    device: str | None = None,
 ) -> Trained:
     """Train a module until the validation loss no longer falls.
 
@@ -120,17 +123,22 @@ def train(
         A class of torch.optim that can go through all weights in one pass, as Adam and AdamW.
     observe : callable or None
         Called after each training epoch, see `Observe`; what it returns goes into the history. What the module said of the validation
-        batches is handed to it, so that it need not be asked twice.
+        batches is handed to it, on the processor, so that it need not be asked twice.
     seed : int, default=0
         Of weights, order and dropout. Torch's global generator is left as it was.
+    device : {"auto", "cpu", "cuda", "mps"} or None
+        Where it is trained, see `eegfmri.device.resolve`. Weights are drawn on the processor whatever it is.
 
     Returns
     -------
     Trained
-        The module and its history.
+        The module, on the device, and its history.
     """
+    device = devices.resolve(device)
     sets = [Rows(rows, y) for rows in (training, validation)]
-    with one_thread(), torch.random.fork_rng(devices=[]):
+    # Dropout is drawn where the module lies, by that device's own generator.
+    drawing = [torch.cuda.current_device()] if device == "cuda" else []
+    with one_thread(), torch.random.fork_rng(devices=drawing):
         torch.manual_seed(seed)
         if sampler is None:
             sampler = torch.utils.data.RandomSampler(sets[0], generator=torch.Generator().manual_seed(seed))
@@ -158,6 +166,7 @@ def train(
             iterator_valid__batch_size=batch_size if validation_batch_size is None else validation_batch_size,
             callbacks=callbacks,
             verbose=0,
+            device=device,
         )
         net.fit(sets[0], None)
     losses = pd.DataFrame({name: net.history[:, name] for name in ("train_loss", "valid_loss")})
@@ -184,6 +193,8 @@ class TrainedEstimator(BaseEstimator):
         One of so many parts of the training windows is for validation.
     seed : int, default=0
         Of weights, order and dropout, and whatever else an estimator draws.
+    device : {"auto", "cpu", "cuda", "mps"} or None
+        Where it is trained and predicts; None: what the environment variable ``EEGFMRI_DEVICE`` says, else the processor.
     """
 
     _: KW_ONLY
@@ -195,6 +206,7 @@ class TrainedEstimator(BaseEstimator):
     schedule: bool = True
     validation_splits: int = 4
     seed: int = 0
+    device: str | None = None
 
     def _train(
         self,
@@ -207,10 +219,36 @@ class TrainedEstimator(BaseEstimator):
         **settings,
     ) -> None:
         """Train a module with these settings, some of which may differ, and keep it with its history."""
-        names = ("n_training_epochs", "patience", "batch_size", "learning_rate", "weight_decay", "schedule", "seed")
+        names = (
+            "n_training_epochs", "patience", "batch_size", "learning_rate", "weight_decay", "schedule", "seed", "device",
+        )  # fmt: skip
         own = {name: getattr(self, name) for name in names}
         trained = train(build, read, training, validation, criterion=criterion, **(own | settings))
         self.module_, self.history_ = trained.module, trained.history
+
+
+@torch.no_grad()
+def answer(module: nn.Module, *given, by: Callable | None = None, **named):
+    """Ask a module on the device where it lies.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In evaluation mode.
+    *given, **named : torch.Tensor or None
+        What it is asked, wherever that lies.
+    by : callable or None
+        A method of the module, or what is made of some; None: the module itself.
+
+    Returns
+    -------
+    torch.Tensor or dict of str to torch.Tensor
+        What it says, on the processor.
+    """
+    place = devices.of(module)
+    with one_thread():
+        said = (by or module)(*(devices.moved(value, place) for value in given), **devices.moved(named, place))
+    return devices.moved(said, "cpu")
 
 
 def balancing_weights(coded: np.ndarray, n_classes: int) -> torch.Tensor:
@@ -276,12 +314,12 @@ class _Net(NeuralNet):
         """Validate on a batch, and keep what was said if somebody asks for it."""
         step = super().validation_step(batch, **fit_params)
         if self.said is not None:
-            self.said.append(step["y_pred"])
+            self.said.append(devices.moved(step["y_pred"], "cpu"))
         return step
 
     def infer(self, x: Batch, **fit_params) -> torch.Tensor:
-        """Return the module's output for a batch."""
-        return self.module_(**x.inputs)
+        """Return the module's output for a batch, which is moved to where the module lies; skorch moves what the loss compares it to."""
+        return self.module_(**devices.moved(x.inputs, self.device))
 
 
 class _Observe(Callback):

@@ -22,9 +22,10 @@ from sklearn.base import BaseEstimator
 from torch import nn
 
 from eegfmri import cache, project
+from eegfmri import device as devices
 from eegfmri.errors import RequestError
 from eegfmri.estimators.adaptation import Adaptation, AdaptedEstimator
-from eegfmri.estimators.training import Batch, TrainedEstimator, one_thread, train
+from eegfmri.estimators.training import Batch, TrainedEstimator, answer, one_thread, train
 from eegfmri.evaluation.splits import InnerValidation
 from eegfmri.evaluation.volumes import errors_of, range_of
 from eegfmri.metrics import volumes as volume_metrics
@@ -135,6 +136,8 @@ class _WithAutoencoder(_OnVolumes):
         Volumes per step of the auto-encoder.
     schedule : bool, default=True
         Let the rate rise and fall; else it is constant.
+    device : {"auto", "cpu", "cuda", "mps"} or None
+        See `eegfmri.estimators.training.TrainedEstimator`.
     """
 
     _: KW_ONLY
@@ -145,6 +148,7 @@ class _WithAutoencoder(_OnVolumes):
     pretraining_rate: float = 1e-3
     batch_size: int = 16
     schedule: bool = True
+    device: str | None = None
 
     def _pretrained(self, X: Windows, targets: Targets, rows: np.ndarray) -> Autoencoder:
         autoencoder, self.pretraining_ = pretrain(
@@ -158,6 +162,7 @@ class _WithAutoencoder(_OnVolumes):
             learning_rate=self.pretraining_rate,
             schedule=self.schedule,
             seed=self.seed,
+            device=self.device,
         )
         return autoencoder
 
@@ -174,6 +179,7 @@ def pretrain(
     learning_rate: float = 1e-3,
     schedule: bool = True,
     seed: int = 0,
+    device: str | None = None,
     folder: str | Path | None = None,
 ) -> tuple[Autoencoder, pd.DataFrame]:
     """Train the auto-encoder on volumes, or find it trained.
@@ -198,17 +204,19 @@ def pretrain(
         Let the rate rise and fall, see `eegfmri.estimators.training.train`.
     seed : int, default=0
         Of weights and order.
+    device : {"auto", "cpu", "cuda", "mps"} or None
+        Where it is trained, see `eegfmri.device.resolve`.
     folder : str, pathlib.Path or None
         Where trained weights are kept, under a key of all the above; None: the project's cache.
 
     Returns
     -------
     autoencoder : Autoencoder
-        In evaluation mode; the weights of the last training epoch.
+        In evaluation mode, on the device; the weights of the last training epoch.
     history : pandas.DataFrame
         One row per training epoch: ``train_loss``.
     """
-    config = config or AutoencoderConfig()
+    config, device = config or AutoencoderConfig(), devices.resolve(device)
     used = np.unique(X.bold.run[rows])
     key = cache.digest(
         X.table.iloc[rows][["subject", "run", "volume"]].to_csv(index=False),
@@ -218,6 +226,7 @@ def pretrain(
         [asdict(config), centred, n_training_epochs, batch_size, learning_rate, schedule, seed],
         cache.code_digest(__name__),
         cache.versions("torch", "skorch"),
+        *([] if device == "cpu" else [device]),
     )
     folder = (project.cache_dir() / "autoencoders" if folder is None else Path(folder)) / key
     mask = torch.from_numpy(X.bold.streams[0].space.mask)
@@ -227,16 +236,26 @@ def pretrain(
         history = cache.kept_json(folder / "history.json")
         if history is None or not all(cache.is_whole(folder / f"{name}.npy") for name in names):
             module, epochs = _pretrain(
-                targets, rows, mask, config, centred, n_training_epochs, batch_size, learning_rate, schedule, seed
+                targets,
+                rows,
+                mask,
+                config,
+                centred,
+                n_training_epochs,
+                batch_size,
+                learning_rate,
+                schedule,
+                seed,
+                device,
             )
-            for name, values in module.state_dict().items():
+            for name, values in devices.moved(module.state_dict(), "cpu").items():
                 cache.save_array(folder / f"{name}.npy", values.numpy())
             history = epochs.to_dict("list")
             cache.keep_json(folder / "history.json", history)
     autoencoder = _autoencoder_of(mask, config)
     kept = {name: np.array(cache.load_array(folder / f"{name}.npy")) for name in autoencoder.state_dict()}
     autoencoder.load_state_dict({name: torch.from_numpy(values) for name, values in kept.items()})
-    return autoencoder.eval(), pd.DataFrame(history)
+    return autoencoder.eval().to(device), pd.DataFrame(history)
 
 
 def _autoencoder_of(mask: torch.Tensor, config: AutoencoderConfig) -> Autoencoder:
@@ -256,6 +275,7 @@ def _pretrain(
     learning_rate: float,
     schedule: bool,
     seed: int,
+    device: str,
 ) -> tuple[Autoencoder, pd.DataFrame]:
     mean = torch.from_numpy(targets.mean(rows)) if centred else None
 
@@ -282,6 +302,7 @@ def _pretrain(
         schedule=schedule,
         optimiser=torch.optim.Adam,
         seed=seed,
+        device=device,
     )
     return trained.module, trained.history[["train_loss"]]
 
@@ -314,8 +335,8 @@ class TransformerCnnRegressor(_WithAutoencoder, _FromSpectrograms):
         Note PSNR, SSIM and the validation loss under teacher forcing after each training epoch.
     adaptation, calibration_minutes
         See `eegfmri.estimators.adaptation.AdaptedEstimator`.
-    n_training_epochs, patience, learning_rate, weight_decay, schedule, validation_splits, seed
-        See `eegfmri.estimators.training.TrainedEstimator`; ``schedule`` and ``seed`` are the auto-encoder's, too.
+    n_training_epochs, patience, learning_rate, weight_decay, schedule, validation_splits, seed, device
+        See `eegfmri.estimators.training.TrainedEstimator`; ``schedule``, ``seed`` and ``device`` are the auto-encoder's, too.
     """
 
     _: KW_ONLY
@@ -374,7 +395,7 @@ class TransformerCnnRegressor(_WithAutoencoder, _FromSpectrograms):
             if self.frozen:
                 read.tokens = torch.zeros(len(X), self.embedding)
                 read.tokens[rows] = (raw - model.token_mean) / model.token_scale
-            return model
+            return model  # the auto-encoder may lie on another device already; training brings the rest there
 
         watch = _Watch(read, X, targets, rows, validation) if self.watch else None
         self._train(
@@ -390,34 +411,32 @@ class TransformerCnnRegressor(_WithAutoencoder, _FromSpectrograms):
         )
         return self
 
-    @torch.no_grad()
     def predict(self, X: Windows) -> np.ndarray:
         """Predict volumes by autoregression through each run, shape (n_windows, n_voxels); no volume is looked at."""
         eeg, number = self._eeg(X), torch.tensor(X.y)
         out = np.empty(X.bold.shape[:2], dtype=np.float32)
         runs = runs_of(X, np.arange(len(X)))
-        with one_thread():
-            for some in np.array_split(np.arange(len(runs)), -(-len(runs) // RUNS)):
-                chosen = [runs[place] for place in some]
-                padded, _ = together(chosen)
-                generated = self.module_.generate(eeg[padded], number[padded])
-                for rows, tokens in zip(chosen, generated, strict=True):
-                    for part in chunks(np.arange(len(rows))):
-                        out[rows[part]] = self.module_.render(tokens[part]).numpy()
+        for some in np.array_split(np.arange(len(runs)), -(-len(runs) // RUNS)):
+            chosen = [runs[place] for place in some]
+            padded, _ = together(chosen)
+            generated = answer(self.module_, eeg[padded], number[padded], by=self.module_.generate)
+            for rows, tokens in zip(chosen, generated, strict=True):
+                self._render(tokens, rows, out)
         return out
 
-    @torch.no_grad()
+    def _render(self, tokens: torch.Tensor, rows: np.ndarray, out: np.ndarray) -> None:
+        """Write the volumes of tokens into rows of ``out``."""
+        for part in chunks(np.arange(len(rows))):
+            out[rows[part]] = answer(self.module_, tokens[part], by=self.module_.render).numpy()
+
     def predict_forced(self, X: Windows, targets: Targets) -> np.ndarray:
         """Predict each volume from the true ones before it: what teacher forcing at test would score, no prediction."""
         eeg, out = self._eeg(X), np.empty(targets.shape, dtype=np.float32)
-        with one_thread():
-            for rows in runs_of(X, np.arange(len(X))):
-                raw = encoded(self.module_.autoencoder, targets, rows)
-                tokens = (raw - self.module_.token_mean) / self.module_.token_scale
-                position = torch.from_numpy(X.y[rows])[None]
-                forced = self.module_.force(eeg[rows][None], position, tokens[None])[0]
-                for part in chunks(np.arange(len(rows))):
-                    out[rows[part]] = self.module_.render(forced[part]).numpy()
+        for rows in runs_of(X, np.arange(len(X))):
+            tokens = _tokens_of(self.module_, targets, rows)
+            position = torch.from_numpy(X.y[rows])[None]
+            forced = answer(self.module_, eeg[rows][None], position, tokens[None], by=self.module_.force)[0]
+            self._render(forced, rows, out)
         return out
 
     def extras(self, X: Windows, targets: Targets) -> dict[str, list]:
@@ -463,7 +482,7 @@ class AutoencoderReconstruction(_WithAutoencoder):
         Volumes per step.
     schedule : bool, default=True
         Let the rate rise and fall; else it is constant.
-    validation, validation_splits, seed
+    validation, validation_splits, seed, device
         As for `TransformerCnnRegressor`; with the same values it is the same auto-encoder.
     """
 
@@ -474,13 +493,10 @@ class AutoencoderReconstruction(_WithAutoencoder):
         self.module_ = self._pretrained(X, targets, self._split(X)[0])
         return self
 
-    @torch.no_grad()
     def predict(self, X: Windows, targets: Targets) -> np.ndarray:
         """Reconstruct the windows' own volumes, shape (n_windows, n_voxels)."""
-        with one_thread():
-            return np.concatenate(
-                [self.module_(torch.from_numpy(targets[part])).numpy() for part in chunks(np.arange(len(X)))]
-            )
+        parts = chunks(np.arange(len(X)))
+        return np.concatenate([answer(self.module_, torch.from_numpy(targets[part])).numpy() for part in parts])
 
 
 @dataclass(eq=False, repr=False)
@@ -497,7 +513,7 @@ class UNetRegressor(_FromSpectrograms):
         Predict deviations from the mean training volume.
     n_bands, adaptation, calibration_minutes, validation, validation_splits, seed
         As for `TransformerCnnRegressor`.
-    n_training_epochs, patience, batch_size, learning_rate, weight_decay, schedule
+    n_training_epochs, patience, batch_size, learning_rate, weight_decay, schedule, device
         See `eegfmri.estimators.training.TrainedEstimator`.
     """
 
@@ -527,12 +543,10 @@ class UNetRegressor(_FromSpectrograms):
         self._train(build, read, rows, validation, criterion=nn.MSELoss, optimiser=torch.optim.Adam)
         return self
 
-    @torch.no_grad()
     def predict(self, X: Windows) -> np.ndarray:
         """Predict volumes, shape (n_windows, n_voxels)."""
         eeg = self._eeg(X)
-        with one_thread():
-            return np.concatenate([self.module_(eeg[part]).numpy() for part in chunks(np.arange(len(X)))])
+        return np.concatenate([answer(self.module_, eeg[part]).numpy() for part in chunks(np.arange(len(X)))])
 
     def extras(self, X: Windows, targets: Targets) -> dict[str, list]:
         """Return how training went, for the record of a fold: ``history``, its columns with one value per training epoch."""
@@ -567,11 +581,16 @@ def together(stretches: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return padded, real
 
 
-@torch.no_grad()
 def encoded(autoencoder: Autoencoder, targets: Targets, rows: np.ndarray) -> torch.Tensor:
     """Tokens of some targets as the auto-encoder makes them, shape (n_rows, embedding)."""
-    with one_thread():
-        return torch.cat([autoencoder.encode(torch.from_numpy(targets[part])) for part in chunks(rows)])
+    volumes = (torch.from_numpy(targets[part]) for part in chunks(rows))
+    return torch.cat([answer(autoencoder, some, by=autoencoder.encode) for some in volumes])
+
+
+def _tokens_of(model: TransformerCnn, targets: Targets, rows: np.ndarray) -> torch.Tensor:
+    """Tokens of some targets in the model's unit, shape (n_rows, embedding)."""
+    raw = encoded(model.autoencoder, targets, rows)
+    return answer(model, raw, by=lambda raw: (raw - model.token_mean) / model.token_scale)
 
 
 class _ReadStretches:
@@ -620,14 +639,14 @@ class _Watch:
             inputs, rows = self.read.inputs(self.training, forced=True)
             generated = torch.cat(said).numpy()  # of the validation runs, in their order
             for name, predicted, own in (
-                ("train", model(**inputs).numpy(), rows),
+                ("train", answer(model, **inputs).numpy(), rows),
                 ("valid", generated, np.concatenate(self.validation)),
             ):
                 found |= {f"{name}_{score}": value for score, value in self._scores(predicted, own).items()}
             squares = count = 0.0
             for rows, tokens in zip(self.validation, self._tokens(model), strict=True):
                 inputs, _ = self.read.inputs([rows], forced=False)
-                predicted = model(**(inputs | {"tokens": tokens[None]})).numpy()
+                predicted = answer(model, **(inputs | {"tokens": tokens[None]})).numpy()
                 squares += ((predicted - self.targets[rows]) ** 2).mean(axis=1, dtype=float).sum()
                 count += len(rows)
         return found | {"valid_loss_forced": squares / count}
@@ -635,10 +654,7 @@ class _Watch:
     def _tokens(self, model: TransformerCnn) -> list[torch.Tensor]:
         """True tokens of the validation runs; those of a frozen auto-encoder stay what they are."""
         if self.frozen is None or not model.frozen:
-            self.frozen = [
-                (encoded(model.autoencoder, self.targets, rows) - model.token_mean) / model.token_scale
-                for rows in self.validation
-            ]
+            self.frozen = [_tokens_of(model, self.targets, rows) for rows in self.validation]
         return self.frozen
 
     def _scores(self, predicted: np.ndarray, rows: np.ndarray) -> dict[str, float]:

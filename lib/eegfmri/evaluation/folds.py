@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from eegfmri import cache, executors, project
+from eegfmri import cache, device, executors, project
 from eegfmri.errors import DataError, EegFmriError
 from eegfmri.evaluation.leaks import fitted_digest
 from eegfmri.evaluation.splits import Fold
@@ -222,6 +222,10 @@ def parameter_text(estimator) -> str:
         name: value if isinstance(value, (int, float, str, bool, type(None), list, tuple)) else _described(value)
         for name, value in sorted(estimator.get_params(deep=True).items())
     }
+    # However the device was asked for, what counts is which one it is; the processor needs no mention.
+    for name in [name for name in parameters if name.rpartition("__")[2] == "device"]:
+        place = device.resolve(parameters.pop(name))
+        parameters |= {} if place == "cpu" else {name: place}
     return f"{type(estimator).__qualname__}:{json.dumps(parameters, sort_keys=True, default=_described)}"
 
 

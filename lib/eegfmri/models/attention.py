@@ -68,8 +68,8 @@ def sinusoids(positions: torch.Tensor, width: int) -> torch.Tensor:
     torch.Tensor
         PE(p, 2i) = sin(p / 10000^(2i / D)), PE(p, 2i + 1) = cos of the same; shape (…, D), float32.
     """
-    frequency = torch.exp(
-        torch.arange(0, width, 2, dtype=torch.float64, device=positions.device) * (-math.log(1e4) / width)
-    )
-    angle = positions.double().unsqueeze(-1) * frequency
+    # Apple's accelerators know no double precision.
+    exact = torch.float32 if positions.device.type == "mps" else torch.float64
+    frequency = torch.exp(torch.arange(0, width, 2, dtype=exact, device=positions.device) * (-math.log(1e4) / width))
+    angle = positions.to(exact).unsqueeze(-1) * frequency
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2)[..., :width].float()

@@ -70,7 +70,7 @@ class HybridAdjacency(nn.Module):
             raise ValueError(f"an adjacency is 'hybrid', 'fixed' or 'learned', not {kind!r}")
         self.kind = kind
         self.register_buffer("fixed", fixed)
-        self.register_buffer("off_diagonal", 1 - torch.eye(len(fixed), dtype=fixed.dtype))
+        self.register_buffer("off_diagonal", 1 - torch.eye(len(fixed), dtype=fixed.dtype, device=fixed.device))
         if kind != "fixed":
             self.free = nn.Parameter(seed_scale * torch.randn_like(fixed))  # P
         if kind == "hybrid":

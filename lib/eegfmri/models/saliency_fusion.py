@@ -73,7 +73,7 @@ class LearnableAdjacency(nn.Module):
     def __init__(self, prior: torch.Tensor):
         super().__init__()
         self.free = nn.Parameter(prior.clone())
-        self.register_buffer("off_diagonal", 1 - torch.eye(len(prior), dtype=prior.dtype))
+        self.register_buffer("off_diagonal", 1 - torch.eye(len(prior), dtype=prior.dtype, device=prior.device))
 
     def forward(self) -> torch.Tensor:
         """Return the adjacency, shape (N, N)."""
@@ -118,7 +118,8 @@ class SpectralScales(nn.Module):
         self.register_buffer("inside", torch.stack(inside).float())  # (V, Q)
         self.kernels = nn.ParameterList([torch.randn(n_filters, length) / math.sqrt(length) for length in self.lengths])
         for number, length in enumerate(self.lengths):
-            angle = 2 * math.pi * torch.arange(length)[:, None] * frequencies[None, :] / sfreq
+            time = torch.arange(length, device=frequencies.device)
+            angle = 2 * math.pi * time[:, None] * frequencies[None, :] / sfreq
             self.register_buffer(f"cosine_{number}", torch.cos(angle).float())  # (length, Q)
             self.register_buffer(f"sine_{number}", torch.sin(angle).float())
         self.scale = nn.BatchNorm1d(self.n_views * self.n_scales * n_filters)
@@ -152,7 +153,7 @@ class SpectralScales(nn.Module):
             Shape (B, N, V, S, F).
         """
         b, n, t = signal.shape
-        frequencies = torch.fft.rfftfreq(t, 1 / self.sfreq)
+        frequencies = torch.fft.rfftfreq(t, 1 / self.sfreq, device=signal.device)
         spectrum = torch.fft.rfft(signal)
         found = []
         for low, high in self.bands:
@@ -355,7 +356,7 @@ class MultiScaleGCNN(nn.Module):
 
         ``x`` is what the front takes; other polynomials (K + 1, N, N) may stand in for those of the network's own graph.
         """
-        h, self.scale_weights = self.attention(self.front(x))  # (B, V, N, F)
+        h, _ = self.attention(self.front(x))  # (B, V, N, F)
         if polynomials is None:
             polynomials = self._polynomials(self.adjacency()) if self.config.learned_graph else self.polynomials
         for layer in self.layers:
@@ -492,15 +493,14 @@ class GeometricAttention(nn.Module):
         """Attend, as `GraphAttention.forward` does."""
         lead, (n, f) = nodes.shape[:-2], nodes.shape[-2:]
         flat = nodes.reshape(-1, n, f)
-        edges = torch.ones(n, n, dtype=torch.bool) if edges is None else edges
+        edges = torch.ones(n, n, dtype=torch.bool, device=nodes.device) if edges is None else edges
         target, source = edges.nonzero(as_tuple=True)
-        offset = n * torch.arange(len(flat))[:, None]
+        number = torch.arange(len(flat), device=nodes.device)
+        offset = n * number[:, None]
         index = torch.stack([(source + offset).flatten(), (target + offset).flatten()])
         out, (_, alpha) = self.layer(flat.reshape(-1, f), index, return_attention_weights=True)
         dense = alpha.new_zeros(len(flat), n, n, alpha.shape[1])
-        dense[
-            torch.arange(len(flat)).repeat_interleave(len(source)), target.repeat(len(flat)), source.repeat(len(flat))
-        ] = alpha
+        dense[number.repeat_interleave(len(source)), target.repeat(len(flat)), source.repeat(len(flat))] = alpha
         return out.reshape(*lead, n, -1), dense.permute(0, 3, 1, 2).reshape(*lead, -1, n, n)
 
 
@@ -602,7 +602,7 @@ class CrossViewAttention(nn.Module):
         if self.eq18 == "as_meant":
             shares = weights.reshape(b, self.n_heads, m, n, m, n).sum(dim=-1).mean(dim=(1, 3))
         else:
-            shares = torch.eye(m).expand(b, m, m)
+            shares = torch.eye(m, dtype=views.dtype, device=views.device).expand(b, m, m)
         if self.eq19 == "as_meant":
             return attended.permute(0, 2, 3, 1, 4).flatten(-2), shares
         products = attended.mean(dim=1) @ views  # A_i Ɛ_i: (B, M, n, n) times (B, M, n, d)

@@ -430,8 +430,8 @@ class Slices(nn.Module):
     def __init__(self, mask: torch.Tensor):
         super().__init__()
         seen = mask.any(dim=0)  # (y, z): the brain's outline, seen from the side
-        pixel_of = torch.full(seen.shape, -1)
-        pixel_of[seen] = torch.arange(int(seen.sum()))
+        pixel_of = torch.full(seen.shape, -1, device=mask.device)
+        pixel_of[seen] = torch.arange(int(seen.sum()), device=mask.device)
         place = mask.nonzero()  # (V, 3)
         self.n_slices, self.n_pixels = len(mask), int(seen.sum())
         self.register_buffer("inside", mask[:, seen])  # (S, P)

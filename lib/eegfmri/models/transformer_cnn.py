@@ -138,7 +138,7 @@ def box_around(mask: torch.Tensor, multiple: int) -> tuple[tuple[int, int, int],
     first = at.amin(dim=0)
     sides = at.amax(dim=0) + 1 - first
     box = tuple(int(-(-side // multiple) * multiple) for side in sides)
-    margin = (torch.tensor(box) - sides) // 2
+    margin = (torch.tensor(box, device=mask.device) - sides) // 2
     x, y, z = (at - first + margin).unbind(dim=1)
     return box, (x * box[1] + y) * box[2] + z
 

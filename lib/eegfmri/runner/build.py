@@ -40,6 +40,7 @@ def run(
     force: bool = False,
     listen: Listener = silent,
     scheduler: str | None = None,
+    device: str | None = None,
 ) -> Path:
     """Execute one chapter and write the notebook, a stand-alone page and its results into a folder.
 
@@ -61,6 +62,8 @@ def run(
         Told what happens.
     scheduler : str or None
         Address of a Dask cluster that the chapter's folds go to; None for this machine.
+    device : {"auto", "cpu", "cuda", "mps"} or None
+        Where networks are computed; None: what the environment variable ``EEGFMRI_DEVICE`` says, else the processor.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def run(
     from eegfmri.runner import preflight
 
     chapters = discover()
-    request, plan, folder = _prepared(find(name, chapters), assignments, profile, data, out)
+    request, plan, folder = _prepared(find(name, chapters), assignments, profile, data, out, device)
     chapter = request.chapter
     stem = chapter.name.replace("/", "-")
     known = preflight.Known(plan)
@@ -113,12 +116,17 @@ def run(
 
 
 def _prepared(
-    chapter: Chapter, assignments: Iterable[str], profile: str | None, data: str | Path | None, out: str | Path | None
+    chapter: Chapter,
+    assignments: Iterable[str],
+    profile: str | None,
+    data: str | Path | None,
+    out: str | Path | None,
+    device: str | None,
 ) -> tuple[Request, DataPlan, Path]:
     """Check what is asked for; return the request, where its data come from and the folder that is written."""
     parameters = resolve_parameters(chapter, profile, assignments)
     plan = DataPlan.of(data, simulate_missing=False)
-    request = prepare(chapter, parameters, plan)
+    request = prepare(chapter, parameters, plan, device=device)
     return request, plan, runs_folder(request) if out is None else folder_of(out)
 
 
@@ -128,12 +136,13 @@ def forecast(
     profile: str | None = None,
     data: str | Path | None = None,
     out: str | Path | None = None,
+    device: str | None = None,
 ) -> tuple[Request, "Preflight"]:
     """Say what a run needs and what it would cost; nothing is executed, simulated, fetched or written.
 
     Parameters
     ----------
-    name, assignments, profile, data, out
+    name, assignments, profile, data, out, device
         As for `run`.
 
     Returns
@@ -150,7 +159,7 @@ def forecast(
     """
     from eegfmri.runner import preflight
 
-    request, plan, folder = _prepared(find(name), assignments, profile, data, out)
+    request, plan, folder = _prepared(find(name), assignments, profile, data, out, device)
     return request, preflight.examine(request, preflight.Known(plan), folder)
 
 

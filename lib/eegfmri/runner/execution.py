@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from eegfmri import cache, project, results
+from eegfmri import device as devices
 from eegfmri.errors import EegFmriError, RequestError, is_printable, looking_up
 from eegfmri.executors import Dask, Executor, Job, Threads
 from eegfmri.machine import cores
@@ -55,6 +56,8 @@ class Request:
         Datasets that must have been simulated before.
     key : str
         Hexadecimal key of the execution.
+    device : {"cpu", "cuda", "mps"}
+        Where the chapter's networks are computed.
     """
 
     chapter: Chapter
@@ -62,6 +65,7 @@ class Request:
     data: str | None
     simulated: tuple[str, ...]
     key: str
+    device: str = "cpu"
 
     @property
     def folder(self) -> Path:
@@ -83,6 +87,7 @@ class Request:
         """The command that executes the chapter with these parameters."""
         words = [f"eegfmri run {self.chapter.name}"]
         words += [f"-p {_shell(name, value)}" for name, value in self.parameters.items()]
+        words += [] if self.device == "cpu" else [f"--device {self.device}"]
         return " ".join(words)
 
     @property
@@ -159,6 +164,7 @@ def prepare(
     parameters: dict[str, object],
     plan: DataPlan | None = None,
     digests: dict[str, str] | None = None,
+    device: str | None = None,
 ) -> Request:
     """Work out where a chapter's data come from and the key of its execution.
 
@@ -173,6 +179,8 @@ def prepare(
     digests : dict of str to str or None
         Identities of real datasets that have been read already; what is read now is added, so that the combinations of a sweep do
         not read every header again.
+    device : {"auto", "cpu", "cuda", "mps"} or None
+        Where networks are computed, see `eegfmri.device.resolve`; an accelerator is part of the key.
 
     Returns
     -------
@@ -182,9 +190,9 @@ def prepare(
     Raises
     ------
     RequestError
-        If a dataset is missing and must not be simulated.
+        If a dataset is missing and must not be simulated, or a device is not there.
     """
-    plan = plan or DataPlan()
+    plan, device = plan or DataPlan(), devices.resolve(device, "--device")
     needed = chapter.needs(parameters)
     real = {name: plan.roots[name] for name in needed if name in plan.roots}
     missing = tuple(name for name in needed if name not in real)
@@ -194,7 +202,7 @@ def prepare(
             f"{plan.given} does not hold: add {'them' if len(missing) > 1 else 'it'}, or leave --data out to use "
             "simulated recordings."
         )
-    request = Request(chapter, parameters, None, missing, "")
+    request = Request(chapter, parameters, None, missing, "", device)
     identities = {}
     if real:
         from eegfmri.opening import open_recordings
@@ -224,6 +232,7 @@ def prepare(
         _files_read(chapter),
         [_stamp(value) for name, value in parameters.items() if name.endswith(("_file", "_dir"))],
         _others_results(chapter) if chapter.reads_results else None,
+        *([] if device == "cpu" else [device]),
     )
     return replace(request, data=data, key=key)
 
@@ -457,7 +466,7 @@ def _run_notebook(request: Request, threads: int, listen: Listener):
             engine_name=ENGINE,
             kernel_name="python3",
             progress_bar=False,
-            environment=_kernel_environment(threads),
+            environment=_kernel_environment(threads) | {devices.VARIABLE: request.device},
             folder=str(project.root()),
             progress=progress,
         )
@@ -525,7 +534,7 @@ def _keep(request: Request, notebook, seconds: float, threads: int) -> None:
         "chapter": request.chapter.name,
         "parameters": request.parameters,
         "data": harvested["data"],
-        "environment": environment(threads),
+        "environment": environment(threads, request.device),
         "seconds": round(seconds, 3),
         "results": harvested["results"],
     }
@@ -611,8 +620,8 @@ def notebook_of(request: Request):
     return nbformat.from_dict(notebook)
 
 
-def environment(threads: int) -> dict:
-    """Describe what a result was computed with: versions, platform, commit, when."""
+def environment(threads: int, device: str = "cpu") -> dict:
+    """Describe what a result was computed with: versions, platform, device, commit, when."""
     import importlib.metadata
     import platform
 
@@ -626,6 +635,7 @@ def environment(threads: int) -> dict:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "threads": threads,
+        "device": devices.described(device),
         "packages": packages,
         "commit": commit(),
         "executed": datetime.now(UTC).isoformat(timespec="seconds"),
