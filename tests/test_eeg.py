@@ -135,6 +135,31 @@ def test_beats_are_found_and_the_pulse_artefact_goes_while_the_brain_stays():
     np.testing.assert_allclose(given, done)
 
 
+@pytest.mark.parametrize("n_components", [0, 1, 4])
+@pytest.mark.parametrize("seed", [0, 4])
+def test_the_pulse_step_is_mnes_own(monkeypatch, n_components, seed):
+    raw, _, _, beats = with_pulse(seed)
+    beats = np.delete(beats, [20, 21, 60])  # and where beats were missed
+    names = raw.ch_names[:3]
+    theirs = mne.preprocessing.apply_pca_obs(
+        raw, picks=names, qrs_times=beats, n_components=n_components, verbose="error"
+    )
+    ours = eeg.remove_pulse_artefact(raw, n_components, beats)
+    np.testing.assert_allclose(ours.get_data(), theirs.get_data(), atol=1e-9 * raw.get_data(names).std())
+    monkeypatch.setattr(eeg, "_CHANNELS_AT_ONCE", 2)
+    few = eeg.remove_pulse_artefact(raw, n_components, beats)
+    np.testing.assert_allclose(few.get_data(), ours.get_data(), atol=1e-9 * raw.get_data(names).std())
+
+
+def test_beats_at_the_very_ends_of_a_run_are_no_obstacle():
+    raw, *_ = with_pulse()
+    half = 125  # of the interval between beats, in samples
+    for first in (half, half - 1, 0):
+        beats = np.r_[np.arange(first, raw.n_times - half, 2 * half), raw.n_times - half] / 250.0
+        done = eeg.remove_pulse_artefact(raw, beats=beats).get_data()
+        assert np.isfinite(done).all()
+
+
 def test_without_a_heart_nothing_happens():
     raw = as_raw(noise((2, 5000)))
     assert len(eeg.heart_beats(raw)) == 0
