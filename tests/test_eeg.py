@@ -70,6 +70,25 @@ def test_inside_a_run_the_gradient_step_is_mnes_own():
     assert np.abs(mnes[:, : 4 * length]).max() > 1e-3 > 10 * np.abs(ours[:, : 4 * length]).max()
 
 
+@pytest.mark.parametrize("t_r", [2.0, 1.9987])
+def test_at_both_ends_the_gradient_step_is_mnes_with_a_window_to_one_side(t_r):
+    data = noise((2, round(RATE * t_r * N_VOLUMES) + 1)) + 1e-3
+    starts = np.round(np.arange(N_VOLUMES) * RATE * t_r).astype(int)
+    ours = eeg.remove_gradient_artefact(as_raw(data.copy()), t_r, N_VOLUMES).get_data()
+    for sides, numbers in (((0, 8), range(4)), ((8, 0), range(N_VOLUMES - 4, N_VOLUMES))):
+        remover = mne.preprocessing.GradientRemover(data, starts, window=sides, tr_tol=1)
+        for number in numbers:
+            theirs = remover.get_tr_corrected(number)
+            np.testing.assert_allclose(
+                ours[:, starts[number] : starts[number] + theirs.shape[1]], theirs, atol=1e-12 * np.abs(data).max()
+            )
+
+
+def test_a_run_too_short_for_a_window_to_one_side_is_cleaned_as_well():
+    clean = eeg.remove_gradient_artefact(as_raw(slice_artefact(1)[:, : round(RATE * T_R * 9)]), T_R, 9).get_data()
+    assert np.abs(clean).max() < 1e-12, "each of nine volumes against the other eight"
+
+
 def test_what_no_whole_volume_covers_is_left_alone():
     data = noise((1, round(RATE * T_R * 20) + 300))
     done = eeg.remove_gradient_artefact(as_raw(data), T_R, 25).get_data()
@@ -116,6 +135,31 @@ def test_beats_are_found_and_the_pulse_artefact_goes_while_the_brain_stays():
     np.testing.assert_allclose(given, done)
 
 
+@pytest.mark.parametrize("n_components", [0, 1, 4])
+@pytest.mark.parametrize("seed", [0, 4])
+def test_the_pulse_step_is_mnes_own(monkeypatch, n_components, seed):
+    raw, _, _, beats = with_pulse(seed)
+    beats = np.delete(beats, [20, 21, 60])  # and where beats were missed
+    names = raw.ch_names[:3]
+    theirs = mne.preprocessing.apply_pca_obs(
+        raw, picks=names, qrs_times=beats, n_components=n_components, verbose="error"
+    )
+    ours = eeg.remove_pulse_artefact(raw, n_components, beats)
+    np.testing.assert_allclose(ours.get_data(), theirs.get_data(), atol=1e-9 * raw.get_data(names).std())
+    monkeypatch.setattr(eeg, "_CHANNELS_AT_ONCE", 2)
+    few = eeg.remove_pulse_artefact(raw, n_components, beats)
+    np.testing.assert_allclose(few.get_data(), ours.get_data(), atol=1e-9 * raw.get_data(names).std())
+
+
+def test_beats_at_the_very_ends_of_a_run_are_no_obstacle():
+    raw, *_ = with_pulse()
+    half = 125  # of the interval between beats, in samples
+    for first in (half, half - 1, 0):
+        beats = np.r_[np.arange(first, raw.n_times - half, 2 * half), raw.n_times - half] / 250.0
+        done = eeg.remove_pulse_artefact(raw, beats=beats).get_data()
+        assert np.isfinite(done).all()
+
+
 def test_without_a_heart_nothing_happens():
     raw = as_raw(noise((2, 5000)))
     assert len(eeg.heart_beats(raw)) == 0
@@ -134,6 +178,72 @@ class FromScanner(Recording):
 
     def raw(self):
         return self.signals.copy()
+
+
+class Lazy(mne.io.BaseRaw):
+    """Signals that are handed out when asked for; it notes how many samples (channels × times) it gave at once."""
+
+    def __init__(self, raw):
+        self.source, self.given = raw, []
+        # MNE calls the reader below with a stand-in, which has these extras and nothing else of ours
+        extras = [{"source": raw, "given": self.given}]
+        super().__init__(raw.info, last_samps=[raw.n_times - 1], filenames=[None], raw_extras=extras, verbose="error")
+
+    def _read_segment_file(self, data, idx, fi, start, stop, cals, mult):
+        data[:] = self._raw_extras[fi]["source"].get_data()[idx, start:stop]
+        self._raw_extras[fi]["given"].append(data.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Lazily(FromScanner):
+    """The same, read when asked for; two channels that are not wanted lie between those that are."""
+
+    def raw(self):
+        return self.signals
+
+
+def lazily(name, artefacts=True):
+    raw, *_ = with_pulse()
+    ecg = raw.get_data()[3]
+    data = np.vstack([raw.get_data()[:3], noise((2, raw.n_times), seed=9, rate=250.0), ecg])[[0, 3, 1, 2, 4, 5]]
+    # three EEG channels, one nobody asked for after the first, an EOG before the ECG
+    lazy = Lazy(
+        as_raw(data, ["eeg", "misc", "eeg", "eeg", "eog", "ecg"], 250.0, ["Fz", "Trigger", "Pz", "Oz", "EOG", "ECG"])
+    )
+    n_volumes = int(lazy.times[-1] // T_R)
+    recording = Lazily("rest", name, "run-1", sfreq=250.0, t_r=T_R, n_volumes=n_volumes, first_sample=0, signals=lazy)
+    return recording, lazy, eeg.EegSettings(remove_artefacts=artefacts)
+
+
+@pytest.mark.parametrize("artefacts", [True, False])
+def test_a_few_channels_at_a_time_give_what_all_at_once_give(monkeypatch, artefacts):
+    whole, lazy, settings = lazily(f"whole{artefacts}", artefacts)
+    expected = np.asarray(eeg.prepare(whole, settings).load())
+    assert len(lazy.given) == 1
+    raw = lazy.source
+    if artefacts:  # the steps one after the other, each on everything
+        raw = eeg.remove_gradient_artefact(raw, T_R, whole.n_volumes)
+        raw = eeg.remove_pulse_artefact(eeg.resample_raw(raw, eeg.PULSE_RATE))
+    steps = eeg.resample(raw.get_data(picks=["Fz", "Pz", "Oz"]), 250.0, settings.sfreq)
+    steps = eeg.average_reference(eeg.band_pass(steps, settings.sfreq, settings.l_freq, settings.h_freq))
+    np.testing.assert_allclose(expected, steps, atol=1e-6 * steps.std())
+    for at_once in (1, 2, 3):
+        in_parts, lazy, settings = lazily(f"parts{artefacts}{at_once}", artefacts)
+        monkeypatch.setattr(eeg, "SAMPLES_AT_ONCE", at_once * lazy.n_times)
+        parts = np.asarray(eeg.prepare(in_parts, settings).load())
+        assert max(n_channels for n_channels, _ in lazy.given) <= at_once
+        np.testing.assert_allclose(parts, expected, atol=1e-6 * expected.std())
+
+
+def test_no_more_is_read_at_once_than_is_allowed_and_a_channel_is_read_once(monkeypatch):
+    _, lazy, _ = lazily("counted")
+    monkeypatch.setattr(eeg, "SAMPLES_AT_ONCE", 2 * lazy.n_times + 1)
+    eeg.resample_raw(lazy, 100.0)
+    assert lazy.given == [(2, lazy.n_times)] * 3
+    lazy.given.clear()
+    monkeypatch.setattr(eeg, "SAMPLES_AT_ONCE", 10)  # a channel is the least
+    eeg.resample_raw(lazy, 100.0)
+    assert lazy.given == [(1, lazy.n_times)] * 6
 
 
 @pytest.mark.parametrize("ecg", ["beats", "silent", "absent"])

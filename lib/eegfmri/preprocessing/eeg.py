@@ -5,7 +5,7 @@ result on disk. Everything here looks at one run alone; where a step uses a stat
 calls it transductive and names the variant that uses the first minutes only.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,8 +23,17 @@ BANDS = {"delta": (1.0, 4.0), "theta": (4.0, 8.0), "alpha": (8.0, 13.0), "beta":
 #: Rate in Hz at which the pulse artefact is removed: it ends below 30 Hz, and at 5 kHz the same fit costs twenty times more.
 PULSE_RATE = 250.0
 
+#: Channels that the pulse artefact is removed from together.
+_CHANNELS_AT_ONCE = 8
+
 #: Fewer beats than this have no artefact in common that could be taken away.
 _FEWEST_BEATS = 2
+
+#: Samples (channels × times) that are read from a recorder's file at once; 256 MiB in double precision.
+SAMPLES_AT_ONCE = 2**25
+
+#: MNE's types of the channels that the gradient artefact is removed from.
+_IN_SCANNER = ("eeg", "eog", "ecg")
 
 #: Pairs of electrodes that stand for the mastoids, in the order in which they are looked for.
 MASTOIDS = (("TP9", "TP10"), ("M1", "M2"), ("A1", "A2"), ("LM", "RM"))
@@ -60,7 +69,8 @@ def prepare(recording: Recording, settings: EegSettings | None = None) -> Stream
     """Prepare one recording's EEG, or find it prepared.
 
     The steps: open from the first volume on; remove gradient and pulse artefacts where they are; interpolate channels
-    the header lacks; resample by a polyphase filter; band-pass by a zero-phase FIR filter; re-reference.
+    the header lacks; resample by a polyphase filter; band-pass by a zero-phase FIR filter; re-reference. What happens at the
+    recorder's rate happens to a few channels at a time (`SAMPLES_AT_ONCE`): a run is in memory at the lower rate only.
 
     Parameters
     ----------
@@ -115,7 +125,7 @@ def _kept(path: Path) -> dict | None:
 def _prepare(recording: Recording, settings: EegSettings, path: Path) -> dict:
     """Prepare a recording's EEG, keep it and what stands beside it, and return the latter."""
     names = recording.scalp_channels
-    raw, notes = recording.raw().load_data(verbose="error"), []
+    raw, notes = recording.raw(), []
     gaps = [(onset, duration) for onset, duration in bad_spans(raw) if duration > 0]
     if gaps:
         seconds = sum(duration for _, duration in gaps)
@@ -123,9 +133,13 @@ def _prepare(recording: Recording, settings: EegSettings, path: Path) -> dict:
             f"{recording.name}: {seconds:.1f} s of EEG are called bad, and windows that touch them are left out."
         )
     scanner = recording.has_gradient_artefact if settings.remove_artefacts is None else settings.remove_artefacts
-    if scanner:
-        raw = remove_gradient_artefact(raw, recording.t_r, recording.n_volumes)
-        raw = resample_raw(raw, min(raw.info["sfreq"], max(PULSE_RATE, settings.sfreq)))
+    wanted = [name for name in raw.ch_names if name in names]
+    if not scanner:
+        raw = _resampled(raw, settings.sfreq, wanted)
+    else:
+        wanted += [name for name in _of_types(raw, ("ecg",)) if name not in wanted]
+        clean = _gradient_remover(raw, recording.t_r, recording.n_volumes)
+        raw = _resampled(raw, min(raw.info["sfreq"], max(PULSE_RATE, settings.sfreq)), wanted, clean)
         beats = heart_beats(raw)
         if len(beats) < _FEWEST_BEATS:
             why = "its ECG shows no heart beats" if "ecg" in raw.get_channel_types() else "it has no ECG channel"
@@ -170,37 +184,57 @@ def remove_gradient_artefact(raw, t_r: float, n_volumes: int, window: int = 8):
     RequestError
         If the window is odd, or the run has too few volumes for it.
     """
-    from mne.preprocessing import GradientRemover
+    clean = _gradient_remover(raw, t_r, n_volumes, window)
+    raw = raw.copy()
+    for name in _of_types(raw, _IN_SCANNER):
+        clean(raw._data[raw.ch_names.index(name)])
+    return raw
 
-    length = t_r * raw.info["sfreq"]
-    starts = np.round(np.arange(n_volumes) * length).astype(int)
-    starts = starts[starts + round(length) <= raw.n_times]
+
+def _of_types(raw, types: Sequence[str]) -> list[str]:
+    """Names of the channels of some types, in order."""
+    return [name for name, kind in zip(raw.ch_names, raw.get_channel_types(), strict=True) if kind in types]
+
+
+def _gradient_remover(raw, t_r: float, n_volumes: int, window: int = 8) -> Callable[[np.ndarray], None]:
+    """Return what takes the gradient artefact out of one channel's signal, shape (n_times,), in place."""
+    samples = t_r * raw.info["sfreq"]
+    length, starts = round(samples), np.round(np.arange(n_volumes) * samples).astype(int)
+    starts = starts[starts + length <= raw.n_times]
     if window < 2 or window % 2 or len(starts) <= window:
         raise RequestError(
             f"A template of {window} volumes cannot be made in a run of {len(starts)} whole volumes: give an even number below it."
         )
-    raw = raw.copy()
-    picks = [raw.ch_names.index(name) for name in raw.copy().pick(["eeg", "eog", "ecg"], exclude=()).ch_names]
+    line = np.arange(length) - (length - 1) / 2
+    line /= np.linalg.norm(line)
+
+    def clean(signal: np.ndarray) -> None:
+        volumes = np.stack([signal[start : start + length] for start in starts])
+        for number, start in enumerate(starts):
+            before, after = _neighbours(number, len(starts), window)
+            others = volumes[number - before : number].sum(axis=0)
+            others += volumes[number + 1 : number + 1 + after].sum(axis=0)
+            # MNE takes its straight line from each volume first; that is linear, so it may as well be taken from the difference
+            left = volumes[number] - others / window
+            left -= left.mean()
+            signal[start : start + length] = left - (line @ left) * line
+
+    return clean
+
+
+def _neighbours(number: int, n_volumes: int, window: int) -> tuple[int, int]:
+    """How many volumes before and after one make its template: half of them each, at the ends all to one side if there are as many."""
     half = window // 2
-    for pick in picks:  # one channel at a time: at 5 kHz a copy of all of them would be another 2 GB
-        data = raw.get_data(picks=[pick])
-        # the middle of the run, then what it leaves at both ends
-        corrected = {}
-        for sides, wanted in (
-            ((half, half), range(half, len(starts) - half)),
-            ((0, window), range(half)),
-            ((window, 0), range(len(starts) - half, len(starts))),
-        ):
-            remover = GradientRemover(data, starts, window=sides, tr_tol=1)
-            corrected |= {number: remover.get_tr_corrected(number) for number in wanted}
-        for number, piece in corrected.items():
-            data[:, starts[number] : starts[number] + piece.shape[1]] = piece
-        raw._data[pick] = data[0]
-    return raw
+    before = 0 if number < half else window if number >= n_volumes - half else half
+    before = max(min(before, number), window - (n_volumes - 1 - number))
+    return before, window - before
 
 
 def remove_pulse_artefact(raw, n_components: int = 4, beats: np.ndarray | None = None):
     """Remove the pulse artefact by optimal basis sets on the heart's beats :cite:p:`niazy2005`.
+
+    The algorithm is that of MNE's ``apply_pca_obs``, which fits and bridges beat by beat in each channel anew; here all beats of a
+    channel are fitted together and a gap between two beats is bridged in several channels at once.
 
     Parameters
     ----------
@@ -216,14 +250,74 @@ def remove_pulse_artefact(raw, n_components: int = 4, beats: np.ndarray | None =
     mne.io.BaseRaw
         A copy without the artefact; ``raw`` itself where there are fewer than two beats, which `prepare` notes.
     """
-    from mne.preprocessing import apply_pca_obs
-
     beats = heart_beats(raw) if beats is None else np.asarray(beats, dtype=float)
     if len(beats) < _FEWEST_BEATS:
         return raw
-    return apply_pca_obs(
-        raw, picks=raw.copy().pick("eeg").ch_names, qrs_times=beats, n_components=n_components, verbose="error"
-    )
+    peaks = raw.time_as_index(beats)
+    peaks = peaks[peaks < raw.n_times]
+    if len(peaks) < _FEWEST_BEATS:
+        return raw
+    raw = raw.copy()
+    rows = [raw.ch_names.index(name) for name in _of_types(raw, ("eeg",))]
+    for start in range(0, len(rows), _CHANNELS_AT_ONCE):
+        some = rows[start : start + _CHANNELS_AT_ONCE]
+        centred = raw._data[some] - raw._data[some].mean(axis=1, keepdims=True)
+        raw._data[some] = centred - _pulse_artefact(centred, peaks, n_components)
+    return raw
+
+
+def _pulse_artefact(data: np.ndarray, peaks: np.ndarray, n_components: int) -> np.ndarray:
+    """Estimate the pulse artefact, shape (n_channels, n_times), from R peaks in samples.
+
+    A beat is what lies half a median interval around its peak. Each is fitted by the mean beat and the components of all; where the
+    next begins later than half an interval after this one, a monotone cubic leads from one fit to the other.
+    """
+    from scipy.interpolate import PchipInterpolator
+
+    half = round(np.median(np.diff(peaks)) / 2)
+    peaks = peaks[peaks + half < data.shape[1]]
+    intervals = np.minimum(np.diff(peaks) // 2, half)
+    before, after = np.r_[half, intervals], np.r_[intervals, half]
+    fitted = np.flatnonzero((peaks >= half) & (peaks > before))
+    around = peaks[:, None] + np.arange(-half, half + 1)
+    learnt = around[1:][peaks[1:] >= half]
+    if not len(learnt):
+        return np.zeros_like(data)
+    fits = np.stack([_fitted_beats(signal, learnt, around[fitted], n_components) for signal in data])
+    artefact, n_knots, end = np.zeros_like(data), round(half / 8), None
+    for place, number in enumerate(fitted):
+        first = peaks[number] - before[number]
+        # as in MNE, a fit lies one sample earlier than what it was fitted to
+        artefact[:, first - 1 : peaks[number] + after[number]] = fits[
+            :, place, half - before[number] : half + 1 + after[number]
+        ]
+        if end is not None and end < first:
+            knots = np.r_[end - n_knots : end + 1, first : first + n_knots + 1]
+            bridge = PchipInterpolator(knots, artefact[:, knots], axis=1)
+            artefact[:, end : first + 1] = bridge(np.arange(end, first + 1))
+        end = peaks[number] + after[number]
+    return artefact
+
+
+def _fitted_beats(signal: np.ndarray, learnt: np.ndarray, fitted: np.ndarray, n_components: int) -> np.ndarray:
+    """Fit the beats of one channel, samples of shape (n_beats, n_samples), by the mean and the first components of those to learn from."""
+    from scipy.linalg import eigh
+
+    beats = signal[learnt]
+    beats = beats - beats.mean(axis=1, keepdims=True)
+    mean = beats.mean(axis=0)
+    beats -= mean
+    basis = mean[:, None]
+    n_components = min(n_components, *beats.shape)
+    if n_components > 0:
+        # of the decomposition only these few are needed: the eigenvectors of the covariance are had for less than all singular vectors
+        last = beats.shape[1] - 1
+        values, vectors = eigh(beats.T @ beats, subset_by_index=[last + 1 - n_components, last])
+        sizes = np.sqrt(np.maximum(values, 0) / max(1, len(beats) - 1))
+        basis = np.column_stack([mean, vectors * sizes])  # (n_samples, 1 + n_components)
+    wanted = signal[fitted]
+    wanted = wanted - wanted.mean(axis=1, keepdims=True)
+    return (basis @ np.linalg.lstsq(basis, wanted.T, rcond=None)[0]).T
 
 
 def heart_beats(raw) -> np.ndarray:
@@ -335,14 +429,43 @@ def resample_raw(raw, new_sfreq: float):
         A copy that starts with the same sample; channels, their types and positions, bad channels and annotations are kept. ``raw``
         itself if it has this rate already.
     """
+    return raw if new_sfreq == raw.info["sfreq"] else _resampled(raw, new_sfreq, raw.ch_names)
+
+
+def _resampled(raw, new_sfreq: float, names: Sequence[str], clean: Callable[[np.ndarray], None] | None = None):
+    """Resample some channels, in the order of ``raw``, after taking the gradient artefact out of those that have it.
+
+    Neighbours are read together, with what lies between them: where the recorder wrote sample after sample, one channel costs a
+    passage through the whole file, and MNE copies all channels for a choice with gaps.
+    """
     import mne
 
-    if new_sfreq == raw.info["sfreq"]:
-        return raw
-    info = mne.create_info(raw.ch_names, new_sfreq, raw.get_channel_types())
-    new = mne.io.RawArray(resample(raw.get_data(), raw.info["sfreq"], new_sfreq), info, verbose="error")
+    names = [name for name in raw.ch_names if name in names]
+    if not names:
+        raise RequestError("None of the channels wanted is in the recording: see what its header names.")
+    sfreq, rows = raw.info["sfreq"], np.array([raw.ch_names.index(name) for name in names])
+    in_scanner = set(_of_types(raw, _IN_SCANNER))
+    n_at_once = max(1, SAMPLES_AT_ONCE // raw.n_times)
+    data, done = None, 0
+    while done < len(rows):
+        n = np.count_nonzero(rows[done:] < rows[done] + n_at_once)
+        first, last = rows[done], rows[done + n - 1]
+        block = raw.get_data(picks=np.arange(first, last + 1))
+        if len(block) > n:
+            block = block[rows[done : done + n] - first]
+        for name, signal in zip(names[done : done + n], block, strict=True):
+            if clean is not None and name in in_scanner:
+                clean(signal)
+        block = resample(block, sfreq, new_sfreq)
+        if data is None:
+            data = np.empty((len(rows), block.shape[1]))
+        data[done : done + n] = block
+        done += n
+        del block  # before the next is read
+    kinds = dict(zip(raw.ch_names, raw.get_channel_types(), strict=True))
+    new = mne.io.RawArray(data, mne.create_info(names, new_sfreq, [kinds[name] for name in names]), verbose="error")
     new.set_montage(raw.get_montage(), on_missing="ignore", verbose="error")
-    new.info["bads"] = list(raw.info["bads"])
+    new.info["bads"] = [name for name in raw.info["bads"] if name in names]
     kept = raw.annotations
     onset = kept.onset - _first_time(raw)
     return new.set_annotations(mne.Annotations(onset, kept.duration, kept.description, ch_names=kept.ch_names))
