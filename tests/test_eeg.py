@@ -460,3 +460,12 @@ def test_artefacts_planted_into_real_eeg_come_out_again(real_data):
     brain = brain[:, : round(RATE * T_R * N_VOLUMES)]
     done = eeg.remove_gradient_artefact(as_raw(brain + slice_artefact(4)), T_R, N_VOLUMES, window=16).get_data()
     assert min(np.corrcoef(a, b)[0, 1] for a, b in zip(done, brain, strict=True)) > 0.9
+
+
+def test_annotations_beyond_the_signal_are_left_behind_without_a_word(recwarn):
+    raw = as_raw(noise((2, 2000)))
+    raw.set_annotations(mne.Annotations([0.5, 1.0], [0.2, 0.1], ["here", "BAD too"]), emit_warning=False)
+    raw.annotations.append(raw.times[-1] + 5.0, 0.0, "after the end")
+    slow = eeg.resample_raw(raw, RATE / 4)
+    assert list(slow.annotations.description) == ["here", "BAD too"]
+    assert not [warning for warning in recwarn if "annotation" in str(warning.message)]

@@ -468,7 +468,8 @@ def _resampled(raw, new_sfreq: float, names: Sequence[str], clean: Callable[[np.
     new.info["bads"] = [name for name in raw.info["bads"] if name in names]
     kept = raw.annotations
     onset = kept.onset - _first_time(raw)
-    return new.set_annotations(mne.Annotations(onset, kept.duration, kept.description, ch_names=kept.ch_names))
+    kept = mne.Annotations(onset, kept.duration, kept.description, ch_names=kept.ch_names)
+    return new.set_annotations(kept, emit_warning=False)  # of those that lie before or after the signal
 
 
 def band_pass(data: np.ndarray, sfreq: float, l_freq: float | None, h_freq: float | None) -> np.ndarray:
