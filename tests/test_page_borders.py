@@ -136,6 +136,18 @@ def test_outputs_are_bounded_and_say_what_is_left_out():
     assert "application/javascript is left out" in fifth[0]["data"]["text/plain"]
 
 
+def test_values_for_the_prose_are_all_kept_and_never_called_left_out():
+    value = {
+        "output_type": "display_data",
+        "metadata": {"scrapbook": {"name": "a"}},
+        "data": {"application/papermill.record/text/plain": "1"},
+    }
+    found = [value] * (outputs.MOST_OUTPUTS + 3) + [stream("a")] * 2
+    notebook = {"cells": [{"cell_type": "code", "outputs": list(found)}]}
+    outputs.for_page(notebook)
+    assert notebook["cells"][0]["outputs"] == found
+
+
 def test_figures_of_ours_pass_as_they_are():
     html = "<figure class='eegfmri-live'><script>draw()</script></figure>"
     ours = {

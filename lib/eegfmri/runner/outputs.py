@@ -57,12 +57,16 @@ def for_page(notebook: Mapping) -> None:
         outputs = cell.get("outputs")
         if not outputs:
             continue
-        kept = [_output(output) for output in outputs[:MOST_OUTPUTS]]
-        if len(outputs) > MOST_OUTPUTS:
-            told = f"… {len(outputs) - MOST_OUTPUTS} more outputs are left out here; the notebook holds them all.\n"
-            kept.append({"output_type": "stream", "name": "stdout", "text": told})
+        kept, n_shown = [], 0
+        for output in outputs:
             # Values for the prose are no output that a page shows.
-            kept += [output for output in outputs[MOST_OUTPUTS:] if "scrapbook" in output.get("metadata", {})]
+            glued = "scrapbook" in output.get("metadata", {})
+            n_shown += not glued
+            if glued or n_shown <= MOST_OUTPUTS:
+                kept.append(_output(output))
+        if n_shown > MOST_OUTPUTS:
+            told = f"… {n_shown - MOST_OUTPUTS} more outputs are left out here; the notebook holds them all.\n"
+            kept.append({"output_type": "stream", "name": "stdout", "text": told})
         cell["outputs"] = kept
 
 
