@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from eegfmri import machine
 from eegfmri.errors import RequestError
 
 if TYPE_CHECKING:
@@ -69,15 +70,8 @@ def resolve(device: str | None = None, where: str = "device") -> str:
 @contextmanager
 def by_default(device: str) -> Iterator[None]:
     """Mean a device wherever nobody names one, here and in the processes that are started in the block."""
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = device
-    try:
+    with machine.variable(VARIABLE, device):
         yield
-    finally:
-        if before is None:
-            del os.environ[VARIABLE]
-        else:
-            os.environ[VARIABLE] = before
 
 
 def described(device: str) -> str:

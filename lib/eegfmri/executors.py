@@ -152,8 +152,8 @@ class Serial:
 
 
 @dataclass(frozen=True)
-class Processes:
-    """Jobs in processes of this machine, by joblib's loky.
+class _Several:
+    """What those share that do several jobs at once on this machine.
 
     Attributes
     ----------
@@ -164,8 +164,18 @@ class Processes:
     n_jobs: int
 
     def width(self) -> int:
-        """As many as there are processes."""
+        """As many as were asked for."""
         return self.n_jobs
+
+
+class Processes(_Several):
+    """Jobs in processes of this machine, by joblib's loky.
+
+    Attributes
+    ----------
+    n_jobs : int
+        How many at once.
+    """
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Done]:
         """Do all jobs; the processes end with this one."""
@@ -188,8 +198,7 @@ class Processes:
                 ) from error
 
 
-@dataclass(frozen=True)
-class Threads:
+class Threads(_Several):
     """Jobs in threads of this process, for those that only wait for a process of their own.
 
     Attributes
@@ -197,12 +206,6 @@ class Threads:
     n_jobs : int
         How many at once.
     """
-
-    n_jobs: int
-
-    def width(self) -> int:
-        """As many as there are threads."""
-        return self.n_jobs
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Done]:
         """Do all jobs; whoever interrupts does not wait for those that are running."""
@@ -508,14 +511,8 @@ def on(address: str | None) -> Iterator[None]:
         yield
         return
     Dask(address).check()
-    before = os.environ.get(SCHEDULER)
-    os.environ[SCHEDULER] = address
-    try:
+    with machine.variable(SCHEDULER, address):
         yield
-    finally:
-        os.environ.pop(SCHEDULER)
-        if before is not None:
-            os.environ[SCHEDULER] = before
 
 
 # --- how far the work is ---------------------------------------------------------------------------------------------

@@ -82,17 +82,24 @@ def tether() -> dict[str, str]:
 
 
 @contextmanager
-def tethered() -> Iterator[None]:
-    """Tether the processes that are started in the block by a library that takes no environment, as joblib's workers are."""
-    before = os.environ.get(TETHERS)
-    os.environ.update(tether())
+def variable(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable for the block and the processes that are started there; afterwards it is what it was."""
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
         yield
     finally:
         if before is None:
-            os.environ.pop(TETHERS, None)
+            os.environ.pop(name, None)
         else:
-            os.environ[TETHERS] = before
+            os.environ[name] = before
+
+
+@contextmanager
+def tethered() -> Iterator[None]:
+    """Tether the processes that are started in the block by a library that takes no environment, as joblib's workers are."""
+    with variable(TETHERS, tether()[TETHERS]):
+        yield
 
 
 def _in_fork() -> None:
