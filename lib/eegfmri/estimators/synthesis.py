@@ -255,13 +255,14 @@ class _Batches:
 
     def __init__(self, estimator: VolumeSynthesiser, windows: Windows, targets=None):
         self.estimator, self.windows, self.targets = estimator, windows, targets
+        self.groups = windows.groups
         self.pool = estimator.config().pool
         self.n_times = windows.eeg.shape[2] // self.pool
         self.scaling = estimator.scaling_for(windows)
         self.power = self.table = None
         if estimator.eeg_input == "power":
             self.power = _power(windows)
-            self.units = np.stack([self.scaling[subject] for subject in windows.groups])  # (n, 2, C, values)
+            self.units = np.stack([self.scaling[subject] for subject in self.groups])  # (n, 2, C, values)
             return
         self.offset = windows.eeg.first % self.pool
         self.first = windows.eeg.first // self.pool
@@ -305,7 +306,7 @@ class _Batches:
 
     def _piece(self, row: int, first: int, length: int) -> np.ndarray:
         """Return scaled samples of the run that a window lies in."""
-        subject, run, offset = self.windows.groups[row], int(self.windows.eeg.run[row]), int(self.offset[row])
+        subject, run, offset = self.groups[row], int(self.windows.eeg.run[row]), int(self.offset[row])
         if not self.holds:
             piece = _pooled_run(self.windows.eeg, run, self.pool, offset)[:, first : first + length]
             return _scaled(piece, self.scaling[subject])
@@ -349,7 +350,7 @@ class _Batches:
                 made = models.bin_covariances(flat, kernel, stride, size)
                 return made.reshape(len(own), n_channels, -1)
 
-            scaling = self.scaling[self.windows.groups[row]]
+            scaling = self.scaling[self.groups[row]]
             steps = (kernel, stride, size)
             key = (*self._source(run, offset), scaling.tobytes(), steps, found[own, 2].tobytes())
             parts.append(_RECENT.get(key, make))

@@ -17,7 +17,6 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
 from sklearn.base import BaseEstimator
 from torch import nn
 
@@ -231,7 +230,7 @@ def pretrain(
     folder = (project.cache_dir() / "autoencoders" if folder is None else Path(folder)) / key
     mask = torch.from_numpy(X.bold.streams[0].space.mask)
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):  # two methods of a fold may need the same one at once
+    with cache.making(folder):  # two methods of a fold may need the same one at once
         names = _autoencoder_of(mask, config).state_dict()
         history = cache.kept_json(folder / "history.json")
         if history is None or not all(cache.is_whole(folder / f"{name}.npy") for name in names):
@@ -631,7 +630,7 @@ class _Watch:
         self.range = range_of(targets.subset(rows))
         self.training = read.stretches[: read.n_training][:: max(1, read.n_training // 2)][:2]
         self.validation = read.stretches[read.n_training :]
-        self.frozen: list[torch.Tensor] | None = None
+        self.true_tokens: list[torch.Tensor] | None = None
 
     def __call__(self, model: TransformerCnn, said: list[torch.Tensor]) -> dict[str, float]:
         found = {}
@@ -653,9 +652,9 @@ class _Watch:
 
     def _tokens(self, model: TransformerCnn) -> list[torch.Tensor]:
         """True tokens of the validation runs; those of a frozen auto-encoder stay what they are."""
-        if self.frozen is None or not model.frozen:
-            self.frozen = [_tokens_of(model, self.targets, rows) for rows in self.validation]
-        return self.frozen
+        if self.true_tokens is None or not model.frozen:
+            self.true_tokens = [_tokens_of(model, self.targets, rows) for rows in self.validation]
+        return self.true_tokens
 
     def _scores(self, predicted: np.ndarray, rows: np.ndarray) -> dict[str, float]:
         true = self.targets[rows]

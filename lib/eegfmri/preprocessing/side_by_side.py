@@ -16,7 +16,8 @@ from eegfmri.recordings import Recording, Stream
 #: sample, as MNE reads it) and each voxel of a volume (4 are its value). Peaks of the resident memory of processes that prepared one
 #: simulated run each, of every dataset in scale small, of oddball (EEG at 1 kHz) and rest in scale full (Linux, ru_maxrss): EEG took
 #: 0.16 GB and 3.0 to 3.3 times its samples; BOLD 0.45 GB and its volumes once, twice with motion correction, regressors and smoothing.
-#: Rounded up.
+#: Rounded up. EEG at the scanner's rate, which `eegfmri.preprocessing.eeg` reads a few channels at a time, takes less: too few processes
+#: rather than too many.
 EEG_PEAK = (0.2e9, 4 * 8.0)
 BOLD_PEAK = (0.5e9, 3 * 4.0)
 
