@@ -95,7 +95,7 @@ def planted_and_found(panels: Mapping[str, tuple[np.ndarray, np.ndarray, Sequenc
     Parameters
     ----------
     panels : mapping
-        Title → (planted, found, names), each of shape (n_subjects,).
+        Title → (planted, found, names), each of shape (n_subjects,); NaN where nothing was found.
     unit : mapping of str to str
         Title → unit.
 
@@ -118,7 +118,7 @@ def planted_and_found(panels: Mapping[str, tuple[np.ndarray, np.ndarray, Sequenc
     for number, (title, (planted, found, names)) in enumerate(panels.items()):
         place = {"row": 1 + number // 2, "col": 1 + number % 2}
         both = np.concatenate([planted, found])
-        low, high = both.min(), both.max()
+        low, high = np.nanmin(both), np.nanmax(both)
         margin = 0.08 * (high - low)
         figure.add_scatter(
             x=[low - margin, high + margin], y=[low - margin, high + margin], mode="lines", showlegend=False,
@@ -161,7 +161,7 @@ def two_tables(
 
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, subplot_titles=["planted", "found"], vertical_spacing=0.1)
     for place, values in enumerate((planted, found), start=1):
-        limit = float(np.abs(values).max())
+        limit = float(np.abs(values).max()) or 1.0  # nothing planted anywhere: white, not a scale without extent
         text = [
             [_cell(value, place == 1, sure) for value, sure in zip(line, kept, strict=True)]
             for line, kept in zip(values, certain, strict=True)

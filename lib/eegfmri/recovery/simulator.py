@@ -155,10 +155,14 @@ def response_lag(drive: np.ndarray, response: np.ndarray, t_r: float) -> Respons
     -------
     ResponseLag
         At whole volumes from about -4 to 16 s; the peak lies on the parabola through the largest correlation and its
-        neighbours. (Interpolating the drive between volumes would smooth it there, and favour lags of half a volume.)
+        neighbours. (Interpolating the drive between volumes would smooth it there, and favour lags of half a volume.) Places where
+        either does not vary are left out; without any other, all is NaN.
     """
     shifts = np.arange(-round(4.0 / t_r), round(16.0 / t_r) + 1)
-    n_volumes = drive.shape[1]
+    n_volumes, lags = drive.shape[1], shifts * t_r
+    drive, response = _varying(drive, response)
+    if not len(drive):
+        return ResponseLag(lags, np.full(len(lags), np.nan), float("nan"))
 
     def centred(rows):
         rows = rows - rows.mean(axis=1, keepdims=True)
@@ -171,8 +175,13 @@ def response_lag(drive: np.ndarray, response: np.ndarray, t_r: float) -> Respons
             for shift in shifts
         ]
     )
-    lags = shifts * t_r
     return ResponseLag(lags, correlations, _refined(lags, -correlations))
+
+
+def _varying(drive: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Keep the places, shape (n_places, n_volumes), at which both a drive and the response to it vary."""
+    kept = (np.ptp(drive, axis=1) > 0) & (np.ptp(response, axis=1) > 0)
+    return drive[kept], response[kept]
 
 
 #: Shifts of the canonical response among which a latency is sought, s.
@@ -197,8 +206,11 @@ def fit_latency(drive: np.ndarray, response: np.ndarray, t_r: float) -> float:
     Returns
     -------
     float
-        s, from 3 to 8.
+        s, from 3 to 8; NaN if at no place both vary.
     """
+    drive, response = _varying(drive, response)
+    if not len(drive):
+        return float("nan")
     kernels = _volume_kernels(t_r)
     n_places, n_volumes = drive.shape
     past = int(np.ceil(_RESPONSE_SECONDS / t_r))  # volumes whose haemodynamic past lies before the scan
