@@ -286,7 +286,9 @@ def parameter_list(preset: str = "realistic") -> str:
     rows = []
     for row in parameter_table(preset):
         cited = "; ".join(labels[key] for key in row["sources"])
-        why = escape(row["reason"]) + (f" <em>{escape(cited)}.</em>" if cited else "")
+        # The code is plain ASCII, and names what holds for the remaining groups by an empty key.
+        reason = re.sub(r"\buV\b", "µV", row["reason"]).replace(" (key '' for all other groups)", "")
+        why = escape(reason) + (f" <em>{escape(cited)}.</em>" if cited else "")
         rows.append(
             f"<tr><td><code>{row['name']}</code></td><td>{escape(_value(row['value'])).replace(chr(10), '<br>')}</td><td>{why}</td></tr>"
         )
