@@ -22,7 +22,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
 from sklearn.svm import SVC
 
@@ -34,9 +34,10 @@ from eegfmri.evaluation.splits import InnerValidation
 from eegfmri.preprocessing.eeg import BANDS
 from eegfmri.preprocessing.spectra import power_spectrum
 from eegfmri.recordings import EPOCH_SECONDS
-from eegfmri.windows import Windows
+from eegfmri.windows import LazyArray, Windows
 
-Modality = Literal["eeg", "bold"]
+#: Which engineered features a classifier is given: of one modality, or of both one after the other.
+Modality = Literal["eeg", "bold", "both"]
 
 #: Hz; the whole that relative powers and ratios are shares of.
 BROAD_BAND = (0.5, 45.0)
@@ -69,21 +70,30 @@ def with_engineered_features(windows: Windows) -> Windows:
     Parameters
     ----------
     windows : Windows
-        With three or more epochs of EEG context only the middle epoch, the scored one, is described.
+        With EEG of whole scored epochs each of them is described, so that a classical method sees as much context as a network does;
+        with other lengths the window as a whole.
 
     Returns
     -------
     Windows
-        With features of shapes (n_windows, n_channels, 16) and (n_windows, 2 n_regions + n_regions (n_regions − 1) / 2).
+        With features of shapes (n_windows, n_channels, 16 n_epochs), epoch after epoch, and
+        (n_windows, 2 n_regions + n_regions (n_regions − 1) / 2).
     """
     return windows.with_feature("eeg_engineered", _eeg_of).with_feature("bold_engineered", _bold_of)
 
 
 def _eeg_of(windows: Windows) -> np.ndarray:
-    n_times, length = round(EPOCH_SECONDS * windows.eeg.sfreq), windows.eeg.shape[2]
-    first = (length - n_times) // 2 if length >= 3 * n_times else 0
-    last = first + n_times if length >= 3 * n_times else length
-    return eeg_features(windows.eeg[:, :, first:last], windows.eeg.sfreq).astype(np.float32)
+    array, n_times = windows.eeg, round(EPOCH_SECONDS * windows.eeg.sfreq)
+    n_epochs, rest = divmod(array.shape[2], n_times)
+    if rest or not n_epochs:
+        return eeg_features(array[:, :, :], array.sfreq).astype(np.float32)
+    # Neighbouring windows share epochs: each is described once.
+    firsts = array.first[:, None] + n_times * np.arange(n_epochs)
+    keys = np.stack([np.broadcast_to(array.run[:, None], firsts.shape), firsts], axis=-1).reshape(-1, 2)
+    epochs, place = np.unique(keys, axis=0, return_inverse=True)
+    found = eeg_features(LazyArray(array.streams, *epochs.T, n_times)[:, :, :], array.sfreq).astype(np.float32)
+    found = found[place.reshape(firsts.shape)]  # (n_windows, n_epochs, n_channels, 16)
+    return found.swapaxes(1, 2).reshape(len(windows), array.shape[1], -1)
 
 
 def _bold_of(windows: Windows) -> np.ndarray:
@@ -313,8 +323,8 @@ class BestOf(ClassifierMixin, BaseEstimator):
 
     Attributes
     ----------
-    modality : {"eeg", "bold"}
-        Which engineered features; the windows must have them (`with_engineered_features`).
+    modality : {"eeg", "bold", "both"}
+        Which engineered features; the windows must have them (`with_engineered_features`). Both: early fusion.
     methods : sequence of str
         Candidates, of `METHODS`. With one, this is that method with its settings tuned.
     n_components : int, default=32
@@ -381,6 +391,11 @@ class BestOf(ClassifierMixin, BaseEstimator):
         with _one_thread():
             return self.pipeline_.predict(np.zeros((len(X), 1)) if len(self.classes_) == 1 else X)
 
+    def predict_proba(self, X: Windows) -> np.ndarray:
+        """Return probabilities of ``classes_``, shape (n_windows, n_classes), where the chosen method has them."""
+        with _one_thread():
+            return self.pipeline_.predict_proba(np.zeros((len(X), 1)) if len(self.classes_) == 1 else X)
+
     def _inner_scores(self, X: Windows, y: np.ndarray) -> dict[tuple[str, int], float]:
         scores = {(name, place): [] for name in self.methods for place in range(len(_METHODS[name].settings))}
         if len(scores) > 1:
@@ -395,12 +410,17 @@ class BestOf(ClassifierMixin, BaseEstimator):
                         scores[name, place].append(metrics.balanced_accuracy(y[validation], predicted))
         return {key: float(np.mean(values)) if values else float("nan") for key, values in scores.items()}
 
-    def _preparation(self, X: Windows) -> Pipeline:
+    def _preparation(self, X: Windows) -> Pipeline | FeatureUnion:
+        if self.modality == "both":
+            return FeatureUnion([(name, self._preparation_of(name, X)) for name in ("eeg", "bold")])
+        return self._preparation_of(self.modality, X)
+
+    def _preparation_of(self, modality: str, X: Windows) -> Pipeline:
         steps = [
-            ("pick", PickFeature(f"{self.modality}_engineered")),
+            ("pick", PickFeature(f"{modality}_engineered")),
             ("gaps", SimpleImputer(keep_empty_features=True)),
         ]
-        if self.modality == "eeg":
+        if modality == "eeg":
             return Pipeline([*steps, ("scale", StandardScaler())])
         levels = 2 * X.bold.shape[1]
         blocks = ColumnTransformer(
@@ -431,6 +451,67 @@ class _Components(TransformerMixin, BaseEstimator):
 
     def transform(self, X: np.ndarray) -> np.ndarray:
         return self.pipeline_.transform(X)
+
+
+@dataclass(eq=False, repr=False)
+class LateFusion(ClassifierMixin, BaseEstimator):
+    """Two logistic regressions, one on each modality's engineered features, whose probabilities are multiplied.
+
+    The plainest fusion there is: either may be left out at test, and neither knows of the other in training. Each is tuned inside the
+    training windows, as `BestOf` does.
+
+    Attributes
+    ----------
+    seed : int, default=0
+        Of whatever is random in them.
+    """
+
+    seed: int = 0
+
+    def fit(self, X: Windows, y: np.ndarray) -> "LateFusion":
+        """Fit both on the same training windows; classes are balanced in either.
+
+        Parameters
+        ----------
+        X : Windows
+            With `with_engineered_features`.
+        y : numpy.ndarray
+            Class indices, shape (n_windows,).
+
+        Returns
+        -------
+        LateFusion
+            Itself.
+        """
+        self.classes_ = np.unique(y)
+        self.parts_ = [BestOf(modality, ("logistic",), seed=self.seed).fit(X, y) for modality in ("eeg", "bold")]
+        return self
+
+    def predict_proba(self, X: Windows) -> np.ndarray:
+        """Return the normalised product, shape (n_windows, n_classes)."""
+        logs = sum(np.log(np.maximum(part.predict_proba(X), 1e-12)) for part in self.parts_)
+        product = np.exp(logs - logs.max(axis=1, keepdims=True))
+        return product / product.sum(axis=1, keepdims=True)
+
+    def predict(self, X: Windows) -> np.ndarray:
+        """Return class indices, shape (n_windows,)."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+def classical_fusion(seed: int = 0) -> dict[str, BaseEstimator]:
+    """Fusion without a network: ``early_fusion``, one classifier on both modalities' features, and ``late_fusion``, two on one each.
+
+    Parameters
+    ----------
+    seed : int, default=0
+        Of whatever is random.
+
+    Returns
+    -------
+    dict of str to estimator
+        Logistic regressions, tuned inside the training windows.
+    """
+    return {"early_fusion": BestOf("both", ("logistic",), seed=seed), "late_fusion": LateFusion(seed)}
 
 
 def engineered_methods(modality: Modality, seed: int = 0) -> dict[str, BaseEstimator]:
@@ -511,8 +592,8 @@ def strongest(
 
 
 def _checked(modality: str) -> str:
-    if modality not in ("eeg", "bold"):
-        raise RequestError(f"Engineered features are of 'eeg' or of 'bold', not of {modality!r}.")
+    if modality not in ("eeg", "bold", "both"):
+        raise RequestError(f"Engineered features are of 'eeg', of 'bold' or of 'both', not of {modality!r}.")
     return modality
 
 
