@@ -212,6 +212,8 @@ def test_without_a_recorded_run_the_table_says_so():
     assert styled.data["this page"].tolist() == ["0.123", "–", "−1 [−2, 0.5]"]
     assert list(styled.data.columns) == ["this page", "recorded"]
     assert "No run is recorded." in styled.to_html()
+    again = recorded.beside({"a/b/c/d": 0.12345, "a/b/c/e": None, "a/b/c/f": (-1.0, -2.0, 0.5)}, None)
+    assert again.to_html() == styled.to_html()
 
 
 def test_every_run_recorded_with_the_book_is_as_it_was_written(monkeypatch):

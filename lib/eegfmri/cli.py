@@ -734,10 +734,11 @@ def sweep_command(
     if done.spread:
         ledger = project.data_dir() / "claims.yml"
         compared = {claim.result_key for claim in claims.load()} if ledger.is_file() else set()
-        shown = [row for row in done.spread if row["key"] in compared] or done.spread
+        wanted = set(done.headline) or compared
+        shown = [row for row in done.spread if row["key"] in wanted] or done.spread
         import pandas as pd
 
-        _print_frame(pd.DataFrame(shown[:SHOWN_RESULTS]))
+        _print_frame(pd.DataFrame(shown[:SHOWN_RESULTS], dtype=object))
         if len(done.spread) > len(shown[:SHOWN_RESULTS]):
             _say(f"{len(done.spread)} results in all: {_short(done.folder / 'spread.csv')}")
     for name in ("sweep.csv", "spread.csv", "sweep.html"):

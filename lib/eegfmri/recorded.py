@@ -338,8 +338,10 @@ def beside(current: Mapping[str, object], run: RecordedRun | None, names: Mappin
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["this page", "recorded", "unit"])
     if not any(table["unit"]):
         table = table.drop(columns="unit")
+    # Pandas draws a name at random; equal tables shall be equal outputs.
+    styled = table.style.set_uuid(cache.digest(list(rows), length=8)).set_caption(label(run))
     # One line for a number with its interval; the table scrolls inside itself where a screen is narrow.
-    styled = table.style.set_caption(label(run)).set_properties(**{"white-space": "nowrap", "text-align": "right"})
+    styled = styled.set_properties(**{"white-space": "nowrap", "text-align": "right"})
     return styled.set_table_styles(
         [
             {"selector": "caption", "props": "caption-side: bottom; text-align: left; font-size: 0.85rem;"},

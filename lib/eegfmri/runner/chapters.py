@@ -462,15 +462,7 @@ def profile_parameters(chapter: Chapter, profile: str | None) -> dict[str, objec
     """
     if profile in (None, DEFAULT_PROFILE):
         return {}
-    path = project.book_dir() / "profiles.yml"
-    try:
-        document = load_yaml(read_text(path), path) if path.is_file() else {}
-    except DataError as error:
-        raise RequestError(f"Profile {quoted(profile)} cannot be looked up: {error}") from None
-    profiles = _mapping(document, path, "profiles")
-    if profile not in profiles:
-        raise RequestError(f"There is no profile {quoted(profile)}{_nearest(profile, [DEFAULT_PROFILE, *profiles])}")
-    entries = _mapping(profiles[profile], path, f"profile {profile}")
+    path, entries = _profile(profile)
     common = _mapping(entries.get("*"), path, f"profile {profile}, every chapter")
     values = {name: value for name, value in common.items() if name in chapter.parameters}
     values |= _mapping(entries.get(chapter.name), path, f"profile {profile}, {chapter.name}")
@@ -489,6 +481,27 @@ def profile_parameters(chapter: Chapter, profile: str | None) -> dict[str, objec
             ) from None
         values[name] = _existing(name, values[name], project.root())
     return values
+
+
+def common_parameters(profile: str | None) -> dict[str, object]:
+    """Return what a profile sets for every chapter that has a parameter of that name; nothing for the chapters' own."""
+    if profile in (None, DEFAULT_PROFILE):
+        return {}
+    path, entries = _profile(profile)
+    return _mapping(entries.get("*"), path, f"profile {profile}, every chapter")
+
+
+def _profile(profile: str) -> tuple[Path, dict[str, object]]:
+    """Return the file of profiles and what it holds of one; `RequestError` if there is no such profile."""
+    path = project.book_dir() / "profiles.yml"
+    try:
+        document = load_yaml(read_text(path), path) if path.is_file() else {}
+    except DataError as error:
+        raise RequestError(f"Profile {quoted(profile)} cannot be looked up: {error}") from None
+    profiles = _mapping(document, path, "profiles")
+    if profile not in profiles:
+        raise RequestError(f"There is no profile {quoted(profile)}{_nearest(profile, [DEFAULT_PROFILE, *profiles])}")
+    return path, _mapping(profiles[profile], path, f"profile {profile}")
 
 
 def _mapping(found: object, path: Path, what: str) -> dict[str, object]:

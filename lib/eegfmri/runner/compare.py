@@ -24,7 +24,7 @@ HIGHER = re.compile(
     r"(balanced_)?accuracy|macro_f1|cohen_kappa|psnr|ssim(_inside)?|skill|recovery|dice|tsnr|((mse|learned_graph)_)?gain"
     r"|(regional|temporal)_correlation|correlation_with_truth|connectivity_similarity|r_mean"
 )
-LOWER = re.compile(r"mse|rmse|mae|([a-z_]+_)?error|range_distance")
+LOWER = re.compile(r"mse|rmse|mae|([a-z_]+_)?error")
 
 
 def compare(first: str | Path, second: str | Path) -> dict:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from eegfmri import cache, recorded, results
 from eegfmri.errors import EegFmriError, RequestError
-from eegfmri.runner.chapters import DEFAULT_PROFILE, Chapter, discover, resolve_parameters
+from eegfmri.runner.chapters import DEFAULT_PROFILE, Chapter, common_parameters, discover, resolve_parameters
 from eegfmri.runner.execution import Request, build_dir, lock_file
 from eegfmri.text import jsonable
 
@@ -46,6 +46,12 @@ def place(request: Request, profile: str | None) -> Path:
         )
     if not re.fullmatch(r"\w[\w.-]*", profile):
         raise RequestError(f"--record: the profile {profile!r} cannot stand in a file name: give it one of letters.")
+    scale = common_parameters(profile).get("scale")
+    if request.simulated and scale not in (None, request.simulation["scale"]) and "scale" not in chapter.parameters:
+        raise RequestError(
+            f"--record: profile {profile} is for simulated recordings of scale {scale}, and {chapter.name} has no parameter scale: add "
+            "it to the chapter's parameters cell, and hand it to open_recordings."
+        )
     there = sorted(recorded.folder(chapter.name).glob(f"*-{request.own_key}.json"))
     if there:
         raise RequestError(
@@ -116,6 +122,8 @@ def assigned(chapter: Chapter, profile: str, parameters: Mapping[str, object]) -
 
 def listing() -> list[dict]:
     """Describe every recorded run, as `eegfmri.recorded.listing` does, those of chapters that are no longer in the book included."""
+    if not recorded.folder().is_dir():
+        return []
     return recorded.listing({name: cache.digest(chapter.code) for name, chapter in discover().items()})
 
 
