@@ -51,12 +51,15 @@ def test_the_standard_profile_has_as_many_subjects_as_published():
     }
 
 
-def test_a_standard_run_of_a_chapter_that_knows_no_scale_is_not_recorded():
-    chapter = replace(CHAPTERS["fusion/graph_fusion"], parameters={})
-    request = Request(chapter, {}, None, ("sleep",), "k", own_key="k")
-    with pytest.raises(RequestError, match="scale medium.*no parameter scale"):
-        record.place(request, "standard")
-    assert record.place(request, None).name == "quick-realistic-k.json"
+def test_a_standard_run_on_few_subjects_is_not_recorded():
+    request = Request(CHAPTERS["fusion/graph_fusion"], {}, None, ("sleep",), "k", own_key="k")
+    for parameters in ({}, {"scale": "small"}):
+        few = replace(request, parameters=parameters)
+        with pytest.raises(RequestError, match="of scale medium.*from scale small"):
+            record.place(few, "standard")
+        assert record.place(few, None).name == "quick-realistic-k.json"
+    weak = replace(request, parameters={"scale": "medium", "preset": "weak"})
+    assert record.place(weak, "standard").name == "standard-weak-k.json"
 
 
 @pytest.mark.book

@@ -47,10 +47,10 @@ def place(request: Request, profile: str | None) -> Path:
     if not re.fullmatch(r"\w[\w.-]*", profile):
         raise RequestError(f"--record: the profile {profile!r} cannot stand in a file name: give it one of letters.")
     scale = common_parameters(profile).get("scale")
-    if request.simulated and scale not in (None, request.simulation["scale"]) and "scale" not in chapter.parameters:
+    if request.simulated and scale not in (None, request.simulation["scale"]):
         raise RequestError(
-            f"--record: profile {profile} is for simulated recordings of scale {scale}, and {chapter.name} has no parameter scale: add "
-            "it to the chapter's parameters cell, and hand it to open_recordings."
+            f"--record: profile {profile} is for simulated recordings of scale {scale}, and {chapter.name} would be made from scale "
+            f"{request.simulation['scale']}: let its parameter scale take {scale}, and hand it to open_recordings."
         )
     there = sorted(recorded.folder(chapter.name).glob(f"*-{request.own_key}.json"))
     if there:
