@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from eegfmri import metrics
+from eegfmri import cache, metrics
 from eegfmri.errors import RequestError
 from eegfmri.estimators import engineered
 from eegfmri.estimators.classical import PickFeature
@@ -205,11 +205,13 @@ def fold(windows):
 
 def test_every_epoch_of_the_context_is_described(windows):
     found = windows.features["eeg_engineered"]
-    assert found.shape == (len(windows), 3, 3 * len(EEG_FEATURES))
+    assert found.shape == (len(windows), 3, 2 * len(EEG_FEATURES))
     for row in (0, 7):
-        for number, own in enumerate(np.split(found[row], 3, axis=1)):
-            epoch = windows.eeg[row][:, 3000 * number : 3000 * (number + 1)]
-            np.testing.assert_allclose(own, eeg_features(epoch, 100.0), rtol=1e-5)
+        before, scored, after = (
+            eeg_features(epoch, 100.0) for epoch in np.split(np.asarray(windows.eeg[row]), 3, axis=1)
+        )
+        np.testing.assert_allclose(found[row][:, : len(EEG_FEATURES)], scored, rtol=1e-5)
+        np.testing.assert_allclose(found[row][:, len(EEG_FEATURES) :], (before + after) / 2, rtol=1e-4, atol=1e-5)
     again = with_engineered_features(windows[[3, 50]])
     np.testing.assert_array_equal(again.features["eeg_engineered"], found[[3, 50]])
     np.testing.assert_array_equal(again.features["bold_engineered"], windows.features["bold_engineered"][[3, 50]])
@@ -383,6 +385,17 @@ def test_classical_fusion_sees_both_modalities(windows, fold):
             rows = np.random.default_rng(0).permutation(len(test))
             features[f"{modality}_engineered"] = features[f"{modality}_engineered"][rows]
             assert not np.allclose(fitted.predict_proba(replace(test, features=features)), said), (name, modality)
+
+
+def test_scores_found_before_are_not_found_again(windows, fold, monkeypatch):
+    train = windows[fold.train]
+    monkeypatch.setattr(engineered, "_SCORES", cache.Recent(1 << 20))
+    first = BestOf("eeg", ("lda", "logistic"), seed=3).fit(train, train.y)
+    monkeypatch.setattr(BestOf, "_scores_of", lambda *args: pytest.fail("it was known"))
+    again = BestOf("eeg", ("logistic",), seed=3).fit(train, train.y)
+    assert again.inner_scores_.items() <= first.inner_scores_.items()
+    with pytest.raises(pytest.fail.Exception):
+        BestOf("eeg", ("logistic",), seed=3).fit(train, np.roll(train.y, 1))
 
 
 def test_late_fusion_multiplies_two_opinions(windows, fold):
