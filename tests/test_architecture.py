@@ -21,6 +21,7 @@ ROOMS = (
     ("images",),
     ("recordings",),
     ("results", "prose"),
+    ("recorded",),
     ("metrics",),
     ("models",),
     ("datasets",),

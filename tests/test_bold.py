@@ -185,16 +185,16 @@ def test_voxels_without_signal_leave_their_region():
 
 @pytest.fixture
 def dataset_run(tmp_path, monkeypatch):
-    """A run of the sleep layout, and what `prepare` hands to the pipeline, which is not gone through."""
+    """A run of the sleep layout, and what `prepare` asks to be measured in its image, which is made up."""
     write_run(tmp_path)
     write_labels(tmp_path, "01", epochs())
     calls = []
 
     def pipeline(image, t_r, settings, t1=None, slice_times=None):
         calls.append({"t_r": t_r, "t1": t1, "slice_times": slice_times})
-        return np.zeros((100, image.shape[3]))
+        return np.random.default_rng(0).uniform(900, 1100, (103, image.shape[3]))  # displacement and two regressors
 
-    monkeypatch.setattr(bold, "regional_series", pipeline)
+    monkeypatch.setattr(bold, "_measured", pipeline)
     monkeypatch.setenv("EEGFMRI_CACHE", str(tmp_path / "cache"))
     return tmp_path, calls
 
@@ -209,8 +209,25 @@ def test_what_changes_a_result_changes_its_key_and_nothing_is_made_twice(dataset
         paths.append(bold.prepare(sleep.read(root)[0], settings).path)
     assert paths[0] == paths[2] != paths[1]
     assert [call["slice_times"][0] for call in calls] == [0, 1.6]
-    other = bold.prepare(sleep.read(root)[0], bold.BoldSettings(slice_timing=True, high_pass=0.01)).path
-    assert other not in paths
+    for cleaned in ({"high_pass": 0.01}, {"high_pass": None}, {"standardise": "zscore"}):
+        other = bold.prepare(sleep.read(root)[0], bold.BoldSettings(slice_timing=True, **cleaned)).path
+        assert other not in paths
+        paths.append(other)
+    assert len(calls) == 2, "how series are cleaned changes nothing about the image"
+    bold.prepare(sleep.read(root)[0], bold.BoldSettings(slice_timing=True, smoothing=6.0))
+    assert len(calls) == 3
+
+
+def test_a_straight_line_is_all_that_goes_without_a_cut_off(dataset_run):
+    """What lasts for minutes stays; a line does not, in the regressors either."""
+    t = np.arange(300)
+    slow = np.sin(2 * np.pi * t / 150)  # a period of 315 s: below any usual cut-off
+    cleaned = bold.clean((1000 + 0.5 * t + 5 * slow)[None], T_R, None, high_pass=None, detrend=True)[0]
+    fitted = np.polyfit(t, 5 * slow, 1)
+    expected = (5 * slow - np.polyval(fitted, t)) / (1000 + 0.5 * t).mean() * 100
+    np.testing.assert_allclose(cleaned, expected, atol=1e-3)
+    filtered = bold.clean((1000 + 0.5 * t + 5 * slow)[None], T_R, None, high_pass=0.008)[0]
+    assert filtered[50:-50].std() < 0.2 * cleaned.std()
 
 
 def test_the_datasets_t1_is_gone_through_on_request_only(dataset_run):

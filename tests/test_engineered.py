@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from eegfmri import metrics
+from eegfmri import cache, metrics
 from eegfmri.errors import RequestError
 from eegfmri.estimators import engineered
 from eegfmri.estimators.classical import PickFeature
@@ -203,11 +203,15 @@ def fold(windows):
     return next(iter(LeaveOneSubjectOut().split(windows)))
 
 
-def test_only_the_scored_epoch_of_the_context_is_described(windows):
+def test_every_epoch_of_the_context_is_described(windows):
     found = windows.features["eeg_engineered"]
-    assert found.shape == (len(windows), 3, len(EEG_FEATURES))
+    assert found.shape == (len(windows), 3, 2 * len(EEG_FEATURES))
     for row in (0, 7):
-        np.testing.assert_allclose(found[row], eeg_features(windows.eeg[row][:, 3000:6000], 100.0), rtol=1e-5)
+        before, scored, after = (
+            eeg_features(epoch, 100.0) for epoch in np.split(np.asarray(windows.eeg[row]), 3, axis=1)
+        )
+        np.testing.assert_allclose(found[row][:, : len(EEG_FEATURES)], scored, rtol=1e-5)
+        np.testing.assert_allclose(found[row][:, len(EEG_FEATURES) :], (before + after) / 2, rtol=1e-4, atol=1e-5)
     again = with_engineered_features(windows[[3, 50]])
     np.testing.assert_array_equal(again.features["eeg_engineered"], found[[3, 50]])
     np.testing.assert_array_equal(again.features["bold_engineered"], windows.features["bold_engineered"][[3, 50]])
@@ -364,5 +368,39 @@ def test_a_seed_repeats_and_another_does_not(windows, fold):
 def test_wrong_names_are_refused_with_the_right_ones(windows):
     with pytest.raises(RequestError, match=r"no method perceptron.*logistic"):
         BestOf("eeg", ("perceptron",)).fit(windows, windows.y)
-    with pytest.raises(RequestError, match="'eeg' or of 'bold'"):
+    with pytest.raises(RequestError, match="'eeg', of 'bold' or of 'both'"):
         engineered_methods("meg")
+
+
+def test_classical_fusion_sees_both_modalities(windows, fold):
+    train, test = windows[fold.train], windows[fold.test]
+    methods = engineered.classical_fusion()
+    for name, method in methods.items():
+        fitted = method.fit(train, train.y)
+        said = fitted.predict_proba(test)
+        np.testing.assert_allclose(said.sum(axis=1), 1, rtol=1e-6)
+        np.testing.assert_array_equal(fitted.predict(test), fitted.classes_[said.argmax(axis=1)])
+        for modality in ("eeg", "bold"):
+            features = dict(test.features)
+            rows = np.random.default_rng(0).permutation(len(test))
+            features[f"{modality}_engineered"] = features[f"{modality}_engineered"][rows]
+            assert not np.allclose(fitted.predict_proba(replace(test, features=features)), said), (name, modality)
+
+
+def test_scores_found_before_are_not_found_again(windows, fold, monkeypatch):
+    train = windows[fold.train]
+    monkeypatch.setattr(engineered, "_SCORES", cache.Recent(1 << 20))
+    first = BestOf("eeg", ("lda", "logistic"), seed=3).fit(train, train.y)
+    monkeypatch.setattr(BestOf, "_scores_of", lambda *args: pytest.fail("it was known"))
+    again = BestOf("eeg", ("logistic",), seed=3).fit(train, train.y)
+    assert again.inner_scores_.items() <= first.inner_scores_.items()
+    with pytest.raises(pytest.fail.Exception):
+        BestOf("eeg", ("logistic",), seed=3).fit(train, np.roll(train.y, 1))
+
+
+def test_late_fusion_multiplies_two_opinions(windows, fold):
+    train, test = windows[fold.train], windows[fold.test]
+    fitted = engineered.LateFusion().fit(train, train.y)
+    alone = [engineered.BestOf(m, ("logistic",)).fit(train, train.y).predict_proba(test) for m in ("eeg", "bold")]
+    product = alone[0] * alone[1]
+    np.testing.assert_allclose(fitted.predict_proba(test), product / product.sum(axis=1, keepdims=True), rtol=1e-6)

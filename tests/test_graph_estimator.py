@@ -10,6 +10,7 @@ from eegfmri.estimators.graph_fusion import GraphFusionClassifier, _of_epochs
 from eegfmri.evaluation.evaluate import evaluate
 from eegfmri.evaluation.leaks import fitted_digest
 from eegfmri.evaluation.splits import LeaveOneSubjectOut
+from eegfmri.models.graph_convolution import normalise
 from eegfmri.preprocessing.spectra import autocorrelation
 from windows_made import SomeSubjects, cut, informative
 
@@ -147,18 +148,84 @@ def test_edges_that_are_used_are_those_whose_loss_changes_the_score(windows, fol
     assert (np.diag(use) == 0).all()
     np.testing.assert_allclose(connectivity, fitted.connectivity_, atol=1e-6)
     inputs = fitted._batches(test)([(row, 0) for row in range(len(test))])[0].inputs
-    encoder, step = fitted.module_.bold, 1e-2
+    step = 1e-2
     with torch.no_grad():
-        whole = fitted.module_(**inputs)
-        chosen = whole.argmax(dim=1)
+        first, second = fitted.module_(**inputs).topk(2, dim=1).indices.unbind(dim=1)
+
+        def margins(adjacency):
+            embedded = fitted.module_.embed(**inputs, adjacency=normalise(adjacency))["bold"]
+            logits = fitted.module_.classify(embedded)
+            return (logits.gather(1, first[:, None]) - logits.gather(1, second[:, None]))[:, 0]
+
+        given = torch.tensor(fitted.connectivity_, dtype=torch.float32)
+        whole = margins(given)
         for i, j in ((0, 1), (1, 3)):
-            weaker = encoder.normalised.clone()
+            weaker = given.clone()
             weaker[i, j] *= 1 - step
             weaker[j, i] *= 1 - step
-            embedded = fitted.module_.embed(**inputs, adjacency=weaker)["bold"]
-            scores = fitted.module_.classify(embedded).gather(1, chosen[:, None])[:, 0]
-            fall = float((whole.amax(dim=1) - scores).mean()) / step
+            fall = float((whole - margins(weaker)).mean()) / step
             assert fall == pytest.approx(use[i, j], rel=0.1, abs=2e-4)
+
+
+@pytest.mark.parametrize("modality", ["eeg", "bold"])
+def test_without_edges_nodes_do_not_hear_of_each_other(windows, fold, modality):
+    train = windows[fold.train]
+    fitted = GraphFusionClassifier(modality, graph="identity", **SMALL).fit(train, train.y)
+    encoder = getattr(fitted.module_, modality)
+    alone = encoder.normalised if modality == "bold" else normalise(encoder.adjacency())
+    torch.testing.assert_close(alone.detach(), torch.eye(len(alone)))
+
+
+@pytest.mark.parametrize("fusion", ["mean", "concatenation"])
+def test_embeddings_can_be_joined_without_a_gate(windows, fold, fusion):
+    train, test = windows[fold.train], windows[fold.test]
+    fitted = GraphFusionClassifier(fusion=fusion, **SMALL).fit(train, train.y)
+    said = fitted.extras(test)
+    assert "gate" not in said
+    found = fitted._outputs(test)
+    if fusion == "mean":
+        np.testing.assert_allclose(found["fused"], (found["eeg"] + found["bold"]) / 2, rtol=1e-5)
+    else:
+        gated = GraphFusionClassifier(**SMALL).fit(train, train.y)
+        count = [sum(p.numel() for p in net.module_.parameters()) for net in (fitted, gated)]
+        assert count[0] == count[1], "as many weights as the gate has"
+
+
+def test_without_validation_all_subjects_are_learned_from_to_the_end(windows, fold):
+    train = windows[fold.train]
+    settled = GraphFusionClassifier("eeg", **SMALL).fit(train, train.y)
+    assert list(settled.history_) == ["train_loss"]
+    assert len(settled.history_) == settled.n_training_epochs
+    stopped = GraphFusionClassifier("eeg", validation_splits=2, **SMALL).fit(train, train.y)
+    assert "valid_loss" in stopped.history_
+    # A subject that would have been set aside changes what is learned.
+    other = train[train.groups != train.subjects[-1]]
+    fewer = GraphFusionClassifier("eeg", **SMALL).fit(other, other.y)
+    assert not np.allclose(fewer.predict_proba(train), settled.predict_proba(train))
+
+
+def test_several_seeds_are_one_method_whose_score_is_their_mean(windows, tmp_path):
+    networks = {"fusion": GraphFusionClassifier(**BRIEF)}
+    found = evaluate(networks, windows, LeaveOneSubjectOut(), seeds={"fusion": 3}, folder=tmp_path)
+    assert found.methods == ("fusion",)
+    alone = [
+        evaluate({"fusion": GraphFusionClassifier(seed=seed, **BRIEF)}, windows, LeaveOneSubjectOut(), folder=tmp_path)
+        for seed in range(3)
+    ]
+    scores = [one.interval("fusion").value for one in alone]
+    np.testing.assert_allclose(found.by_seed("fusion"), scores)
+    assert found.interval("fusion").value == pytest.approx(np.mean(scores))
+    np.testing.assert_allclose(
+        found.per_subject()["fusion"], np.mean([one.per_subject()["fusion"] for one in alone], axis=0)
+    )
+    assert len(set(scores)) > 1, "seeds differ, or this test shows nothing"
+    without = found.add_method_from_extra("blind", "fusion", "without_eeg")
+    assert without.methods == ("fusion", "blind")
+    assert len(without.by_seed("blind")) == 3
+    of_blind = [one.add_method_from_extra("blind", "fusion", "without_eeg").interval("blind").value for one in alone]
+    np.testing.assert_allclose(without.by_seed("blind"), of_blind)
+    with pytest.raises(RequestError, match="none of the methods"):
+        evaluate(networks, windows, LeaveOneSubjectOut(), seeds={"gate": 2}, folder=tmp_path)
 
 
 def test_what_folds_learned_is_kept(windows, tmp_path):

@@ -56,6 +56,33 @@ def test_signs_are_kept_folded_or_dropped_as_asked():
         graphs.sparsify(weights, density=0)
 
 
+@given(n=st.integers(4, 30), density=st.floats(0.1, 0.9), seed=st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_control_graphs_keep_what_they_say_and_lose_the_rest(n, density, seed):
+    given_graph = graphs.sparsify(random_graph(n, seed), density=density)
+    np.testing.assert_array_equal(graphs.control_graph(given_graph, "given"), given_graph)
+    assert not graphs.control_graph(given_graph, "identity").any()
+    for control in ("permuted", "rewired"):
+        found = graphs.control_graph(given_graph, control, seed)
+        assert (found == found.T).all()
+        assert not np.diag(found).any()
+        np.testing.assert_allclose(np.sort(found, axis=None), np.sort(given_graph, axis=None))
+        np.testing.assert_array_equal(graphs.control_graph(given_graph, control, seed), found)
+    degrees = (graphs.control_graph(given_graph, "rewired", seed) != 0).sum(axis=1)
+    np.testing.assert_array_equal(degrees, (given_graph != 0).sum(axis=1))
+    order = np.linalg.eigvalsh(graphs.control_graph(given_graph, "permuted", seed))
+    np.testing.assert_allclose(order, np.linalg.eigvalsh(given_graph), atol=1e-9)
+
+
+def test_a_rewired_graph_is_another_one():
+    given_graph = graphs.sparsify(random_graph(40, 3), density=0.2)
+    found = graphs.control_graph(given_graph, "rewired", 0) != 0
+    share = (found & (given_graph != 0)).sum() / found.sum()
+    assert share < 0.4
+    with pytest.raises(RequestError, match="no control graph 'random'"):
+        graphs.control_graph(given_graph, "random")
+
+
 def test_neighbours_are_symmetric_and_at_least_as_many_as_asked():
     adjacency = graphs.nearest_neighbours(random_graph(20, 2), 4)
     assert (adjacency == adjacency.T).all()

@@ -178,6 +178,33 @@ def test_sign_flip_p_values_are_not_too_small_under_the_null():
     assert np.mean(p < 0.05) < 0.09
 
 
+def test_max_t_of_one_comparison_is_the_sign_flip_test():
+    differences = np.random.default_rng(3).normal(0.5, 1, size=9)
+    [p] = metrics.sign_flip_max_t(differences[:, None])
+    # t grows with the mean where the sum of squares stays, which is what flips leave.
+    assert p == pytest.approx(metrics.sign_flip_test(differences))
+
+
+def test_max_t_adjusts_less_where_comparisons_agree_and_never_below_the_single_p():
+    rng = np.random.default_rng(4)
+    base = rng.normal(0.8, 1, size=(10, 1))
+    alike, apart = base + 1e-6 * rng.normal(size=(10, 8)), rng.normal(size=(10, 8))
+    apart[:, 0] = base[:, 0]
+    single = metrics.sign_flip_test(base[:, 0])
+    assert metrics.sign_flip_max_t(alike)[0] == pytest.approx(single, abs=2 / 2**10)
+    assert metrics.sign_flip_max_t(apart)[0] > single
+    gaps = apart.copy()
+    gaps[2, 3] = np.nan
+    assert np.isfinite(metrics.sign_flip_max_t(gaps)).all()
+    assert metrics.sign_flip_max_t(np.zeros((6, 2))).tolist() == [1.0, 1.0]
+
+
+def test_max_t_keeps_the_rate_of_any_false_finding():
+    rng = np.random.default_rng(5)
+    smallest = [metrics.sign_flip_max_t(rng.normal(size=(8, 6))).min() for _ in range(400)]
+    assert np.mean(np.array(smallest) <= 0.05) < 0.08
+
+
 def test_holm_is_the_textbook_step_down():
     np.testing.assert_allclose(metrics.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
     np.testing.assert_allclose(metrics.holm([0.9, 0.8]), [1.0, 1.0])

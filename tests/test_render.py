@@ -8,6 +8,7 @@ from bs4 import BeautifulSoup
 
 from book_project import eegfmri, make_project
 from eegfmri.runner import render
+from eegfmri.runner.parameters import read_parameters
 from page_checks import loads_from_outside, problems
 
 
@@ -78,6 +79,66 @@ def test_a_second_run_uses_what_was_executed(ran):
     assert "cached" in done.stdout
     assert (executed / "results.json").stat().st_mtime_ns == stamp
     assert (project / "again" / "results.json").read_bytes() == (folder / "results.json").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_run_s_page_shows_the_values_that_were_used(ran):
+    _, folder = ran
+    notebook = json.loads((folder / "fixtures-first.ipynb").read_text(encoding="utf-8"))
+    code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert 'protocol: Literal["loso", "blocked"] = \'blocked\'    # how test subjects are held out' in code[0]
+    assert "seed: int = 4  " in code[0]
+    assert "n_subjects: int | None = None  " in code[0]
+    assert code[1].startswith("import numpy"), "no second cell sets the parameters again"
+    page = BeautifulSoup((folder / "fixtures-first.html").read_text(encoding="utf-8"), "html.parser")
+    cells = [cell.get_text() for cell in page.select("div.cell_input")]
+    assert "= 'blocked'" in cells[0] and "'loso'" not in cells[0]
+    assert not page.select("div.eegfmri-differences"), "there is no book to differ from"
+
+
+@pytest.mark.slow
+def test_a_run_s_page_says_at_its_head_what_differs_from_the_book(tmp_path):
+    project = make_project(tmp_path / "project")
+    assert eegfmri(project, "build").returncode == 0
+    book = project / "book" / "_build" / "html" / "fixtures" / "first.html"
+    assert not BeautifulSoup(book.read_text(encoding="utf-8"), "html.parser").select("div.eegfmri-differences")
+    assert eegfmri(project, "run", "fixtures/first", "--out", "same").returncode == 0
+    same = BeautifulSoup((project / "same" / "fixtures-first.html").read_text(encoding="utf-8"), "html.parser")
+    assert not same.select("div.eegfmri-differences")
+    words = ("run", "fixtures/first", "-p", "seed=4", "-p", "protocol=blocked", "--out", "other")
+    assert eegfmri(project, *words).returncode == 0
+    html = (project / "other" / "fixtures-first.html").read_text(encoding="utf-8")
+    assert problems(html, project / "other" / "fixtures-first.html") == []
+    page = BeautifulSoup(html, "html.parser")
+    [head] = page.select("div.eegfmri-differences")
+    assert head.find_previous("h1") is not None and head.find_next("div", class_="cell_input") is not None
+    settings, results = head.select("table")
+    rows = [[cell.get_text(strip=True) for cell in row.select("td")] for row in settings.select("tbody tr")]
+    assert rows == [["parameter", "seed", "0", "4"], ["parameter", "protocol", "loso", "blocked"]]
+    [row] = results.select("tbody tr")
+    documents = [json.loads((project / name / "results.json").read_text())["results"][0] for name in ("same", "other")]
+    for document, cell in zip(documents, row.select("td")[1:3], strict=True):
+        assert cell.get_text().startswith(f"{document['value']:.4g} [")
+
+
+def test_a_value_takes_the_place_of_another_in_the_parameters_cell_and_nothing_else_does(tmp_path, monkeypatch):
+    from eegfmri.runner import chapters, execution
+
+    project = make_project(tmp_path / "project")
+    monkeypatch.setenv("EEGFMRI_ROOT", str(project))
+    path = project / "book" / "fixtures" / "first.md"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('= ["a", "b"] ', '= [\n    "ä",\n    "b",\n]  '), encoding="utf-8")
+    chapter = chapters.find("fixtures/first")
+    source = next(cell.source for cell in chapter.cells if "parameters" in cell.tags)
+    hostile = '\'"); import os; ("'
+    values = chapters.resolve_parameters(chapter, None, ["seed=-7", f"names=[{hostile!r}]", "n_subjects=3"])
+    written = execution.with_values(source, execution.prepare(chapter, values))
+    found = read_parameters(written, path, 1)
+    assert {name: parameter.default for name, parameter in found.items()} == values
+    assert [parameter.help for parameter in found.values()] == [p.help for p in chapter.parameters.values()]
+    unchanged = execution.prepare(chapter, chapters.resolve_parameters(chapter))
+    assert execution.with_values(source, unchanged) == source
 
 
 def test_links_to_a_chapter_s_source_follow_its_notebook(tmp_path):

@@ -69,7 +69,9 @@ CASES = {
             "graph_features": 4,
             "embedding": 4,
             "n_blocks": 2,
+            "n_seeds": 2,
         },
+        ("/means_noise_free/",),
         n_results=100,
     ),
     "saliency_fusion, sleep": Case(

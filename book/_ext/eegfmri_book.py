@@ -1,8 +1,9 @@
 """Sphinx extension of the book: directives about runs, figures that work offline, nothing loaded from outside.
 
 ``reexecute`` shows the parameters of the chapter it stands in, the command that executes the chapter with them, and
-links to the notebook's sources. ``run-statistics`` shows how every chapter was executed. Both read ``_run.json``, which
-the runner writes beside the pages before it renders them.
+links to the notebook's sources. ``run-statistics`` shows how every chapter was executed, ``recorded-runs`` every run that is kept
+with the book, ``run-differences`` at the head of a run's page what sets it apart from the book's, ``comparison`` two runs. All read
+``_run.json``, which the runner writes beside the pages before it renders them.
 """
 
 import importlib.util
@@ -62,6 +63,20 @@ class _Generated(SphinxDirective):
     """A directive that makes nodes of what the runner says; none of it is parsed, so that no value or comment has a meaning."""
 
     has_content = False
+
+    def link(self, name: str, title: str) -> nodes.Node:
+        """Return a link to a page of the book."""
+        reference = addnodes.pending_xref(
+            "",
+            refdomain="std",
+            reftype="doc",
+            reftarget=f"/{name}",
+            refexplicit=True,
+            refdoc=self.env.docname,
+            refwarn=True,
+        )
+        reference += nodes.inline("", title, classes=["std", "std-doc"])
+        return reference
 
     def hold(self, *children: nodes.Node) -> list[nodes.Node]:
         return [nodes.container("", *children, classes=list(self.classes))]
@@ -151,19 +166,153 @@ class RunStatistics(_Generated):
             _table(("package", "version"), document["packages"].items()),
         )
 
-    def link(self, name: str, title: str) -> nodes.Node:
-        """Return a link to a page of the book."""
-        reference = addnodes.pending_xref(
-            "",
-            refdomain="std",
-            reftype="doc",
-            reftarget=f"/{name}",
-            refexplicit=True,
-            refdoc=self.env.docname,
-            refwarn=True,
+
+class RecordedRuns(_Generated):
+    """Every recorded run, whatever its results are."""
+
+    classes = ("eegfmri-runs",)
+
+    def run(self) -> list[nodes.Node]:
+        document = _run(self.env.srcdir)
+        if "recorded" not in document:
+            return self.missing()
+        if not document["recorded"]:
+            return self.hold(_paragraph("No run is recorded in this copy of the book."))
+        titles = {name: chapter["title"] for name, chapter in document["chapters"].items()}
+        rows = []
+        for run in document["recorded"]:
+            name, machine = run["chapter"], run["machine"]
+            data, memory = run["data"], run["peak_memory"]
+            recordings: list[str | nodes.Node] = ["none"]
+            if data["dataset"]:
+                kind = "real" if not data["simulated"] else f"simulated ({run['preset']})"
+                recordings = [f"{data['dataset']}, {kind}, ", _code(data["digest"])]
+            assigned = [part for key, value in run["assigned"].items() for part in (", ", _code(f"{key}={value!r}"))]
+            took = f"{run['seconds'] / 60:.0f} min on {machine['cores']} × {machine['cpu']}"
+            took += f", {memory / 1e9:.1f} GB" if memory else ""
+            rows.append(
+                (
+                    self.link(name, titles[name]) if name in titles else f"{name} (no longer in the book)",
+                    [run["profile"], *assigned],
+                    run["date"],
+                    recordings,
+                    took,
+                    str(run["n_results"]),
+                    [_code(run["key"]), ", ", _code(run["commit"] or "unknown")],
+                    ", ".join(run["changed"]) or "nothing",
+                )
+            )
+        head = ("chapter", "profile", "executed", "recordings", "took", "results", "key, commit", "changed since")
+        return self.hold(_table(head, rows))
+
+
+#: Rows of a table that stand open on a page; longer ones are folded away.
+OPEN = 12
+
+#: How parts of a comparison are called.
+PARTS = {"parameters": "parameter", "data": "recordings", "environment": "environment", "code": "code"}
+
+
+def _folded(summary: str, children: Sequence[nodes.Node], rows: int) -> list[nodes.Node]:
+    """Fold nodes away under a line that says what they are, where there is much of them."""
+    if rows <= OPEN:
+        return [_paragraph(f"{summary}:"), *children]
+    opening = nodes.raw("", f"<details><summary>{escape(summary)}</summary>", format="html")
+    return [opening, *children, nodes.raw("", "</details>", format="html")]
+
+
+def _counted(number: int, what: str, verb: str = "") -> str:
+    """Write a number of things and what they do: ``1 result differs``, ``2 results differ``."""
+    plural = "" if number == 1 else "s"
+    return f"{number} {what}{plural}" + (f" {verb}{'' if plural else 's'}" if verb else "")
+
+
+def _number(result: dict) -> str:
+    def digits(value: object) -> str:
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    if result["value"] is None:
+        return "–"
+    interval = ""
+    if result["low"] is not None and result["high"] is not None:
+        interval = f" [{digits(result['low'])}, {digits(result['high'])}]"
+    return f"{digits(result['value'])}{interval}"
+
+
+def _comparison(entry: dict, first: str, second: str) -> list[nodes.Node]:
+    """Return what sets two runs of a chapter apart: tables of settings and of results, those beyond their intervals marked."""
+    settings = [
+        (PARTS[part], _code(row["name"]), _code(row["first"]), _code(row["second"]))
+        for part in PARTS
+        for row in entry[part]
+    ]
+    children: list[nodes.Node] = []
+    if settings:
+        table = _table(("what", "name", first, second), settings)
+        children += _folded(_counted(len(settings), "setting", "differ"), [table], len(settings))
+    results = sorted(entry["results"], key=lambda result: result["beyond"] is not True)
+    if results:
+        beyond = sum(result["beyond"] is True for result in results)
+        said = {True: "beyond the intervals", False: "within", None: ""}
+        sides = {"first": f", better: {first}", "second": f", better: {second}", None: ""}
+        rows = []
+        for result in results:
+            marked = f"{said[result['beyond']]}{sides[result['favours']]}".removeprefix(", ")
+            rows.append(
+                (
+                    _code(result["key"]),
+                    _number(result["first"]),
+                    _number(result["second"]),
+                    result["unit"] or "",
+                    result["better"] or "",
+                    nodes.strong("", marked) if result["beyond"] else marked,
+                )
+            )
+        table = _table(("result", first, second, "unit", "what is better", "the difference"), rows)
+        children += _folded(
+            f"{_counted(len(rows), 'result', 'differ')}, {beyond} of them beyond the intervals", [table], len(rows)
         )
-        reference += nodes.inline("", title, classes=["std", "std-doc"])
-        return reference
+    elif settings and entry["identical"] is False:
+        children.append(_paragraph("The results that both have are the same."))
+    for side, name in (("first", first), ("second", second)):
+        keys = entry[f"only_{side}"]
+        if keys:
+            listed = nodes.bullet_list("", *(nodes.list_item("", _paragraph(_code(key))) for key in keys))
+            children += _folded(f"{_counted(len(keys), 'result')} that only {name} has", [listed], len(keys))
+    return children
+
+
+class RunDifferences(_Generated):
+    """What sets the run that made this page apart from the book's run of the chapter; nothing where nothing does."""
+
+    classes = ("eegfmri-differences",)
+
+    def run(self) -> list[nodes.Node]:
+        entry = _run(self.env.srcdir).get("chapters", {}).get(self.env.docname, {}).get("differences")
+        if entry is None:
+            return []
+        title = nodes.rubric("", "This run is not the book's")
+        return self.hold(title, *_comparison(entry, "the book", "this run"))
+
+
+class Comparison(_Generated):
+    """Two runs, or two books chapter by chapter."""
+
+    classes = ("eegfmri-differences",)
+
+    def run(self) -> list[nodes.Node]:
+        document = _run(self.env.srcdir)["comparison"]
+        found = [_paragraph("A: ", _code(document["first"])), _paragraph("B: ", _code(document["second"]))]
+        if document["identical"]:
+            found.append(_paragraph("The two are identical: the same parameters, recordings and results."))
+        for side, name in (("first", "A"), ("second", "B")):
+            if document[f"only_{side}"]:
+                found.append(_paragraph(f"Chapters that only {name} has: {', '.join(document[f'only_{side}'])}."))
+        for entry in document["chapters"]:
+            told = _comparison(entry, "A", "B")
+            if told:
+                found += self.hold(nodes.rubric("", "", nodes.Text(entry["chapter"])), *told)
+        return found
 
 
 def _needs_plotly(body: str) -> bool:
@@ -229,6 +378,9 @@ def setup(app: Sphinx) -> dict:
     """Register directives and hooks."""
     app.add_directive("reexecute", Reexecute)
     app.add_directive("run-statistics", RunStatistics)
+    app.add_directive("recorded-runs", RecordedRuns)
+    app.add_directive("run-differences", RunDifferences)
+    app.add_directive("comparison", Comparison)
     app.connect("config-inited", configure, priority=900)
     app.connect("doctree-resolved", drop_kernel_nodes, priority=900)
     app.connect("html-page-context", prepare_page, priority=900)

@@ -36,26 +36,35 @@ DataOption = Annotated[
 ]
 
 
-def _writable_file(path: Path | None) -> Path | None:
+def _writable_file(path: Path | None, option: str = "--json") -> Path | None:
     """Refuse a file that cannot be written before anything is computed for it."""
     if path is None:
         return None
     from eegfmri.runner.preflight import unwritable
 
-    with looking_up(path, "give that of a file", "--json"):
+    with looking_up(path, "give that of a file", option):
         folder, wrong = path.parent, path.is_dir()
     problem = f"{path} is a folder: name a file." if wrong else unwritable(folder)
     if problem:
-        raise RequestError(f"--json: {problem}")
+        raise RequestError(f"{option}: {problem}")
     return path
+
+
+def _writable_json(path: Path | None) -> Path | None:
+    return _writable_file(path, "--json")
+
+
+def _writable_page(path: Path | None) -> Path | None:
+    return _writable_file(path, "--page")
 
 
 JsonOption = Annotated[
     Path | None,
-    typer.Option("--json", metavar="FILE", help="Also write the result as JSON.", callback=_writable_file),
+    typer.Option("--json", metavar="FILE", help="Also write the result as JSON.", callback=_writable_json),
 ]
 ProfileOption = Annotated[
-    str | None, typer.Option("--profile", metavar="NAME", help="Profile of parameters: quick (default) or full.")
+    str | None,
+    typer.Option("--profile", metavar="NAME", help="Profile of parameters: quick (default), standard or full."),
 ]
 SchedulerOption = Annotated[
     str | None,
@@ -540,9 +549,12 @@ WIDE = 60
 @app.command("chapters")
 def chapters_command(json_file: JsonOption = None) -> None:
     """List the chapters, one line each, with their parameters, types, defaults and help."""
-    from eegfmri.runner import chapters
+    from eegfmri.runner import chapters, record
 
     rows = chapters.listing()
+    recorded: dict[str, list[dict]] = {row["chapter"]: [] for row in rows}
+    for run in record.listing():
+        recorded.setdefault(run["chapter"], []).append(run)
     width = max((len(row["chapter"]) for row in rows), default=0)
     for row in rows:
         minutes = f" ({row['minutes']} min)" if row["minutes"] else ""
@@ -554,7 +566,23 @@ def chapters_command(json_file: JsonOption = None) -> None:
             break_line = f"\n{'':<{column + 8}}" if len(name) > WIDE else ""
             bounds = f" [{parameter['range']}]" if parameter["range"] else ""
             _say(f"    -p {name:<{column}}{break_line}  {parameter['help']}{bounds}".rstrip())
+        row["recorded"] = recorded.pop(row["chapter"])
+        for run in row["recorded"]:
+            _say(f"    {_recorded(run)}")
+    for name, left in recorded.items():
+        _say(f"{name}  (no longer in the book)")
+        for run in left:
+            _say(f"    {_recorded(run)}")
     _write(json_file, {"schema": 1, "chapters": rows})
+
+
+def _recorded(run: dict) -> str:
+    """Say in one line what a recorded run is."""
+    from eegfmri.runner.preflight import duration
+
+    assigned = "".join(f", {name}={value!r}" for name, value in run["assigned"].items())
+    since = f"; changed since: {', '.join(run['changed'])}" if run["changed"] else ""
+    return f"recorded {run['date']}: {run['profile']}, {run['preset']}{assigned}, {duration(run['seconds'])}, key {run['key']}{since}"
 
 
 #: Seconds between two lines about a chapter that is running, where the output is not a terminal.
@@ -601,6 +629,8 @@ class _Reporter:
             self.console.print(
                 f"simulated recordings: {about['dataset']} ({about['preset']}, {about['scale']}, seed {about['seed']})"
             )
+        elif event == "recorded":
+            self.console.print(f"recorded: {_short(about['path'])}")
         elif event == "wait":
             self.console.print("waiting for another build to finish")
         elif event == "render":
@@ -639,12 +669,19 @@ def run_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what it needs, what is missing and what it would cost.")
     ] = False,
+    record: Annotated[
+        bool, typer.Option("--record", help="Also keep the results under data/recorded, once and for all.")
+    ] = False,
 ) -> int:
     """Execute one chapter: notebook, stand-alone page and results.json."""
     from eegfmri.runner import build as runner
 
     if dry_run:
         request, found = runner.forecast(chapter, parameter or [], profile, data, out, device)
+        if record:
+            from eegfmri.runner import record as recording
+
+            recording.place(request, profile)
         _say(f"{request.chapter.name}{f', profile {profile}' if profile else ''}")
         for what, text in found.lines:
             if text not in found.problems:
@@ -654,7 +691,7 @@ def run_command(
         _say("It cannot be executed." if found.problems else "It can be executed.")
         return 2 if found.problems else 0
     with _Reporter(_console()) as report:
-        folder = runner.run(chapter, parameter or [], profile, data, out, force, report, scheduler, device)
+        folder = runner.run(chapter, parameter or [], profile, data, out, force, report, scheduler, device, record)
     for path in sorted(folder.iterdir()):
         if path.suffix in (".html", ".ipynb", ".json"):
             _say(_short(path))
@@ -697,10 +734,11 @@ def sweep_command(
     if done.spread:
         ledger = project.data_dir() / "claims.yml"
         compared = {claim.result_key for claim in claims.load()} if ledger.is_file() else set()
-        shown = [row for row in done.spread if row["key"] in compared] or done.spread
+        wanted = set(done.headline) or compared
+        shown = [row for row in done.spread if row["key"] in wanted] or done.spread
         import pandas as pd
 
-        _print_frame(pd.DataFrame(shown[:SHOWN_RESULTS]))
+        _print_frame(pd.DataFrame(shown[:SHOWN_RESULTS], dtype=object))
         if len(done.spread) > len(shown[:SHOWN_RESULTS]):
             _say(f"{len(done.spread)} results in all: {_short(done.folder / 'spread.csv')}")
     for name in ("sweep.csv", "spread.csv", "sweep.html"):
@@ -721,8 +759,14 @@ def compare_command(
     first: Annotated[str, typer.Argument(metavar="A", help="A run: its folder or results.json, `book` or `recorded`.")],
     second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
     json_file: JsonOption = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--page", metavar="FILE", help="Also write one HTML page that stands alone.", callback=_writable_page
+        ),
+    ] = None,
 ) -> None:
-    """Compare two runs: parameters, environment and results that differ."""
+    """Compare two runs: parameters, recordings, environment, code and results that differ."""
     from eegfmri.runner.compare import compare
 
     document = compare(first, second)
@@ -734,6 +778,14 @@ def compare_command(
     if document["identical"]:
         _say("identical")
     _write(json_file, document)
+    if page is not None:
+        from eegfmri.cache import written_whole
+        from eegfmri.runner.render import comparison
+
+        text = comparison(document)
+        with written_whole(page) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        _say(_short(page))
 
 
 def _print_comparison(entry: dict) -> None:
@@ -742,19 +794,19 @@ def _print_comparison(entry: dict) -> None:
 
     results = entry["results"]
     beyond = sum(result["beyond"] is True for result in results)
-    counted = (
-        f"{len(results)} results differ, {beyond} of them beyond their intervals" if results else "the same results"
-    )
+    many = "1 result differs" if len(results) == 1 else f"{len(results)} results differ"
+    counted = f"{many}, {beyond} of them beyond their intervals" if results else "the same results"
     _say(f"{entry['chapter']}: {'identical' if entry['identical'] else counted}")
     settings = [
         {"what": kind, "name": row["name"], "A": row["first"], "B": row["second"]}
-        for kind in ("parameters", "data", "environment")
+        for kind in ("parameters", "data", "environment", "code")
         for row in entry[kind]
     ]
     if settings:
         _print_frame(pd.DataFrame(settings, dtype=object))
     if results:
         said = {True: "beyond the intervals", False: "within", None: ""}
+        sides = {"first": "A", "second": "B", None: ""}
         shown = sorted(results, key=lambda result: result["beyond"] is not True)[:SHOWN_RESULTS]
         rows = [
             {
@@ -763,6 +815,8 @@ def _print_comparison(entry: dict) -> None:
                 "B": result["second"]["value"],
                 "difference": result["difference"],
                 "unit": result["unit"],
+                "better": result["better"],
+                "in favour of": sides[result["favours"]],
                 "": said[result["beyond"]],
             }
             for result in shown

@@ -23,8 +23,8 @@ from eegfmri.text import load_yaml, read_text, read_utf8
 
 SCHEMA = 1
 
-#: What a document of this schema states.
-NAMES = frozenset({"schema", "chapter", "parameters", "data", "environment", "seconds", "results"})
+#: What a document of this schema states; ``recorded`` only where the run was kept with the book, see `eegfmri.recorded`.
+NAMES = frozenset({"schema", "chapter", "parameters", "data", "environment", "seconds", "results", "recorded"})
 
 #: Largest integer that a result may be.
 LARGEST = 10**300
@@ -261,7 +261,8 @@ def _fault(document: object) -> str:
         return "its schema is another one" if "schema" in document else "it has no schema"
     if not document.keys() <= NAMES:
         return f"it states {', '.join(map(repr, sorted(document.keys() - NAMES)))[:100]}"
-    kinds = {"chapter": str, "results": list, "parameters": dict, "environment": dict, "seconds": (int, float)}
+    kinds = {"chapter": str, "results": list, "seconds": (int, float)}
+    kinds |= dict.fromkeys(("parameters", "environment", "recorded"), dict)
     for name, kind in kinds.items():
         if name in document and not isinstance(document[name], kind):
             return f"{name} is a {type(document[name]).__name__}"

@@ -12,6 +12,7 @@ methods *inside* the training subjects and is then tested once, like any other m
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -22,11 +23,11 @@ from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
 from sklearn.svm import SVC
 
-from eegfmri import metrics
+from eegfmri import cache, metrics
 from eegfmri.errors import RequestError
 from eegfmri.estimators.classical import EqualPriorLda, PickFeature
 from eegfmri.evaluation.evaluate import Averaging, Evaluation
@@ -34,9 +35,10 @@ from eegfmri.evaluation.splits import InnerValidation
 from eegfmri.preprocessing.eeg import BANDS
 from eegfmri.preprocessing.spectra import power_spectrum
 from eegfmri.recordings import EPOCH_SECONDS
-from eegfmri.windows import Windows
+from eegfmri.windows import LazyArray, Windows
 
-Modality = Literal["eeg", "bold"]
+#: Which engineered features a classifier is given: of one modality, or of both one after the other.
+Modality = Literal["eeg", "bold", "both"]
 
 #: Hz; the whole that relative powers and ratios are shares of.
 BROAD_BAND = (0.5, 45.0)
@@ -69,21 +71,32 @@ def with_engineered_features(windows: Windows) -> Windows:
     Parameters
     ----------
     windows : Windows
-        With three or more epochs of EEG context only the middle epoch, the scored one, is described.
+        With EEG of three or more scored epochs the middle one, which is scored, is described, and the others by the mean of their
+        descriptions, so that a classical method sees the context that a network sees; with other lengths the window as a whole.
 
     Returns
     -------
     Windows
-        With features of shapes (n_windows, n_channels, 16) and (n_windows, 2 n_regions + n_regions (n_regions − 1) / 2).
+        With features of shapes (n_windows, n_channels, 32), the scored epoch before its context (16 without any), and
+        (n_windows, 2 n_regions + n_regions (n_regions − 1) / 2).
     """
     return windows.with_feature("eeg_engineered", _eeg_of).with_feature("bold_engineered", _bold_of)
 
 
 def _eeg_of(windows: Windows) -> np.ndarray:
-    n_times, length = round(EPOCH_SECONDS * windows.eeg.sfreq), windows.eeg.shape[2]
-    first = (length - n_times) // 2 if length >= 3 * n_times else 0
-    last = first + n_times if length >= 3 * n_times else length
-    return eeg_features(windows.eeg[:, :, first:last], windows.eeg.sfreq).astype(np.float32)
+    array, n_times = windows.eeg, round(EPOCH_SECONDS * windows.eeg.sfreq)
+    n_epochs, rest = divmod(array.shape[2], n_times)
+    if rest or n_epochs < 2:
+        return eeg_features(array[:, :, :], array.sfreq).astype(np.float32)
+    # Neighbouring windows share epochs: each is described once.
+    firsts = array.first[:, None] + n_times * np.arange(n_epochs)
+    keys = np.stack([np.broadcast_to(array.run[:, None], firsts.shape), firsts], axis=-1).reshape(-1, 2)
+    epochs, place = np.unique(keys, axis=0, return_inverse=True)
+    found = eeg_features(LazyArray(array.streams, *epochs.T, n_times)[:, :, :], array.sfreq).astype(np.float32)
+    found = found[place.reshape(firsts.shape)]  # (n_windows, n_epochs, n_channels, 16)
+    middle = n_epochs // 2
+    others = np.delete(found, middle, axis=1).mean(axis=1)
+    return np.concatenate([found[:, middle], others], axis=2)
 
 
 def _bold_of(windows: Windows) -> np.ndarray:
@@ -263,7 +276,12 @@ def _boosting(n_steps: int, seed: int) -> Pipeline:
         # Boosting puts values into bins anyway; its own way of doing so with weighted windows takes seconds.
         _QuietBins(),
         HistGradientBoostingClassifier(
-            max_iter=n_steps, max_leaf_nodes=4, class_weight="balanced", early_stopping=False, random_state=seed
+            max_iter=n_steps,
+            max_leaf_nodes=4,
+            max_features=0.2,  # neighbouring channels say much the same: a split that looks at some of them costs a fifth
+            class_weight="balanced",
+            early_stopping=False,
+            random_state=seed,
         ),
     )
 
@@ -299,6 +317,9 @@ _METHODS = {
     "lda": _Method(lambda setting, seed: EqualPriorLda(), ("Ledoit–Wolf",)),
 }
 
+#: Inner scores that were found last, by method and training windows.
+_SCORES = cache.Recent(1 << 20)
+
 #: Names of the six classifiers.
 METHODS = tuple(_METHODS)
 
@@ -313,8 +334,8 @@ class BestOf(ClassifierMixin, BaseEstimator):
 
     Attributes
     ----------
-    modality : {"eeg", "bold"}
-        Which engineered features; the windows must have them (`with_engineered_features`).
+    modality : {"eeg", "bold", "both"}
+        Which engineered features; the windows must have them (`with_engineered_features`). Both: early fusion.
     methods : sequence of str
         Candidates, of `METHODS`. With one, this is that method with its settings tuned.
     n_components : int, default=32
@@ -381,26 +402,49 @@ class BestOf(ClassifierMixin, BaseEstimator):
         with _one_thread():
             return self.pipeline_.predict(np.zeros((len(X), 1)) if len(self.classes_) == 1 else X)
 
-    def _inner_scores(self, X: Windows, y: np.ndarray) -> dict[tuple[str, int], float]:
-        scores = {(name, place): [] for name in self.methods for place in range(len(_METHODS[name].settings))}
-        if len(scores) > 1:
-            for train, validation in (self.validation or InnerValidation()).split(X):
-                if not len(validation) or len(np.unique(y[train])) < 2:
-                    continue
-                preparation = self._preparation(X[train])
-                known = preparation.fit_transform(X[train])
-                new = preparation.transform(X[validation])
-                for name in self.methods:
-                    for place, predicted in enumerate(_METHODS[name].predictions(known, y[train], new, self.seed)):
-                        scores[name, place].append(metrics.balanced_accuracy(y[validation], predicted))
-        return {key: float(np.mean(values)) if values else float("nan") for key, values in scores.items()}
+    def predict_proba(self, X: Windows) -> np.ndarray:
+        """Return probabilities of ``classes_``, shape (n_windows, n_classes), where the chosen method has them."""
+        with _one_thread():
+            return self.pipeline_.predict_proba(np.zeros((len(X), 1)) if len(self.classes_) == 1 else X)
 
-    def _preparation(self, X: Windows) -> Pipeline:
+    def _inner_scores(self, X: Windows, y: np.ndarray) -> dict[tuple[str, int], float]:
+        if sum(len(_METHODS[name].settings) for name in self.methods) == 1:
+            return {(self.methods[0], 0): float("nan")}
+        scores = {}
+        # One method's scores do not depend on which others are candidates: whoever asks next is told what was found.
+        features = {name: values for name, values in X.features.items() if name.endswith("_engineered")}
+        places = X.table[["subject", "run", "onset"]].to_numpy().tolist()
+        asked = cache.digest(features, places, X.eeg.shape, X.bold.shape, y, repr(self.validation), self.modality)
+        for name in self.methods:
+            key = cache.digest(asked, name, self.n_components, self.seed)
+            found = _SCORES.get(key, partial(self._scores_of, name, X, y))
+            scores |= {(name, place): float(score) for place, score in enumerate(found)}
+        return scores
+
+    def _scores_of(self, name: str, X: Windows, y: np.ndarray) -> np.ndarray:
+        """Return the mean balanced accuracy of a method over the inner splits, shape (n_settings,); NaN where none can be learned from."""
+        rows = []
+        for train, validation in (self.validation or InnerValidation()).split(X):
+            if not len(validation) or len(np.unique(y[train])) < 2:
+                continue
+            preparation = self._preparation(X[train])
+            known = preparation.fit_transform(X[train])
+            new = preparation.transform(X[validation])
+            said = _METHODS[name].predictions(known, y[train], new, self.seed)
+            rows.append([metrics.balanced_accuracy(y[validation], predicted) for predicted in said])
+        return np.mean(rows, axis=0) if rows else np.full(len(_METHODS[name].settings), np.nan)
+
+    def _preparation(self, X: Windows) -> Pipeline | FeatureUnion:
+        if self.modality == "both":
+            return FeatureUnion([(name, self._preparation_of(name, X)) for name in ("eeg", "bold")])
+        return self._preparation_of(self.modality, X)
+
+    def _preparation_of(self, modality: str, X: Windows) -> Pipeline:
         steps = [
-            ("pick", PickFeature(f"{self.modality}_engineered")),
+            ("pick", PickFeature(f"{modality}_engineered")),
             ("gaps", SimpleImputer(keep_empty_features=True)),
         ]
-        if self.modality == "eeg":
+        if modality == "eeg":
             return Pipeline([*steps, ("scale", StandardScaler())])
         levels = 2 * X.bold.shape[1]
         blocks = ColumnTransformer(
@@ -431,6 +475,67 @@ class _Components(TransformerMixin, BaseEstimator):
 
     def transform(self, X: np.ndarray) -> np.ndarray:
         return self.pipeline_.transform(X)
+
+
+@dataclass(eq=False, repr=False)
+class LateFusion(ClassifierMixin, BaseEstimator):
+    """Two logistic regressions, one on each modality's engineered features, whose probabilities are multiplied.
+
+    The plainest fusion there is: either may be left out at test, and neither knows of the other in training. Each is tuned inside the
+    training windows, as `BestOf` does.
+
+    Attributes
+    ----------
+    seed : int, default=0
+        Of whatever is random in them.
+    """
+
+    seed: int = 0
+
+    def fit(self, X: Windows, y: np.ndarray) -> "LateFusion":
+        """Fit both on the same training windows; classes are balanced in either.
+
+        Parameters
+        ----------
+        X : Windows
+            With `with_engineered_features`.
+        y : numpy.ndarray
+            Class indices, shape (n_windows,).
+
+        Returns
+        -------
+        LateFusion
+            Itself.
+        """
+        self.classes_ = np.unique(y)
+        self.parts_ = [BestOf(modality, ("logistic",), seed=self.seed).fit(X, y) for modality in ("eeg", "bold")]
+        return self
+
+    def predict_proba(self, X: Windows) -> np.ndarray:
+        """Return the normalised product, shape (n_windows, n_classes)."""
+        logs = sum(np.log(np.maximum(part.predict_proba(X), 1e-12)) for part in self.parts_)
+        product = np.exp(logs - logs.max(axis=1, keepdims=True))
+        return product / product.sum(axis=1, keepdims=True)
+
+    def predict(self, X: Windows) -> np.ndarray:
+        """Return class indices, shape (n_windows,)."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+def classical_fusion(seed: int = 0) -> dict[str, BaseEstimator]:
+    """Fusion without a network: ``early_fusion``, one classifier on both modalities' features, and ``late_fusion``, two on one each.
+
+    Parameters
+    ----------
+    seed : int, default=0
+        Of whatever is random.
+
+    Returns
+    -------
+    dict of str to estimator
+        Logistic regressions, tuned inside the training windows.
+    """
+    return {"early_fusion": BestOf("both", ("logistic",), seed=seed), "late_fusion": LateFusion(seed)}
 
 
 def engineered_methods(modality: Modality, seed: int = 0) -> dict[str, BaseEstimator]:
@@ -511,8 +616,8 @@ def strongest(
 
 
 def _checked(modality: str) -> str:
-    if modality not in ("eeg", "bold"):
-        raise RequestError(f"Engineered features are of 'eeg' or of 'bold', not of {modality!r}.")
+    if modality not in ("eeg", "bold", "both"):
+        raise RequestError(f"Engineered features are of 'eeg', of 'bold' or of 'both', not of {modality!r}.")
     return modality
 
 

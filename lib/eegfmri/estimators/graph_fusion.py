@@ -1,7 +1,8 @@
 """The networks of graph_fusion as scikit-learn estimators, trained by skorch on `eegfmri.windows.Windows`.
 
 Fitted on training windows only: the graph of functional connectivity, the scaling of BOLD, the whitening of each training
-subject's EEG, and the weights, whose training is stopped by the loss on validation subjects cut from the training ones.
+subject's EEG, and the weights. Training goes on for a number of training epochs that was settled beforehand, on all training subjects;
+or, with ``validation_splits``, until the loss on validation subjects cut from them no longer falls.
 
 Transductive, and only where ``adaptation="transductive"``: the EEG of a subject that was not trained on is whitened by the
 covariance of its own unlabelled windows (`eegfmri.estimators.adaptation`).
@@ -24,6 +25,7 @@ from eegfmri.estimators.adaptation import Adaptation, AdaptedEstimator
 from eegfmri.estimators.training import Batch, TrainedEstimator, answer, one_thread
 from eegfmri.evaluation.splits import InnerValidation
 from eegfmri.models import graphs
+from eegfmri.models.graph_convolution import normalise
 from eegfmri.models.graph_fusion import BoldConfig, BoldEncoder, EegConfig, EegEncoder, GraphFusion, filter_length
 from eegfmri.preprocessing.eeg import whitening
 from eegfmri.preprocessing.sources import electrode_positions
@@ -45,6 +47,11 @@ class GraphFusionClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator)
         What the network sees.
     adjacency : {"hybrid", "fixed", "learned"}, default="hybrid"
         The electrodes' graph.
+    graph : {"given", "identity", "permuted", "rewired"}, default="given"
+        Controls for both graphs, see `eegfmri.models.graphs.control_graph`. Without edges (``identity``) nothing is learned of the
+        electrodes' graph either.
+    fusion : {"gate", "mean", "concatenation"}, default="gate"
+        How embeddings are joined, see `eegfmri.models.graph_fusion.FUSIONS`.
     recurrent : bool, default=True
         LSTM over the epochs of context.
     modality_dropout : float, default=0.5
@@ -72,6 +79,8 @@ class GraphFusionClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator)
     modality: Literal["both", "eeg", "bold"] = "both"
     _: KW_ONLY
     adjacency: Literal["hybrid", "fixed", "learned"] = "hybrid"
+    graph: graphs.Control = "given"
+    fusion: Literal["gate", "mean", "concatenation"] = "gate"
     recurrent: bool = True
     modality_dropout: float = 0.5
     density: float = 0.2
@@ -86,6 +95,7 @@ class GraphFusionClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator)
     batch_size: int = 32
     learning_rate: float = 1e-2
     weight_decay: float = 1e-3
+    validation_splits: int | None = None
 
     def fit(self, X: Windows, y: np.ndarray) -> "GraphFusionClassifier":
         """Learn graph, scaling, whitening and weights from the training windows.
@@ -107,11 +117,14 @@ class GraphFusionClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator)
         y = np.asarray(y)
         self.classes_ = np.unique(y)
         self._epochs_of(X)
-        train, validation = next(iter(InnerValidation(self.validation_splits).split(X)))
+        train, validation = np.arange(len(X)), None
+        if self.validation_splits is not None:
+            train, validation = next(iter(InnerValidation(self.validation_splits).split(X)))
         if self.modality != "eeg":
             # Statistics come from all training windows, validation ones included: those are training subjects, too.
-            self.connectivity_ = graphs.sparsify(
-                graphs.functional_connectivity(X.bold[i] for i in range(len(X))), density=self.density, signs=self.signs
+            connectivity = graphs.functional_connectivity(X.bold[i] for i in range(len(X)))
+            self.connectivity_ = graphs.control_graph(
+                graphs.sparsify(connectivity, density=self.density, signs=self.signs), self.graph, self.seed
             )
             self.bold_mean_, self.bold_scale_ = X.bold.moments()
         if self.modality != "bold":
@@ -162,15 +175,16 @@ class GraphFusionClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator)
         Returns
         -------
         dict of str to list
-            ``probabilities`` and ``embedding_eeg`` or ``embedding_bold``; for both modalities also ``gate`` (mean over the
-            embedding), and ``without_eeg``, ``without_bold`` (classes with one modality missing). Where new subjects are
+            ``probabilities`` and ``embedding_eeg`` or ``embedding_bold``; for both modalities also, if there is one, ``gate`` (mean
+            over the embedding), and ``without_eeg``, ``without_bold`` (classes with one modality missing). Where new subjects are
             adapted to transductively, ``calibrated``: classes if only their first minutes were used.
         """
         found = self._outputs(X)
         outputs = {"probabilities": torch.softmax(torch.from_numpy(found["logits"]), dim=1).numpy()}
         outputs |= {f"embedding_{name}": found[name] for name in ("eeg", "bold") if name in found}
         if self.modality == "both":
-            outputs["gate"] = found["gate"].mean(axis=1)
+            if "gate" in found:
+                outputs["gate"] = found["gate"].mean(axis=1)
             for name in ("eeg", "bold"):
                 outputs[f"without_{name}"] = self.classes_[self.predict_proba(X, missing=name).argmax(axis=1)]
         if self.modality != "bold" and self.adaptation == "transductive":
@@ -189,8 +203,8 @@ class GraphFusionClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator)
         -------
         dict of str to list
             ``scalp_adjacency`` (n_channels, n_channels) as learned; ``connectivity`` (n_regions, n_regions), of the training
-            subjects, and ``edge_use``, of the same shape: by how much the score of the stage that was chosen would fall, to
-            first order and on average over windows, if the edge were cut.
+            subjects, and ``edge_use``, of the same shape: by how much the margin of the stage that was chosen over the next would
+            fall, to first order and on average over windows, if the edge were cut and degrees were computed anew.
         """
         outputs = {}
         if self.modality != "bold":
@@ -200,18 +214,24 @@ class GraphFusionClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator)
         return _rounded(outputs)
 
     def _edge_use(self, X: Windows) -> np.ndarray:
-        """Average a_ij ∂(score of the chosen stage)/∂a_ij over windows; both directions of an edge together."""
+        """Average a_ij ∂(score of the chosen stage − that of the next)/∂a_ij over windows; both directions of an edge together.
+
+        The slope is that along the graph's own weights, through the degrees by which they are normalised. A score by itself would
+        do for no comparison: what all stages share changes no decision.
+        """
         encoder, batches = self.module_.bold, self._batches(X)
-        total = torch.zeros_like(encoder.normalised)
+        given = torch.tensor(self.connectivity_, dtype=torch.float32, device=encoder.normalised.device)
+        total = torch.zeros_like(given)
         with one_thread():
             for start in range(0, len(X), 4 * self.batch_size):
                 rows = range(start, min(start + 4 * self.batch_size, len(X)))
-                adjacency = encoder.normalised.clone().requires_grad_()
+                adjacency = given.clone().requires_grad_()
                 inputs = devices.moved(batches([(row, 0) for row in rows])[0].inputs, adjacency.device)
-                found = self.module_.embed(**inputs, adjacency=adjacency)
+                found = self.module_.embed(**inputs, adjacency=normalise(adjacency))
                 final = found["fused"] if self.module_.fusion is not None else found["bold"]
-                [slope] = torch.autograd.grad(self.module_.classify(final).amax(dim=1).sum(), adjacency)
-                total += slope * encoder.normalised
+                first, second = self.module_.classify(final).topk(2, dim=1).values.unbind(dim=1)
+                [slope] = torch.autograd.grad((first - second).sum(), adjacency)
+                total += slope * given
         use = devices.moved(total + total.T, "cpu").numpy() / len(X)
         np.fill_diagonal(use, 0.0)
         return use
@@ -260,20 +280,22 @@ class GraphFusionClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator)
         sizes = {"graph_features": self.graph_features, "embedding": self.embedding}
         eeg = bold = None
         if self.modality != "bold":
-            scalp = torch.tensor(graphs.scalp_adjacency(electrode_positions(X.eeg.names)), dtype=torch.float32)
+            scalp = graphs.control_graph(
+                graphs.scalp_adjacency(electrode_positions(X.eeg.names)), self.graph, self.seed
+            )
             config = EegConfig(
                 n_epochs=self._epochs_of(X)[0],
                 n_filters=self.n_filters,
                 kernel=self._n_lags(X),
-                adjacency=self.adjacency,
+                adjacency="fixed" if self.graph == "identity" else self.adjacency,
                 recurrent=self.recurrent,
                 **sizes,
             )
-            eeg = EegEncoder(scalp, config)
+            eeg = EegEncoder(torch.tensor(scalp, dtype=torch.float32), config)
         if self.modality != "eeg":
             connectivity = torch.tensor(self.connectivity_, dtype=torch.float32)
             bold = BoldEncoder(connectivity, BoldConfig(conv_features=self.conv_features, shared=self.shared, **sizes))
-        return GraphFusion(len(self.classes_), eeg, bold, self.modality_dropout)
+        return GraphFusion(len(self.classes_), eeg, bold, self.modality_dropout, self.fusion)
 
     def _outputs(
         self, X: Windows, missing: str | None = None, adaptation: Adaptation | None = None

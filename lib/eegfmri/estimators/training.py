@@ -1,7 +1,8 @@
 """Training a torch module on windows, batch by batch: what the estimators of all four methods share.
 
 Training stops by the loss on validation windows, which are cut from the training subjects; the weights of the best training epoch
-are kept. The learning rate rises and falls once :cite:p:`smith2019`, unless it is asked to be constant.
+are kept. Where the number of training epochs was settled beforehand, nothing is cut off and the last weights are kept. The learning
+rate rises and falls once :cite:p:`smith2019`, unless it is asked to be constant.
 """
 
 import warnings
@@ -62,7 +63,7 @@ class Trained:
     module : torch.nn.Module
         With the weights of the training epoch with the lowest validation loss, or of the last one; in evaluation mode.
     history : pandas.DataFrame
-        One row per training epoch: ``train_loss``, ``valid_loss`` and whatever `train`'s ``observe`` returned.
+        One row per training epoch: ``train_loss``, with validation windows ``valid_loss``, and whatever `train`'s ``observe`` returned.
     """
 
     module: nn.Module
@@ -73,7 +74,7 @@ def train(
     build: Callable[[], nn.Module],
     read: ReadBatch,
     training: np.ndarray,
-    validation: np.ndarray,
+    validation: np.ndarray | None,
     *,
     criterion: nn.Module,
     y: np.ndarray | None = None,
@@ -98,8 +99,10 @@ def train(
         Makes the module; called once, with torch's generator seeded.
     read : callable
         Reads a batch, see `ReadBatch`.
-    training, validation : numpy.ndarray
-        Rows of the windows to learn from and to stop by.
+    training : numpy.ndarray
+        Rows of the windows to learn from.
+    validation : numpy.ndarray or None
+        Rows of the windows to stop by. None: training goes on for ``n_training_epochs``, whatever ``patience`` says.
     criterion : torch.nn.Module
         The loss of the module's output against what ``read`` returns beside the inputs.
     y : numpy.ndarray or None
@@ -135,14 +138,16 @@ def train(
         The module, on the device, and its history.
     """
     device = devices.resolve(device)
-    sets = [Rows(rows, y) for rows in (training, validation)]
+    rows_of = Rows(training, y)
+    stopped_by = None if validation is None else predefined_split(Rows(validation, y))
     # Dropout is drawn where the module lies, by that device's own generator.
     drawing = [torch.cuda.current_device()] if device == "cuda" else []
     with one_thread(), torch.random.fork_rng(devices=drawing):
         torch.manual_seed(seed)
         if sampler is None:
-            sampler = torch.utils.data.RandomSampler(sets[0], generator=torch.Generator().manual_seed(seed))
-        callbacks = [] if patience is None else [EarlyStopping(patience=patience, load_best=True)]
+            sampler = torch.utils.data.RandomSampler(rows_of, generator=torch.Generator().manual_seed(seed))
+        stops = patience is not None and validation is not None
+        callbacks = [EarlyStopping(patience=patience, load_best=True)] if stops else []
         if schedule:
             n_steps = n_training_epochs * -(-len(training) // batch_size)
             one_cycle = torch.optim.lr_scheduler.OneCycleLR
@@ -159,7 +164,7 @@ def train(
             optimizer__fused=True,  # one pass over the weights: heads of volumes have millions, and the plain one reads them seven times
             max_epochs=n_training_epochs,
             batch_size=batch_size,
-            train_split=predefined_split(sets[1]),
+            train_split=stopped_by,
             iterator_train__sampler=sampler,
             iterator_train__collate_fn=read,
             iterator_valid__collate_fn=read,
@@ -168,8 +173,9 @@ def train(
             verbose=0,
             device=device,
         )
-        net.fit(sets[0], None)
-    losses = pd.DataFrame({name: net.history[:, name] for name in ("train_loss", "valid_loss")})
+        net.fit(rows_of, None)
+    names = ("train_loss",) if validation is None else ("train_loss", "valid_loss")
+    losses = pd.DataFrame({name: net.history[:, name] for name in names})
     return Trained(net.module_.eval(), losses.join(pd.DataFrame(observed)))
 
 
@@ -189,8 +195,8 @@ class TrainedEstimator(BaseEstimator):
         Of the optimiser.
     schedule : bool, default=True
         Let the learning rate rise to its value and fall to nothing within ``n_training_epochs`` :cite:p:`smith2019`; else it is constant.
-    validation_splits : int
-        One of so many parts of the training windows is for validation.
+    validation_splits : int or None
+        One of so many parts of the training windows is for validation. None: none is, and all are learned from for ``n_training_epochs``.
     seed : int, default=0
         Of weights, order and dropout, and whatever else an estimator draws.
     device : {"auto", "cpu", "cuda", "mps"} or None
@@ -204,7 +210,7 @@ class TrainedEstimator(BaseEstimator):
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     schedule: bool = True
-    validation_splits: int = 4
+    validation_splits: int | None = 4
     seed: int = 0
     device: str | None = None
 
@@ -213,7 +219,7 @@ class TrainedEstimator(BaseEstimator):
         build: Callable[[], nn.Module],
         read: ReadBatch,
         training: np.ndarray,
-        validation: np.ndarray,
+        validation: np.ndarray | None,
         *,
         criterion: nn.Module,
         **settings,

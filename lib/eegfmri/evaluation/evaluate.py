@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from sklearn.base import clone
 
 from eegfmri import metrics
 from eegfmri.errors import RequestError
@@ -43,6 +44,9 @@ class Evaluation:
         By method and fold: what the estimator's ``extras`` returned for the test windows.
     facts : mapping of (str, str) to mapping
         By method and fold: what the estimator's ``learned`` returned of its fitted state.
+    seeds : mapping of str to tuple of str
+        Of methods that were fitted with several seeds: under which names each of them stands in ``predictions``, itself first. Their
+        scores are means over seeds; everything else (confusion, extras, facts) is of the first.
     """
 
     protocol: str
@@ -52,6 +56,7 @@ class Evaluation:
     folds: pd.DataFrame
     extras: Mapping[tuple[str, str], Mapping[str, list]] = field(default_factory=dict)
     facts: Mapping[tuple[str, str], Mapping[str, list]] = field(default_factory=dict)
+    seeds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def extra(self, method: str, name: str) -> np.ndarray:
         """Return an extra output of a method, one row per test window, in the order of `predictions`.
@@ -95,8 +100,19 @@ class Evaluation:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Methods in the order given."""
-        return tuple(dict.fromkeys(self.predictions["method"]))
+        """Methods in the order given, each once, with however many seeds."""
+        further = {name for names in self.seeds.values() for name in names[1:]}
+        return tuple(name for name in dict.fromkeys(self.predictions["method"]) if name not in further)
+
+    def members(self, method: str) -> tuple[str, ...]:
+        """Return the names under which a method's seeds stand; of one that has a single seed, its own."""
+        return self.seeds.get(method, (method,))
+
+    def constant_folds(self, method: str) -> int:
+        """Count folds, over all seeds, in which a method gave one class to all test windows although they hold several."""
+        own = self.predictions[self.predictions["method"].isin(self.members(method))].groupby(["method", "fold"])
+        levels = own[["true", "predicted"]].nunique()
+        return int(((levels["predicted"] == 1) & (levels["true"] > 1)).sum())
 
     def joined(self, other: "Evaluation") -> "Evaluation":
         """Return one evaluation with the methods of both, which are of the same windows and protocol.
@@ -119,6 +135,7 @@ class Evaluation:
             folds=pd.concat([self.folds, other.folds], ignore_index=True),
             extras={**self.extras, **other.extras},
             facts={**self.facts, **other.facts},
+            seeds={**self.seeds, **other.seeds},
         )
 
     def add_method_from_extra(self, name: str, method: str, extra: str) -> "Evaluation":
@@ -136,12 +153,17 @@ class Evaluation:
         Evaluation
             Folds and extras are as before.
         """
-        own = self.predictions[self.predictions["method"] == method]
-        predicted = self.extra(method, extra)
-        predicted = np.where(np.isnan(predicted), own["predicted"], predicted).astype(int)
+        added, members = [], self.members(method)
+        names = tuple(_of_seed(name, number) for number in range(len(members)))
+        for member, new in zip(members, names, strict=True):
+            own = self.predictions[self.predictions["method"] == member]
+            predicted = self.extra(member, extra)
+            predicted = np.where(np.isnan(predicted), own["predicted"], predicted).astype(int)
+            added.append(own.assign(method=new, predicted=predicted))
         return replace(
             self,
-            predictions=pd.concat([self.predictions, own.assign(method=name, predicted=predicted)], ignore_index=True),
+            predictions=pd.concat([self.predictions, *added], ignore_index=True),
+            seeds={**self.seeds, name: names} if len(names) > 1 else self.seeds,
         )
 
     def interval(
@@ -153,7 +175,10 @@ class Evaluation:
         averaging: Averaging = "pooled",
         seed: int = 0,
     ) -> metrics.Interval:
-        """Score a method, or the difference to another one, with its 95 % interval over subjects.
+        """Score a method, or the difference to another one, with its 95 % interval over subjects (and over seeds, if there are several).
+
+        Subjects are drawn with replacement, and for each drawing seeds are, of each method by itself: so the interval speaks of other
+        subjects and of other weights to begin with.
 
         Parameters
         ----------
@@ -177,25 +202,47 @@ class Evaluation:
             table = self.per_subject(score)
             return metrics.bootstrap_mean(table[method] - (table[less] if less else 0.0), seed)
         subjects = list(dict.fromkeys(self.predictions["subject"]))
-        counts = []
-        for name in (method, less) if less else (method,):
-            own = self.predictions[self.predictions["method"] == name]
-            parts = dict(iter(own.groupby("subject")))
-            counts.append(
-                np.array(
-                    [metrics.confusion(parts[s]["true"], parts[s]["predicted"], len(self.classes)) for s in subjects]
-                )
-            )
-        function = metrics.SCORES[score]
+        counts = [self._counts(name, subjects) for name in ((method, less) if less else (method,))]
+        function, rng = metrics.SCORES[score], np.random.default_rng(seed)
+
+        def of_one(of_seeds: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+            scores = np.stack([function(of_seed[drawn].sum(axis=-3)) for of_seed in of_seeds], axis=-1)
+            if drawn.ndim == 1 or len(of_seeds) == 1:  # the estimate itself
+                return scores.mean(axis=-1)
+            return np.take_along_axis(scores, rng.integers(len(of_seeds), size=scores.shape), axis=-1).mean(axis=-1)
 
         def statistic(drawn: np.ndarray) -> np.ndarray:
-            first, *second = (function(of_method[drawn].sum(axis=-3)) for of_method in counts)
+            first, *second = (of_one(of_seeds, drawn) for of_seeds in counts)
             return first - second[0] if second else first
 
         return metrics.bootstrap(statistic, len(subjects), seed)
 
+    def _counts(self, method: str, subjects: list[str]) -> np.ndarray:
+        """Count true against predicted classes, shape (n_seeds, n_subjects, n_classes, n_classes)."""
+        return np.array(
+            [
+                [
+                    metrics.confusion(parts[s]["true"], parts[s]["predicted"], len(self.classes)) for s in subjects
+                ]
+                for name in self.members(method)
+                for parts in [dict(iter(self.predictions[self.predictions["method"] == name].groupby("subject")))]
+            ]
+        )  # fmt: skip
+
+    def by_seed(self, method: str, score: str = "balanced_accuracy", *, averaging: Averaging = "pooled") -> np.ndarray:
+        """Return the score of each of a method's seeds, shape (n_seeds,)."""
+        if averaging == "per_subject":
+            return self._of_subjects(score)[list(self.members(method))].mean().to_numpy()
+        subjects = list(dict.fromkeys(self.predictions["subject"]))
+        return metrics.SCORES[score](self._counts(method, subjects).sum(axis=1))
+
     def per_subject(self, score: str = "balanced_accuracy") -> pd.DataFrame:
-        """Return one score per subject (rows) and method (columns), folds of a subject taken together."""
+        """Return one score per subject (rows) and method (columns): folds of a subject taken together, the mean over seeds."""
+        table = self._of_subjects(score)
+        return pd.DataFrame({method: table[list(self.members(method))].mean(axis=1) for method in self.methods})
+
+    def _of_subjects(self, score: str) -> pd.DataFrame:
+        """Return one score per subject (rows) and name in ``predictions`` (columns)."""
         function = metrics.SCORES[score]
         values = {
             (method, subject): float(function(metrics.confusion(rows["true"], rows["predicted"])))
@@ -203,7 +250,7 @@ class Evaluation:
         }
         table = pd.Series(values).unstack(level=0)
         subjects = dict.fromkeys(self.predictions["subject"])
-        return table.loc[list(subjects), list(self.methods)]
+        return table.loc[list(subjects)]
 
     def summary(self, score: str = "balanced_accuracy", seed: int = 0) -> pd.DataFrame:
         """Summarise each method: mean over subjects and pooled score, each with its 95 % interval over subjects.
@@ -224,8 +271,7 @@ class Evaluation:
         rows = {}
         for method in self.methods:
             mean = metrics.bootstrap_mean(by_subject[method], seed)
-            own = self.predictions[self.predictions["method"] == method]
-            pooled = metrics.bootstrap_pooled(score, own["true"], own["predicted"], own["subject"], seed)
+            pooled = self.interval(method, score, seed=seed)
             rows[method] = asdict(mean) | {"pooled": pooled.value, "pooled_low": pooled.low, "pooled_high": pooled.high}
         return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -261,6 +307,7 @@ def evaluate(
     protocol: Protocol,
     *,
     n_jobs: int = 1,
+    seeds: Mapping[str, int] | None = None,
     folder: str | Path | None = None,
 ) -> Evaluation:
     """Fit and test every method in every fold; finished folds are on disk and are not done again.
@@ -275,6 +322,8 @@ def evaluate(
         The splits.
     n_jobs : int, default=1
         Folds run in this many processes.
+    seeds : mapping of str to int or None
+        Methods that are fitted with several seeds, and with how many: the estimator's own and those that follow it.
     folder : str, pathlib.Path or None
         Where finished folds are kept; None: the project's cache. Each lies under a key of method, parameters, code, windows,
         protocol and library versions, so an interrupted or repeated run computes what is unfinished only.
@@ -285,6 +334,15 @@ def evaluate(
         Predictions and fitted-state hashes of all folds.
     """
     folds = folds_of(protocol, windows)
+    groups = {name: tuple(_of_seed(name, number) for number in range(n)) for name, n in (seeds or {}).items() if n > 1}
+    if missing := [name for name in seeds or {} if name not in methods]:
+        raise RequestError(f"Seeds are asked for {', '.join(missing)}, which is none of the methods.")
+    methods = dict(methods) | {
+        member: clone(methods[name]).set_params(seed=methods[name].seed + number)
+        for name, members in groups.items()
+        for number, member in enumerate(members)
+        if number
+    }
     done = run_folds(
         methods,
         [(windows, fold) for fold in folds],
@@ -320,7 +378,13 @@ def evaluate(
         pd.DataFrame(summaries),
         extras,
         learned,
+        groups,
     )
+
+
+def _of_seed(method: str, number: int) -> str:
+    """Name a method's seed in `Evaluation.predictions`; the first has the method's own name."""
+    return f"{method} (seed {number + 1})" if number else method
 
 
 def _measure(task: Task, estimator, train: Windows, test: Windows) -> tuple[object, dict]:

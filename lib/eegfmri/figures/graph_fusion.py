@@ -114,6 +114,39 @@ def _said(windows, evaluation, method: str, subject: str, name: str):
     )
 
 
+def trade_off(table: pd.DataFrame, chance: float):
+    """Draw a score against the length of the context, a line per drift filter, a panel per kind of signal.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        ``signal``, ``filter``, ``context (s)``, ``score``, ``low``, ``high``.
+    chance : float
+        Score of guessing.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Bars are 95 % intervals over subjects.
+    """
+    import matplotlib.pyplot as plt
+
+    use_theme()
+    panels = list(dict.fromkeys(table["signal"]))
+    figure, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels) + 0.6, 3.4), sharey=True, squeeze=False)
+    for place, (panel, own) in enumerate(zip(panels, axes[0], strict=True)):
+        lines = table[table["signal"] == panel].groupby("filter", sort=False)
+        for number, (name, rows) in enumerate(lines):
+            x = rows["context (s)"] * (1 + 0.03 * (number - (len(lines) - 1) / 2))  # side by side
+            spread = [rows["score"] - rows["low"], rows["high"] - rows["score"]]
+            own.errorbar(x, rows["score"], spread, marker="o", color=PALETTE[number], label=name, linewidth=1.5)
+        own.axhline(chance, color=UNKNOWN_COLOUR, linestyle="--", linewidth=1.2)
+        own.set(title=panel, xlabel="context (s)", ylabel="balanced accuracy" if not place else None)
+    axes[0][-1].legend(title="drift filter", fontsize=8, title_fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
 def gate_by_stage(table: pd.DataFrame):
     """Draw each subject's mean gate in each stage.
 

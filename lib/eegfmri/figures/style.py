@@ -84,6 +84,8 @@ METHODS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "eeg_gcn": ("EEG graph network", "EEG"),
         "fmri_gcn": ("fMRI graph network", "BOLD"),
         "fusion": ("gated fusion", "both"),
+        "early_fusion": ("early fusion, logistic", "both"),
+        "late_fusion": ("late fusion, logistic", "both"),
         "eeg_gcnn": ("EEG graph network", "EEG"),
         "eeg_gcnn_electrodes": ("EEG graph network on electrodes", "EEG"),
         "eeg_gcnn_atlas": ("EEG graph network on regions", "EEG"),

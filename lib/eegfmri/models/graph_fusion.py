@@ -299,11 +299,63 @@ class GatedFusion(nn.Module):
         self, h_eeg: torch.Tensor, h_bold: torch.Tensor, generator: torch.Generator | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Fuse embeddings of shape (B, E); return z and the gate g, each (B, E)."""
-        if self.training and self.modality_dropout > 0:
-            chance = torch.rand(len(h_eeg), 1, generator=generator, device=h_eeg.device)
-            h_eeg = h_eeg * (chance >= self.modality_dropout)
+        h_eeg = _dropped(h_eeg, self.modality_dropout if self.training else 0.0, generator)
         gate = torch.sigmoid(self.gate(torch.cat([h_eeg, h_bold], dim=-1)))
         return gate * h_eeg + (1 - gate) * h_bold, gate
+
+
+class MeanFusion(nn.Module):
+    """z = (h_eeg + h_bold) / 2, what a gate with W = 0 and b = 0 does: a control without weights of its own.
+
+    Parameters
+    ----------
+    embedding : int
+        E, not needed.
+    modality_dropout : float, default=0.5
+        See `GatedFusion`.
+    """
+
+    def __init__(self, embedding: int, modality_dropout: float = 0.5):
+        super().__init__()
+        self.modality_dropout = modality_dropout
+
+    def forward(self, h_eeg: torch.Tensor, h_bold: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """Fuse embeddings of shape (B, E); return z, (B, E), and None: there is no gate."""
+        h_eeg = _dropped(h_eeg, self.modality_dropout if self.training else 0.0)
+        return (h_eeg + h_bold) / 2, None
+
+
+class ConcatenationFusion(nn.Module):
+    """z = W [h_eeg; h_bold] + b: as many weights as the gate, used for a mixture that is the same for every window.
+
+    Parameters
+    ----------
+    embedding : int
+        E.
+    modality_dropout : float, default=0.5
+        See `GatedFusion`.
+    """
+
+    def __init__(self, embedding: int, modality_dropout: float = 0.5):
+        super().__init__()
+        self.mix = nn.Linear(2 * embedding, embedding)
+        self.modality_dropout = modality_dropout
+
+    def forward(self, h_eeg: torch.Tensor, h_bold: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """Fuse embeddings of shape (B, E); return z, (B, E), and None: there is no gate."""
+        h_eeg = _dropped(h_eeg, self.modality_dropout if self.training else 0.0)
+        return self.mix(torch.cat([h_eeg, h_bold], dim=-1)), None
+
+
+def _dropped(h: torch.Tensor, probability: float, generator: torch.Generator | None = None) -> torch.Tensor:
+    """Replace rows of (B, E) by zeros with a probability."""
+    if not probability:
+        return h
+    return h * (torch.rand(len(h), 1, generator=generator, device=h.device) >= probability)
+
+
+#: Ways to join two embeddings: the report's gate, and two controls.
+FUSIONS = {"gate": GatedFusion, "mean": MeanFusion, "concatenation": ConcatenationFusion}
 
 
 class GraphFusion(nn.Module):
@@ -317,6 +369,8 @@ class GraphFusion(nn.Module):
         The encoders; with one of them the classifier stands on it alone.
     modality_dropout : float, default=0.5
         See `GatedFusion`.
+    fusion : {"gate", "mean", "concatenation"}, default="gate"
+        How the embeddings are joined, see `FUSIONS`.
     """
 
     def __init__(
@@ -325,6 +379,7 @@ class GraphFusion(nn.Module):
         eeg: EegEncoder | None = None,
         bold: BoldEncoder | None = None,
         modality_dropout: float = 0.5,
+        fusion: str = "gate",
     ):
         super().__init__()
         if eeg is None and bold is None:
@@ -335,7 +390,7 @@ class GraphFusion(nn.Module):
         if eeg is not None and bold is not None:
             if eeg.config.embedding != bold.config.embedding:
                 raise ValueError(f"embeddings differ: {eeg.config.embedding} of EEG, {bold.config.embedding} of BOLD")
-            self.fusion = GatedFusion(eeg.config.embedding, modality_dropout)
+            self.fusion = FUSIONS[fusion](eeg.config.embedding, modality_dropout)
         self.classify = nn.Linear(encoder.config.embedding, n_classes)
 
     def embed(
@@ -344,10 +399,10 @@ class GraphFusion(nn.Module):
         bold: torch.Tensor | None = None,
         adjacency: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
-        """Return the embeddings ``eeg``, ``bold``, and, with both, ``fused`` and ``gate``; each of shape (B, E).
+        """Return the embeddings ``eeg``, ``bold``, and, with both, ``fused`` and, with a gate, ``gate``; each of shape (B, E).
 
-        A modality that the model has but the call lacks is missing at test: its embedding is zeros, as in training. The
-        adjacency belongs to the BOLD encoder.
+        A modality that the model has but the call lacks is missing at test: its embedding is zeros. For EEG that is what modality dropout
+        has shown in training; for BOLD it was never shown. The adjacency belongs to the BOLD encoder.
         """
         found = {}
         if self.eeg is not None and eeg is not None:
@@ -358,7 +413,8 @@ class GraphFusion(nn.Module):
             raise ValueError("nothing to embed: give the modality that the model encodes")
         if self.fusion is not None:
             nothing = torch.zeros_like(next(iter(found.values())))
-            found["fused"], found["gate"] = self.fusion(found.get("eeg", nothing), found.get("bold", nothing))
+            fused, gate = self.fusion(found.get("eeg", nothing), found.get("bold", nothing))
+            found |= {"fused": fused} if gate is None else {"fused": fused, "gate": gate}
         return found
 
     def forward(self, eeg: torch.Tensor | None = None, bold: torch.Tensor | None = None) -> torch.Tensor:

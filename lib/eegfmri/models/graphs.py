@@ -6,6 +6,7 @@ Laplacian in [0, 2], signed or not.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,9 @@ import numpy as np
 from eegfmri.errors import RequestError
 
 Signs = Literal["keep", "fold", "drop"]
+
+#: A graph as it is, or what it is compared with, see `control_graph`.
+Control = Literal["given", "identity", "permuted", "rewired"]
 
 
 def functional_connectivity(series: Iterable[np.ndarray]) -> np.ndarray:
@@ -102,6 +106,53 @@ def sparsify(
     kept = np.zeros_like(weights)
     kept[rows[chosen], columns[chosen]] = weights[rows[chosen], columns[chosen]]
     return kept + kept.T
+
+
+def control_graph(adjacency: np.ndarray, control: Control, seed: int = 0) -> np.ndarray:
+    """Return a graph that lacks what a graph is thought to know: a control for a network that uses it.
+
+    Parameters
+    ----------
+    adjacency : numpy.ndarray
+        Shape (n_nodes, n_nodes), symmetric, diagonal 0.
+    control : {"given", "identity", "permuted", "rewired"}
+        ``given``: the graph itself. ``identity``: no edge; every node is alone. ``permuted``: the same graph with its nodes exchanged, so
+        that it joins the wrong ones. ``rewired``: every node keeps its number of edges, but not to whom; weights are shuffled over edges.
+    seed : int, default=0
+        Of permutation and rewiring.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_nodes, n_nodes).
+
+    Raises
+    ------
+    RequestError
+        If there is no such control.
+    """
+    import networkx
+
+    rng = np.random.default_rng(seed)
+    if control == "given":
+        return adjacency
+    if control == "identity":
+        return np.zeros_like(adjacency)
+    if control == "permuted":
+        order = rng.permutation(len(adjacency))
+        return adjacency[np.ix_(order, order)]
+    if control != "rewired":
+        raise RequestError(f"There is no control graph {control!r}: choose given, identity, permuted or rewired.")
+    edges = np.argwhere(np.triu(adjacency != 0, 1))
+    graph = networkx.Graph(map(tuple, edges))
+    if len(edges) > 1:
+        # Ten swaps an edge forget where it was; a graph that is nearly complete allows fewer.
+        with suppress(networkx.NetworkXException):
+            networkx.double_edge_swap(graph, 10 * len(edges), 1000 * len(edges), seed=seed)
+    rewired, weights = np.zeros_like(adjacency), rng.permutation(adjacency[tuple(edges.T)])
+    for (a, b), weight in zip(sorted(tuple(sorted(edge)) for edge in graph.edges), weights, strict=True):
+        rewired[a, b] = rewired[b, a] = weight
+    return rewired
 
 
 def nearest_neighbours(weights: np.ndarray, n_neighbours: int = 8) -> np.ndarray:

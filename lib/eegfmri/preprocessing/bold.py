@@ -73,8 +73,8 @@ class BoldSettings:
         Which regions.
     n_regions : int or None
         How many; None for the atlas's usual number.
-    high_pass : float
-        Cut-off of the drift filter in Hz.
+    high_pass : float or None
+        Cut-off of the drift filter in Hz; None takes out a straight line only, which leaves what lasts for minutes, as stages of sleep do.
     tissue_regressors : bool
         Regress out the mean of white matter and of cerebrospinal fluid.
     global_signal : bool
@@ -103,7 +103,7 @@ class BoldSettings:
 
     atlas: AtlasName = "offline"
     n_regions: int | None = None
-    high_pass: float = 0.008
+    high_pass: float | None = 0.008
     tissue_regressors: bool = True
     global_signal: bool = False
     standardise: Literal["psc", "zscore"] = "psc"
@@ -159,10 +159,24 @@ def prepare(recording: Recording, settings: BoldSettings | None = None, t1: str 
     path = project.cache_dir() / "bold" / f"{recording.name}-{key}.npy"
     atlas = load_atlas(settings.atlas, settings.n_regions)
 
-    def make() -> np.ndarray:
+    of_images = cache.digest(
+        "means",
+        sources_of(recording, t1, slice_times),
+        {name: value for name, value in asdict(settings).items() if name not in _AFTERWARDS},
+        settings.censor_above is None,
+        cache.code_digest("eegfmri.preprocessing.bold"),
+        cache.versions("nilearn", "dipy", "simpleitk"),
+    )
+    means = path.with_name(f"{recording.name}-{of_images}-means.npy")
+
+    def measure() -> np.ndarray:
         image = recording.image().slicer[..., : recording.n_volumes]
         anatomy = None if t1 is None else open_anatomy(t1)
-        return regional_series(image, recording.t_r, settings, anatomy, slice_times).astype(np.float32)
+        return _measured(image, recording.t_r, settings, anatomy, slice_times)
+
+    def make() -> np.ndarray:
+        measured = cache.load_array(cache.kept_array(means, measure))
+        return _finished(np.asarray(measured), len(atlas.regions), recording.t_r, settings).astype(np.float32)
 
     return Stream(cache.kept_array(path, make), 1 / recording.t_r, atlas.regions, start=recording.t_r / 2)
 
@@ -201,6 +215,19 @@ def regional_series(
     numpy.ndarray
         Shape (n_regions, n_volumes); a region without a voxel that has signal in this run is 0 throughout.
     """
+    n_regions = len(load_atlas(settings.atlas, settings.n_regions).regions)
+    return _finished(_measured(image, t_r, settings, t1, slice_times), n_regions, t_r, settings)
+
+
+#: Settings that enter after the means over regions were taken: the means are kept, and serve whatever these are.
+_AFTERWARDS = ("high_pass", "standardise", "drift", "censor_above", "calibration_minutes")
+
+
+def _measured(image, t_r: float, settings: BoldSettings, t1, slice_times: np.ndarray | None) -> np.ndarray:
+    """Take from an image what cleaning needs, shape (n_regions + 1 + n_regressors, n_volumes).
+
+    Mean of each region, NaN without a voxel that has signal; framewise displacement in mm, 0 where motion was not asked for; regressors.
+    """
     if settings.slice_timing:
         image = correct_slice_times(image, slice_times, t_r)
     motion = None
@@ -224,18 +251,28 @@ def regional_series(
     if settings.smoothing is not None:
         image = smooth(image, settings.smoothing)
     present, means = region_means(image, labels)
-    cleaned = clean(
-        means,
+    whole = np.full((len(atlas.regions), means.shape[1]), np.nan)
+    whole[present - 1] = means
+    moved = np.zeros(means.shape[1]) if motion is None else motion.framewise_displacement()
+    return np.concatenate([whole, moved[None], regressors.to_numpy().T])
+
+
+def _finished(measured: np.ndarray, n_regions: int, t_r: float, settings: BoldSettings) -> np.ndarray:
+    """Clean and scale what `_measured` found, shape (n_regions, n_volumes)."""
+    means, moved, regressors = measured[:n_regions], measured[n_regions], measured[n_regions + 1 :].T
+    present = np.isfinite(means).all(axis=1)
+    whole = np.zeros(means.shape)
+    whole[present] = clean(
+        means[present],
         t_r,
         regressors,
         high_pass=settings.high_pass,
         drift=settings.drift,
+        detrend=settings.high_pass is None,
         standardise=settings.standardise,
-        keep=None if settings.censor_above is None else low_motion_mask(motion, settings.censor_above),
+        keep=None if settings.censor_above is None else moved <= settings.censor_above,
         calibration_minutes=settings.calibration_minutes,
     )
-    whole = np.zeros((len(atlas.regions), means.shape[1]))
-    whole[present - 1] = cleaned
     return whole
 
 
@@ -558,6 +595,7 @@ def clean(
     *,
     high_pass: float | None = 0.008,
     drift: Literal["butterworth", "cosine"] = "butterworth",
+    detrend: bool = False,
     standardise: Literal["psc", "zscore"] | None = "psc",
     keep: np.ndarray | None = None,
     calibration_minutes: float | None = None,
@@ -576,9 +614,11 @@ def clean(
     confounds : pandas.DataFrame, numpy.ndarray or None
         Shape (n_volumes, n_regressors).
     high_pass : float or None
-        Cut-off in Hz.
+        Cut-off in Hz; None: no filter.
     drift : {"butterworth", "cosine"}
-        How slow drift is taken out.
+        How slow drift is taken out where there is a cut-off.
+    detrend : bool, default=False
+        Take out a straight line, of the regressors as well.
     standardise : {"psc", "zscore"} or None
         Percent of the uncleaned mean, or unit variance; None leaves the unit.
     keep : numpy.ndarray of bool or None
@@ -613,7 +653,7 @@ def clean(
     nilearns = {"psc": "psc", "zscore": "zscore_sample", None: None}[standardise]
     cleaned = signal.clean(
         series.T,
-        detrend=False,
+        detrend=detrend,
         standardize=nilearns if calibration_minutes is None else None,
         sample_mask=None if keep.all() else np.flatnonzero(keep),
         confounds=confounds,

@@ -86,7 +86,7 @@ def planted_bold(
     seed : int, default=0
         Of the noise; the same noise at every level, so that curves over the level are smooth.
     high_pass : float or None
-        Cut-off in Hz.
+        Cut-off in Hz; None takes out a straight line, as `eegfmri.preprocessing.bold.prepare` does.
 
     Returns
     -------
@@ -101,7 +101,9 @@ def planted_bold(
     def make() -> np.ndarray:
         noise = cache.kept_array(of_noise, lambda: _noise(truth, recording, seed).astype(np.float32))
         series = np.asarray(truth.of_run(recording)["bold"]) + level * cache.load_array(noise)
-        return clean(series, recording.t_r, high_pass=high_pass, standardise=None).astype(np.float32)
+        return clean(series, recording.t_r, high_pass=high_pass, detrend=high_pass is None, standardise=None).astype(
+            np.float32
+        )
 
     cache.kept_array(path, make)
     return Stream(path, 1 / recording.t_r, truth.regions.names, start=recording.t_r / 2)

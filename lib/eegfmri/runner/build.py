@@ -41,6 +41,7 @@ def run(
     listen: Listener = silent,
     scheduler: str | None = None,
     device: str | None = None,
+    record: bool = False,
 ) -> Path:
     """Execute one chapter and write the notebook, a stand-alone page and its results into a folder.
 
@@ -64,6 +65,8 @@ def run(
         Address of a Dask cluster that the chapter's folds go to; None for this machine.
     device : {"auto", "cpu", "cuda", "mps"} or None
         Where networks are computed; None: what the environment variable ``EEGFMRI_DEVICE`` says, else the processor.
+    record : bool
+        Keep the results with the book as well, see `eegfmri.runner.record`; ``listen`` is told ``recorded`` and the path.
 
     Returns
     -------
@@ -78,12 +81,16 @@ def run(
         If a cell fails.
     """
     from eegfmri.runner import preflight
+    from eegfmri.runner import record as recording
 
     chapters = discover()
     request, plan, folder = _prepared(find(name, chapters), assignments, profile, data, out, device)
     chapter = request.chapter
     stem = chapter.name.replace("/", "-")
     known = preflight.Known(plan)
+    recorded = recording.place(request, profile) if record else None
+    # Of an execution by an earlier version it is not known on which machine it was done and what memory it took.
+    force = force or (record and request.cached and request.cost is None)
     fresh = force or not request.cached
     problem = preflight.unwritable(folder)
     if problem:
@@ -98,7 +105,9 @@ def run(
                 preflight.require([request], known, folder)  # of what has been simulated more is known
         [outcome] = execute_all([request], 1, threads, force, listen)
     if outcome.status == "failed":
-        raise EegFmriError(outcome.error)
+        raise EegFmriError(f"{outcome.error} Nothing is recorded." if record else outcome.error)
+    if recorded is not None:
+        listen("recorded", path=recording.write(request, recorded, profile))
     import nbformat
 
     from eegfmri.runner import render

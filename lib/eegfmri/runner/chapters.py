@@ -18,6 +18,7 @@ from pathlib import Path
 
 from eegfmri import cache, project
 from eegfmri.errors import DataError, EegFmriError, RequestError, is_printable, looking_up
+from eegfmri.results import KEY
 from eegfmri.runner.parameters import QUOTED, RESERVED, Parameter, quoted, read_parameters
 from eegfmri.text import load_yaml, read_text
 
@@ -132,8 +133,8 @@ class Chapter:
         return {name: parameter.default for name, parameter in self.parameters.items()}
 
     @cached_property
-    def modules(self) -> frozenset[str]:
-        """Library modules that the code cells import, and those that they import in turn."""
+    def imported(self) -> frozenset[str]:
+        """Library modules that the code cells import themselves."""
         found: set[str] = set()
         for cell in self.cells:
             try:
@@ -142,12 +143,29 @@ class Chapter:
             except SyntaxError as error:
                 line = cell.line + (error.lineno or 1) - 1
                 raise EegFmriError(f"{self.path}:{line} is not valid Python: {error.msg}.") from None
-        return frozenset(cache.import_closure(found))
+        return frozenset(found)
+
+    @cached_property
+    def modules(self) -> frozenset[str]:
+        """Library modules that the code cells import, and those that they import in turn."""
+        return frozenset(cache.import_closure(self.imported))
 
     @cached_property
     def code(self) -> list:
         """What of the chapter can change its outputs: its code cells as `Cell.code` sees them."""
         return [cell.code for cell in self.cells]
+
+    @property
+    def shows_recorded(self) -> tuple[str, ...]:
+        """Chapters whose recorded runs the page shows: those that its front matter names, else its own; none if it cannot read any."""
+        if "eegfmri.recorded" not in self.modules:
+            return ()
+        return tuple(self.options.get("recorded") or (self.name,))
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """Keys of the results that the chapter is about, in the order in which they are shown."""
+        return tuple(self.options.get("headline") or ())
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -277,6 +295,10 @@ def _options_model():
         datasets: list[str] | None = None
         files: list[str] | None = None
         reads_results: bool | None = None
+        #: Keys of the results that the chapter is about: a sweep opens on them.
+        headline: list[Annotated[str, Field(pattern=rf"^{KEY.pattern}$")]] | None = None
+        #: Chapters whose recorded runs the page shows; its own where none is named.
+        recorded: list[str] | None = None
         #: Parameters with a file or folder of the reader's own, given which no dataset is needed; a list in the list: all of these.
         instead: list[str | Annotated[list[str], Field(min_length=2)]] | None = None
         #: So many subjects must be left by a selection: a number (0 where no signals are read), or the parameter that has it.
@@ -440,15 +462,7 @@ def profile_parameters(chapter: Chapter, profile: str | None) -> dict[str, objec
     """
     if profile in (None, DEFAULT_PROFILE):
         return {}
-    path = project.book_dir() / "profiles.yml"
-    try:
-        document = load_yaml(read_text(path), path) if path.is_file() else {}
-    except DataError as error:
-        raise RequestError(f"Profile {quoted(profile)} cannot be looked up: {error}") from None
-    profiles = _mapping(document, path, "profiles")
-    if profile not in profiles:
-        raise RequestError(f"There is no profile {quoted(profile)}{_nearest(profile, [DEFAULT_PROFILE, *profiles])}")
-    entries = _mapping(profiles[profile], path, f"profile {profile}")
+    path, entries = _profile(profile)
     common = _mapping(entries.get("*"), path, f"profile {profile}, every chapter")
     values = {name: value for name, value in common.items() if name in chapter.parameters}
     values |= _mapping(entries.get(chapter.name), path, f"profile {profile}, {chapter.name}")
@@ -467,6 +481,27 @@ def profile_parameters(chapter: Chapter, profile: str | None) -> dict[str, objec
             ) from None
         values[name] = _existing(name, values[name], project.root())
     return values
+
+
+def common_parameters(profile: str | None) -> dict[str, object]:
+    """Return what a profile sets for every chapter that has a parameter of that name; nothing for the chapters' own."""
+    if profile in (None, DEFAULT_PROFILE):
+        return {}
+    path, entries = _profile(profile)
+    return _mapping(entries.get("*"), path, f"profile {profile}, every chapter")
+
+
+def _profile(profile: str) -> tuple[Path, dict[str, object]]:
+    """Return the file of profiles and what it holds of one; `RequestError` if there is no such profile."""
+    path = project.book_dir() / "profiles.yml"
+    try:
+        document = load_yaml(read_text(path), path) if path.is_file() else {}
+    except DataError as error:
+        raise RequestError(f"Profile {quoted(profile)} cannot be looked up: {error}") from None
+    profiles = _mapping(document, path, "profiles")
+    if profile not in profiles:
+        raise RequestError(f"There is no profile {quoted(profile)}{_nearest(profile, [DEFAULT_PROFILE, *profiles])}")
+    return path, _mapping(profiles[profile], path, f"profile {profile}")
 
 
 def _mapping(found: object, path: Path, what: str) -> dict[str, object]:

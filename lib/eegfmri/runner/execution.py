@@ -21,12 +21,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from eegfmri import cache, project, results
+from eegfmri import cache, project, recorded, results
 from eegfmri import device as devices
 from eegfmri.errors import EegFmriError, RequestError, is_printable, looking_up
-from eegfmri.executors import Dask, Executor, Job, Threads
+from eegfmri.executors import SCHEDULER, Dask, Executor, Job, Threads
 from eegfmri.machine import cores
-from eegfmri.runner.chapters import Chapter
+from eegfmri.runner.chapters import Chapter, find
+from eegfmri.runner.measure import PeakMemory, describe_machine
 from eegfmri.runner.parameters import RESERVED, quoted, source_of
 from eegfmri.text import jsonable
 
@@ -35,6 +36,9 @@ KEPT = 12
 
 #: Folders under this prefix and the key of an execution are being written, or were when the writer was killed.
 PART = ".part-"
+
+#: Beside notebook and results, what executing them took; the folder of an earlier version has none.
+COST = "cost.json"
 
 #: Distributions whose versions are written beside every result.
 PACKAGES = ("numpy", "scipy", "pandas", "scikit-learn", "torch", "mne", "nilearn", "nibabel", "plotly", "papermill")
@@ -58,6 +62,10 @@ class Request:
         Hexadecimal key of the execution.
     device : {"cpu", "cuda", "mps"}
         Where the chapter's networks are computed.
+    own_key : str
+        The key without the recorded runs that the page shows beside its own results.
+    shown : dict of str to str
+        Chapters whose recorded runs the page may show, with the digests of their code cells.
     """
 
     chapter: Chapter
@@ -66,6 +74,8 @@ class Request:
     simulated: tuple[str, ...]
     key: str
     device: str = "cpu"
+    own_key: str = ""
+    shown: dict[str, str] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -81,6 +91,12 @@ class Request:
     def results(self) -> dict:
         """The document ``results.json`` of the executed chapter."""
         return results.read(self.folder / "results.json")
+
+    @property
+    def cost(self) -> dict | None:
+        """``machine`` and ``peak_memory`` of the execution; None where an earlier version has not written them."""
+        path = self.folder / COST
+        return cache.read_json(path) if path.is_file() else None
 
     @property
     def command(self) -> str:
@@ -221,20 +237,47 @@ def prepare(
     if real:
         # A chapter that needs real and simulated recordings is given one folder of links to both.
         data = plan.given if not missing else str(build_dir() / "data" / cache.digest(plan.given, identities))
-    lock = project.root() / "requirements.lock"
-    key = cache.digest(
+    own_key = cache.digest(
         cache.code_digest(*chapter.modules),
         chapter.code,
         parameters,
         identities,
         None if data is None else str(data),
-        lock.read_text(encoding="utf-8") if lock.is_file() else None,
+        lock_file(),
         _files_read(chapter),
         [_stamp(value) for name, value in parameters.items() if name.endswith(("_file", "_dir"))],
         _others_results(chapter) if chapter.reads_results else None,
         *([] if device == "cpu" else [device]),
     )
-    return replace(request, data=data, key=key)
+    shown, key = _recorded_runs(chapter), own_key
+    if shown:
+        key = cache.digest(own_key, [[name, *about] for name, about in shown.items()])
+    cells = {name: digest for name, (digest, _, _) in shown.items()}
+    return replace(request, data=data, key=key, own_key=own_key, shown=cells)
+
+
+def lock_file() -> str | None:
+    """Return the text of ``requirements.lock``, None where there is none."""
+    path = project.root() / "requirements.lock"
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def code_digests(chapter: Chapter) -> dict[str, str]:
+    """Return the digests of a chapter's code cells (``chapter``) and of the library modules that it uses (``library``)."""
+    return {"chapter": cache.digest(chapter.code), "library": cache.code_digest(*chapter.modules)}
+
+
+def _recorded_runs(chapter: Chapter) -> dict[str, tuple[str, str, list]]:
+    """Return, by chapter whose recorded runs the page shows, the digests of its cells and library now, and of each recorded run."""
+    found = {}
+    for name in chapter.shows_recorded:
+        other = chapter if name == chapter.name else find(name)
+        paths = sorted(path for path in recorded.folder(name).glob("*.json") if not path.name.startswith("."))
+        # A page that names what has changed since must be made again when something does.
+        digests = code_digests(other)
+        files = [[path.name, cache.digest(path.read_bytes().hex())] for path in paths]
+        found[name] = (digests["chapter"], digests["library"], files)
+    return found
 
 
 def _files_read(chapter: Chapter) -> dict[str, str]:
@@ -390,8 +433,9 @@ def execute(request: Request, threads: int = 1, force: bool = False, listen: Lis
             return Outcome(request, "cached", request.results["seconds"])
         listen("start", request=request)
         try:
-            notebook = _run_notebook(request, threads, listen)
-            _keep(request, notebook, time.perf_counter() - begun, threads)
+            memory = PeakMemory()
+            notebook = _run_notebook(request, threads, listen, memory)
+            _keep(request, notebook, time.perf_counter() - begun, threads, memory)
         # Whatever a chapter, papermill or the disk may raise: the other chapters go on.
         except Exception as error:  # noqa: BLE001
             text = traceback.format_exc()
@@ -441,7 +485,7 @@ def _kernel_environment(threads: int) -> dict[str, str]:
     }
 
 
-def _run_notebook(request: Request, threads: int, listen: Listener):
+def _run_notebook(request: Request, threads: int, listen: Listener, memory: PeakMemory):
     import warnings
 
     with warnings.catch_warnings():
@@ -466,9 +510,11 @@ def _run_notebook(request: Request, threads: int, listen: Listener):
             engine_name=ENGINE,
             kernel_name="python3",
             progress_bar=False,
-            environment=_kernel_environment(threads) | {devices.VARIABLE: request.device},
+            environment=_kernel_environment(threads)
+            | {devices.VARIABLE: request.device, recorded.SHOWN: json.dumps(request.shown)},
             folder=str(project.root()),
             progress=progress,
+            memory=memory,
         )
     except PapermillExecutionError as error:
         cause = f"{error.ename}: {_first_line(error.evalue)}" if error.evalue else error.ename
@@ -524,7 +570,7 @@ def _cell_failed(chapter: Chapter, number: int, cause: str) -> EegFmriError:
     )
 
 
-def _keep(request: Request, notebook, seconds: float, threads: int) -> None:
+def _keep(request: Request, notebook, seconds: float, threads: int, memory: PeakMemory) -> None:
     import nbformat
 
     notebook = tidied(notebook)
@@ -534,7 +580,7 @@ def _keep(request: Request, notebook, seconds: float, threads: int) -> None:
         "chapter": request.chapter.name,
         "parameters": request.parameters,
         "data": harvested["data"],
-        "environment": environment(threads, request.device),
+        "environment": environment(threads, request.device) | {"code": code_digests(request.chapter)},
         "seconds": round(seconds, 3),
         "results": harvested["results"],
     }
@@ -546,6 +592,8 @@ def _keep(request: Request, notebook, seconds: float, threads: int) -> None:
     try:
         (temporary / "notebook.ipynb").write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
         cache.write_json(temporary / "results.json", jsonable(document))
+        machine = describe_machine() | {"cluster": SCHEDULER in os.environ}
+        cache.write_json(temporary / COST, {"machine": machine, "peak_memory": memory.n_bytes or None})
         cache.seal_folder(temporary)
         temporary.chmod(0o755)
         if request.folder.exists():
@@ -570,7 +618,8 @@ def tidied(notebook):
 def notebook_of(request: Request):
     """Return the notebook of an executed chapter: the chapter as its source is now, with the outputs of its execution.
 
-    Since the key was made of the code cells alone, prose, comments and what decides how a cell is shown may have changed.
+    Since the key was made of the code cells alone, prose, comments and what decides how a cell is shown may have changed. The parameters
+    cell holds the values that were used; a cell below it is left only where a folder of recordings was named.
 
     Parameters
     ----------
@@ -603,7 +652,10 @@ def notebook_of(request: Request):
     for cell, done in zip(code, ran, strict=True):
         cell.outputs, cell.execution_count = done.outputs, done.execution_count
     at = next((i for i, cell in enumerate(notebook.cells, 1) if "parameters" in cell.metadata.get("tags", [])), 0)
-    notebook.cells[at:at] = injected
+    if at and injected:
+        notebook.cells[at - 1].source = with_values(notebook.cells[at - 1].source, request)
+        injected[0].source = f"{RESERVED} = {source_of(request.data)}"
+        notebook.cells[at:at] = injected if request.data is not None else []
     # Jupytext gives cells random identifiers; counted ones keep equal notebooks equal files.
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"
@@ -618,6 +670,37 @@ def notebook_of(request: Request):
         },
     }
     return nbformat.from_dict(notebook)
+
+
+def with_values(source: str, request: Request) -> str:
+    """Return a parameters cell with the values of a request in the place of the chapter's own; types and comments stay.
+
+    Parameters
+    ----------
+    source : str
+        The cell.
+    request : Request
+        Whose parameters.
+
+    Returns
+    -------
+    str
+        The cell; as it was where nothing was changed.
+    """
+    defaults = request.chapter.defaults
+    changed = {name: value for name, value in request.parameters.items() if value != defaults[name]}
+    lines = source.split("\n")
+    # From the end, so that places before a change stay where they are.
+    for node in reversed(ast.parse(source).body):
+        target = node.target if isinstance(node, ast.AnnAssign) else None
+        if not isinstance(target, ast.Name) or target.id not in changed or node.value is None:
+            continue
+        value, first, last = node.value, node.value.lineno - 1, node.value.end_lineno - 1
+        # Syntax trees count bytes.
+        before = lines[first].encode()[: value.col_offset].decode()
+        after = lines[last].encode()[value.end_col_offset :].decode()
+        lines[first : last + 1] = [f"{before}{source_of(changed[target.id])}{after}"]
+    return "\n".join(lines)
 
 
 def environment(threads: int, device: str = "cpu") -> dict:

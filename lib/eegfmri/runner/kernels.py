@@ -17,6 +17,7 @@ from papermill.engines import NBClientEngine, papermill_engines
 from papermill.log import logger
 
 from eegfmri import executors, machine, project
+from eegfmri.runner.measure import PeakMemory
 
 #: Name of the engine in papermill's register.
 ENGINE = "eegfmri"
@@ -102,7 +103,16 @@ class _Kernel(AsyncKernelManager):
 class _Engine(NBClientEngine):
     @classmethod
     def execute_managed_notebook(
-        cls, nb_man, kernel_name, *, environment: dict, folder: str, progress: Progress, start_timeout: int = 60, **_
+        cls,
+        nb_man,
+        kernel_name,
+        *,
+        environment: dict,
+        folder: str,
+        progress: Progress,
+        memory: PeakMemory,
+        start_timeout: int = 60,
+        **_,
     ):
         progress.total = sum(
             cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])
@@ -131,7 +141,11 @@ class _Engine(NBClientEngine):
             # joblib's tracker tells the terminal what it tidies up after a kernel that was ended.
             quiet = ",".join(filter(None, (environment.get("PYTHONWARNINGS"), "ignore:resource_tracker")))
             written = {"PYTHONWARNINGS": quiet, executors.PROGRESS: str(place / "progress")}
-            with progress.followed(place / "progress"):
+
+            def pid() -> int | None:
+                return getattr(getattr(client.km, "provisioner", None), "pid", None)
+
+            with progress.followed(place / "progress"), memory.watched(pid):
                 return client.execute(env={**environment, **machine.tether(), **written}, cwd=folder)
 
 

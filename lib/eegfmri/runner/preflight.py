@@ -559,6 +559,8 @@ def _time(request: Request, chosen: Mapping[str, tuple[Recording, ...]], found: 
         return
     stated = f"the chapter states {duration(60 * minutes)} for its own parameters and simulated recordings"
     have = sum(recording.duration or 0.0 for runs in chosen.values() for recording in runs)
+    # What is not simulated yet will be as long as its scale says.
+    have += sum(simulated_seconds(name, request) for name in request.simulated if not chosen.get(name))
     usual = sum(simulated_seconds(name, request, "small") for name in request.chapter.needs(request.parameters))
     if request.chapter.min_subjects(request.parameters) > 1 and have > 1.2 * usual > 0:
         about = f"about {duration(60 * minutes * have / usual)} by the length of the recordings"

@@ -15,15 +15,18 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
-from eegfmri import cache, machine, project
-from eegfmri.errors import EegFmriError
+from eegfmri import cache, machine, project, results
+from eegfmri.errors import DataError, EegFmriError
+from eegfmri.runner import record
 from eegfmri.runner.chapters import Chapter, discover
+from eegfmri.runner.compare import compare_documents
 from eegfmri.runner.execution import Listener, Request, build_dir, notebook_of
 from eegfmri.runner.outputs import for_page
+from eegfmri.text import jsonable
 
 #: Distributions that decide how a page looks.
 RENDERERS = (
@@ -99,11 +102,58 @@ def standalone(request: Request) -> str:
         # Other pages are not there to be linked to; the chapter alone is the book.
         (stage / "_toc.yml").write_text(f"format: jb-book\nroot: {request.chapter.name}\n", encoding="utf-8")
         _stage_chapter(stage, request, alone=True)
-        _write_run(stage, [request])
+        _write_run(stage, [request], {request.chapter.name: differences(request)})
         _redirect_links(stage, [request.chapter.name])
         _jupyter_book(stage, strict=False)
         html = stage / "_build" / "html"
         return inlined(html / f"{request.chapter.name}.html", request.chapter.title, html)
+
+
+def differences(request: Request) -> dict | None:
+    """Return what sets a run apart from the book's run of the chapter.
+
+    Parameters
+    ----------
+    request : Request
+        Executed.
+
+    Returns
+    -------
+    dict or None
+        As `eegfmri.runner.compare.compare_documents` has it, the book first; None where nothing but the commit differs, or there is no
+        book.
+    """
+    path = build_dir() / "results" / f"{request.chapter.name}.json"
+    try:
+        found = compare_documents(results.read(path), request.results)
+    except (DataError, OSError):
+        return None
+    elsewhere = [row for row in found["environment"] if row["name"] != "commit"]
+    return None if found["identical"] and not elsewhere else found
+
+
+def comparison(document: dict) -> str:
+    """Return one HTML page, in the look of the book, of two runs compared; it loads nothing.
+
+    Parameters
+    ----------
+    document : dict
+        From `eegfmri.runner.compare.compare`.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    with project.temporary_folder("page") as folder:
+        stage = folder / "stage"
+        _copy_book(stage)
+        (stage / "_toc.yml").write_text("format: jb-book\nroot: comparison\n", encoding="utf-8")
+        (stage / "comparison.md").write_text("# Two runs compared\n\n```{comparison}\n```\n", encoding="utf-8")
+        cache.write_json(stage / "_run.json", {"comparison": jsonable(document)})
+        _jupyter_book(stage, strict=False)
+        html = stage / "_build" / "html"
+        return inlined(html / "comparison.html", "Two runs compared", html)
 
 
 def sources(chapter: Chapter) -> dict[str, str]:
@@ -120,7 +170,8 @@ def _book_digest(requests: Iterable[Request]) -> str:
         if path.is_file() and not {"_build", "__pycache__"} & set(path.relative_to(folder).parts)
     ]
     executed = [(request.chapter.name, request.key, request.results["environment"]["executed"]) for request in requests]
-    return cache.digest(files, executed, _versions(RENDERERS), cache.code_digest("eegfmri.runner.render"))
+    code = cache.code_digest("eegfmri.runner.render")
+    return cache.digest(files, executed, _versions(RENDERERS), code, record.listing())
 
 
 def _versions(names: Iterable[str]) -> dict[str, str]:
@@ -159,6 +210,8 @@ def _stage_chapter(stage: Path, request: Request, alone: bool = False) -> None:
     for_page(notebook)
     # With it, a warning names the line of the chapter's source.
     notebook["metadata"]["source_map"] = _source_lines(notebook, chapter.source)
+    if alone:
+        _put_differences(notebook)
     if alone and "{cite" in chapter.source:
         listed = "## References\n\n```{bibliography}\n:filter: docname in docnames\n```\n"
         notebook["cells"].append({"cell_type": "markdown", "id": "references", "metadata": {}, "source": listed})
@@ -178,6 +231,16 @@ def _stage_chapter(stage: Path, request: Request, alone: bool = False) -> None:
         cell["id"] = f"cell-{number}"
     paired.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
     source.write_text(chapter.source, encoding="utf-8")
+
+
+def _put_differences(notebook: dict) -> None:
+    """Let a page say under its title what sets its run apart from the book's."""
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown" and (title := re.search(r"^# .*$", source, re.MULTILINE)):
+            at = title.end()
+            cell["source"] = f"{source[:at]}\n\n```{{run-differences}}\n```\n{source[at:]}"
+            return
 
 
 def _source_lines(notebook: dict, source: str) -> list[int]:
@@ -226,8 +289,8 @@ def _redirect_links(stage: Path, names: Iterable[str]) -> None:
         path.write_text(json.dumps(notebook, ensure_ascii=False), encoding="utf-8")
 
 
-def _write_run(stage: Path, requests: list[Request]) -> None:
-    """Write what the directives of the book show about runs."""
+def _write_run(stage: Path, requests: list[Request], apart: Mapping[str, dict | None] | None = None) -> None:
+    """Write what the directives of the book show about runs; ``apart`` is, by chapter, what sets a run apart from the book's."""
     chapters = {}
     for request in requests:
         document = request.results
@@ -241,13 +304,15 @@ def _write_run(stage: Path, requests: list[Request]) -> None:
             "seconds": document["seconds"],
             "environment": document["environment"],
             "n_results": len(document["results"]),
+            "differences": (apart or {}).get(request.chapter.name),
             "sources": sources(request.chapter) if (stage / "_static" / "notebooks").is_dir() else {},
         }
     packages: dict[str, str] = {}
     for request in requests:
         environment = request.results["environment"]
         packages |= {"python": environment["python"], **environment["packages"]}
-    cache.write_json(stage / "_run.json", {"chapters": chapters, "packages": packages | _versions(RENDERERS)})
+    about = {"chapters": chapters, "packages": packages | _versions(RENDERERS), "recorded": record.listing()}
+    cache.write_json(stage / "_run.json", jsonable(about))
 
 
 def _jupyter_book(stage: Path, strict: bool) -> None:

@@ -1,5 +1,7 @@
 """What ``eegfmri sweep`` does: one chapter over every combination of some parameters' values, and how far its results spread.
 
+Seeds are repetitions, and results are averaged over them; every other parameter is a setting, whose values stand side by side.
+
 Each combination is a run like any other, under its own key, so that what was executed before is not executed again and an
 interrupted sweep goes on where it stopped.
 """
@@ -7,7 +9,7 @@ interrupted sweep goes on where it stopped.
 import csv
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +33,9 @@ from eegfmri.runner.execution import (
 )
 from eegfmri.runner.parameters import quoted
 
+#: Parameters whose values are repetitions of the same thing: only over them is a mean taken.
+REPETITIONS = ("seed", "simulation_seed")
+
 #: More combinations than this are asked for by mistake.
 MOST = 1000
 
@@ -47,8 +52,12 @@ class Sweep:
         Parameters that were given several values.
     outcomes : list of Outcome
         One per combination, in the order of the values.
+    settings : tuple of str
+        Those of them that are settings, and no repetitions (`REPETITIONS`).
+    headline : tuple of str
+        Keys of the results that the chapter is about, as far as it says so and there are such results.
     spread : list of dict
-        One per result: ``key``, ``unit``, ``n`` combinations, ``mean``, ``sd``, ``min``, ``max``.
+        One per result and combination of settings: the settings, ``key``, ``unit``, ``n`` repetitions, ``mean``, ``sd``, ``min``, ``max``.
     folder : pathlib.Path
         Where ``sweep.csv``, ``spread.csv`` and each combination's results.json lie.
     """
@@ -58,6 +67,8 @@ class Sweep:
     outcomes: list[Outcome]
     spread: list[dict]
     folder: Path
+    settings: tuple[str, ...] = ()
+    headline: tuple[str, ...] = ()
 
 
 def sweep(
@@ -145,7 +156,8 @@ def sweep(
     threads = max(1, cores() // default_jobs(chapters.values()))
     outcomes = execute_all(requests, at_once, threads, False, hear)
     rows = [_row(outcome, swept) for outcome in outcomes]
-    spread = spread_of(outcomes)
+    settings = tuple(name for name in swept if name not in REPETITIONS)
+    spread = spread_of(outcomes, settings)
     for outcome in outcomes:
         if outcome.status != "failed":
             label = "_".join(f"{parameter}-{outcome.request.parameters[parameter]}" for parameter in swept)
@@ -153,7 +165,9 @@ def sweep(
             cache.write_json(folder / f"{safe[:100]}-{outcome.request.key}.json", outcome.request.results)
     _write_csv(folder / "sweep.csv", rows)
     _write_csv(folder / "spread.csv", spread)
-    return Sweep(chapter.name, swept, outcomes, spread, folder)
+    found = {row["key"] for row in spread}
+    headline = tuple(key for key in chapter.headline if key in found)
+    return Sweep(chapter.name, swept, outcomes, spread, folder, settings, headline)
 
 
 def swept_values(assignments: Iterable[str]) -> dict[str, list[str]]:
@@ -228,34 +242,42 @@ def _row(outcome: Outcome, swept: tuple[str, ...]) -> dict:
     return row
 
 
-def spread_of(outcomes: Iterable[Outcome]) -> list[dict]:
-    """Describe each numeric result over combinations.
+def spread_of(outcomes: Iterable[Outcome], settings: Sequence[str] = ()) -> list[dict]:
+    """Describe each numeric result over repetitions; nothing is averaged over different settings.
 
     Parameters
     ----------
     outcomes : iterable of Outcome
         Failed ones are left out.
+    settings : sequence of str
+        Parameters that were given several values and are no repetitions.
 
     Returns
     -------
     list of dict
-        ``key``, ``unit``, ``n``, ``mean``, ``sd`` (of a sample; empty for one value), ``min``, ``max``; in the order of the page.
+        The settings by name, ``key``, ``unit``, ``n``, ``mean``, ``sd`` (of a sample; empty for one value), ``min``, ``max``; results in
+        the order of the page, of each the settings in theirs.
     """
     import statistics
 
-    values: dict[str, list[float]] = {}
+    # Values of settings may be lists: what they are told apart by is how they are written.
+    values: dict[str, dict[str, list[float]]] = {}
+    chosen: dict[str, dict] = {}
     units: dict[str, str] = {}
     for outcome in outcomes:
         if outcome.status == "failed":
             continue
+        setting = {name: outcome.request.parameters[name] for name in settings}
+        chosen.setdefault(repr(setting), setting)
         for result in outcome.request.results["results"]:
             value = result["value"]
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
                 continue
-            values.setdefault(result["key"], []).append(value)
+            values.setdefault(result["key"], {}).setdefault(repr(setting), []).append(value)
             units[result["key"]] = result.get("unit", "")
     return [
         {
+            **chosen[setting],
             "key": key,
             "unit": units[key],
             "n": len(found),
@@ -264,7 +286,8 @@ def spread_of(outcomes: Iterable[Outcome]) -> list[dict]:
             "min": min(found),
             "max": max(found),
         }
-        for key, found in values.items()
+        for key, by_setting in values.items()
+        for setting, found in by_setting.items()
     ]
 
 
