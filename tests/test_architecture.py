@@ -31,6 +31,7 @@ ROOMS = (
     ("saliency", "lags"),
     ("evaluation",),
     ("runner",),
+    ("classroom",),
     ("estimators",),
     ("recovery",),
     ("ledger",),
