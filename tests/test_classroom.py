@@ -21,7 +21,7 @@ from eegfmri.classroom.checks import sealed
 from eegfmri.classroom.exercises import GRADES, Exercise, outline
 from eegfmri.errors import EegFmriError, RequestError
 from eegfmri.runner import notebooks
-from eegfmri.runner.chapters import discover, read_chapter
+from eegfmri.runner.chapters import discover
 
 #: Chapters whose exercises are graded, each of them.
 GRADED = ("recording", "coupling", "datasets", "evaluation", "preprocessing_eeg", "preprocessing_fmri")

@@ -165,7 +165,8 @@ def _add_stub(made, prose: Prose, exercise: Exercise, hints: int) -> None:
     if exercise.starter or exercise.answer or exercise.solution_code:
         starter = exercise.starter or (f"{exercise.answer['of']} = ..." if exercise.answer else "...")
         _add_code(made, f"{starter}\n\n{_check(exercise)}" if exercise.answer else starter)
-        made.cells[-1].metadata["tags"] = ["exercise"]
+        # What a function makes of three dots may be an error, which must not keep the rest of the notebook from running.
+        made.cells[-1].metadata["tags"] = ["exercise", "raises-exception"]
     if not exercise.answer:
         _add(made, "*Your answer:*")
 
