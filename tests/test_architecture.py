@@ -32,6 +32,7 @@ ROOMS = (
     ("saliency", "lags"),
     ("evaluation",),
     ("runner",),
+    ("classroom",),
     ("estimators",),
     ("recovery",),
     ("ledger",),

@@ -732,7 +732,7 @@ def sweep_command(
     done = sweep.sweep(chapter, parameter or [], profile, data, workers, out, report, scheduler)
     write_page(done)
     if done.spread:
-        ledger = project.data_dir() / "claims.yml"
+        ledger = project.table("claims.yml")
         compared = {claim.result_key for claim in claims.load()} if ledger.is_file() else set()
         wanted = set(done.headline) or compared
         shown = [row for row in done.spread if row["key"] in wanted] or done.spread
@@ -861,6 +861,23 @@ def build_command(
         return 1
     _say(f"{'The book' if document['rendered'] else 'Nothing has changed; the book'}: {_short(Path(document['html']))}")
     return 0
+
+
+@app.command("classroom")
+def classroom_command(
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Folder to write, new or empty.")],
+    chapters: Annotated[
+        list[str] | None,
+        typer.Option("--chapters", metavar="NAMES", help="Only these: a,b; repeatable; all if left out."),
+    ] = None,
+    hints: Annotated[int, typer.Option("--hints", metavar="N", help="Hints that students are given: 0, 1 or 2.")] = 1,
+) -> None:
+    """Write student and teacher notebooks of the chapters, zipped; answers in them check themselves."""
+    from eegfmri.classroom import handouts
+
+    folder = handouts.write(out, _words(chapters), hints)
+    for name in ("README.md", *(f"{kind}.zip" for kind in handouts.KINDS)):
+        _say(_short(folder / name))
 
 
 # --- verify and bench ------------------------------------------------------------------------------------------------

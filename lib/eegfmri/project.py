@@ -1,4 +1,8 @@
-"""Where the project lies: the folders that hold the book, the data and the caches."""
+"""Where the project lies: the folders that hold the book, the data and the caches.
+
+Inside a clone of the project everything lies in it. Where only the package is installed, as for a chapter's notebook in a class, the
+tables come with the package, and what is simulated or cached lands in the user's cache folder.
+"""
 
 import os
 import secrets
@@ -16,6 +20,9 @@ TEMPORARY = "eegfmri-"
 
 #: What follows a folder's name in that of the file beside it, whose lock is held as long as somebody uses the folder.
 _LOCK = ".lock"
+
+#: Where a wheel has the tables of ``data/`` (see ``setup.py``); in a clone there is no such folder.
+_PACKAGED = Path(__file__).resolve().parent / "tables"
 
 #: Seconds after which a folder without such a file, as earlier versions made them, is taken for a leftover.
 _OLD = 3600
@@ -37,15 +44,23 @@ def root() -> Path:
     RequestError
         If no such folder is found.
     """
+    found = find_root()
+    if found is None:
+        raise RequestError(
+            f"No project found above {Path.cwd()}: run the command inside a clone, or set EEGFMRI_ROOT to its folder."
+        )
+    return found
+
+
+def find_root() -> Path | None:
+    """Return the project's top folder as `root` does, or None where only the package is installed."""
     if (named := _named("EEGFMRI_ROOT")) is not None:
         return named.resolve()
     for start in (Path.cwd(), Path(__file__).resolve()):
         for folder in (start, *start.parents):
             if (folder / "book" / "_toc.yml").is_file():
                 return folder
-    raise RequestError(
-        f"No project found above {Path.cwd()}: run the command inside a clone, or set EEGFMRI_ROOT to its folder."
-    )
+    return None
 
 
 def book_dir() -> Path:
@@ -54,13 +69,51 @@ def book_dir() -> Path:
 
 
 def data_dir() -> Path:
-    """Return the folder of the ledger, the manifests, downloads and simulated recordings."""
+    """Return the folder of the ledger, the manifests and downloads."""
     return root() / "data"
+
+
+def table(name: str) -> Path:
+    """Return a file that is tracked under ``data/``, or the copy of it that the package brings where there is no clone.
+
+    Parameters
+    ----------
+    name : str
+        Path below ``data/``, as ``claims.yml`` or ``manifests/sleep.tsv``.
+
+    Returns
+    -------
+    pathlib.Path
+        Its path, whether or not there is such a file.
+    """
+    found = find_root()
+    return _PACKAGED / name if found is None else found / "data" / name
+
+
+def bibliography() -> Path:
+    """Return the BibTeX file of the book, or the copy of it that the package brings where there is no clone."""
+    found = find_root()
+    return _PACKAGED / "references.bib" if found is None else found / "book" / "references.bib"
+
+
+def simulated_dir() -> Path:
+    """Return the folder of simulated recordings: ``data/simulated`` of a clone, else one in the user's cache."""
+    return _writable() / "simulated"
 
 
 def cache_dir() -> Path:
     """Return the folder of cached preprocessing and fold results (``EEGFMRI_CACHE`` wins)."""
-    return data_dir() / "cache" if (named := _named("EEGFMRI_CACHE")) is None else named
+    return _writable() / "cache" if (named := _named("EEGFMRI_CACHE")) is None else named
+
+
+def _writable() -> Path:
+    """Return where made things lie: the clone's ``data``, else the user's cache folder."""
+    found = find_root()
+    if found is not None:
+        return found / "data"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("eegfmri", appauthor=False)
 
 
 def check_environment() -> None:

@@ -76,10 +76,40 @@ def record(
         "unit": unit,
         "n": _plain(key, n),
     }
+    _recorded[key] = result["value"]
     _glue(key, result["value"], {"result": result})
     for end in ("low", "high"):
         if result[end] is not None:
+            _recorded[f"{key}.{end}"] = result[end]
             _glue(f"{key}.{end}", result[end], {})
+
+
+#: What this process has recorded, by key.
+_recorded: dict[str, float | int | None] = {}
+
+
+def recorded(*keys: str) -> dict[str, float | int | None]:
+    """Return what has been recorded so far in this session: in a notebook of one's own, the numbers that a text refers to.
+
+    Parameters
+    ----------
+    *keys : str
+        As given to `record`; ``{key}.low`` and ``{key}.high`` are the ends of an interval.
+
+    Returns
+    -------
+    dict of str to float, int or None
+        By key.
+
+    Raises
+    ------
+    RequestError
+        If one has not been recorded.
+    """
+    for key in keys:
+        if key not in _recorded:
+            raise RequestError(f"{key} has not been recorded yet: run the cell that records it first.")
+    return {key: _recorded[key] for key in keys}
 
 
 def declare(*recording_sets) -> None:
@@ -181,7 +211,7 @@ def present_key(key: str) -> str:
     str
         After all renames of ``data/renamed_keys.yml``, in the order of the file.
     """
-    path = project.data_dir() / "renamed_keys.yml"
+    path = project.table("renamed_keys.yml")
     for pattern, name in _renames(path, path.stat().st_mtime_ns) if path.is_file() else ():
         match = pattern.fullmatch(key)
         key = match.expand(name) if match else key
@@ -306,7 +336,9 @@ def damaged() -> list[str]:
 
 
 def _paths() -> list[Path]:
-    root = project.root()
+    root = project.find_root()
+    if root is None:
+        return []
     paths = [*(root / "book" / "_build" / "results").rglob("*.json"), *_of_runs(root / "runs")]
     # What an interrupted copy left is no result.
     return [path for path in paths if not path.name.startswith(".")]

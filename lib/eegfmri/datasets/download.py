@@ -184,7 +184,7 @@ def manifest(dataset: str = "sleep") -> tuple[RemoteFile, ...]:
     tuple of RemoteFile
         In the manifest's order.
     """
-    return _manifest(project.data_dir() / "manifests" / f"{dataset}.tsv")
+    return _manifest(project.table(f"manifests/{dataset}.tsv"))
 
 
 def sleep_files(

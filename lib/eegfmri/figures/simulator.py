@@ -314,10 +314,10 @@ def _value(value) -> str:
 
 def source_labels() -> dict[str, str]:
     """Return key → first author and year of every entry of the bibliography."""
-    from eegfmri.project import book_dir
+    from eegfmri.project import bibliography
 
     labels = {}
-    text = (book_dir() / "references.bib").read_text(encoding="utf-8")
+    text = bibliography().read_text(encoding="utf-8")
     for entry in re.split(r"\n@", text):
         key = re.match(r"@?\w+\{([^,\s]+),", entry)
         author = re.search(r"^\s*author\s*=\s*[{\"]+(.+?)[}\"]+,?\s*$", entry, re.MULTILINE)

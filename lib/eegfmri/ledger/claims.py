@@ -287,7 +287,7 @@ def papers(path: str | Path | None = None) -> dict[str, Paper]:
 
 def subjects_needed(dataset: str) -> dict[str, list[str] | None]:
     """Return by paper the subjects of a dataset whom its published results need, None for all; nothing without a ledger."""
-    if not (project.data_dir() / "claims.yml").is_file():
+    if not (project.table("claims.yml")).is_file():
         return {}
     return {name: paper.subjects for name, paper in papers().items() if paper.dataset == dataset}
 
@@ -330,7 +330,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _ledger(path: str | Path | None) -> tuple[Path, int]:
-    path = project.data_dir() / "claims.yml" if path is None else Path(path)
+    path = project.table("claims.yml") if path is None else Path(path)
     try:
         return path, path.stat().st_mtime_ns
     except (OSError, ValueError):

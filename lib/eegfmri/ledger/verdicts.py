@@ -297,9 +297,11 @@ def _against_results(
 
 def _missing(claim: Claim, key: str) -> str:
     """Say what a result waits for: recordings, and a chapter that computes it."""
-    file = project.book_dir() / f"{claim.chapter}.md"
+    root = project.find_root()
+    file = (root or Path()) / "book" / f"{claim.chapter}.md"
     method = key.split("/")[2]
-    if file.is_file() and method in file.read_text(encoding="utf-8"):
+    # Without the book's sources at hand, nothing says that the chapter does not compute it.
+    if root is None or (file.is_file() and method in file.read_text(encoding="utf-8")):
         return f"Waits for {claim.dataset} recordings: `{claim.command}`."
     waiting = f"{claim.dataset} recordings and for chapter {claim.chapter}, which does not compute it yet"
     return f"Waits for {waiting}; then `{claim.command}`."

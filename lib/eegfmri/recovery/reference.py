@@ -400,6 +400,6 @@ def derive_reference_statistics(
 
 def load_reference_statistics() -> dict:
     """Return the statistics of real files that are shipped with the project."""
-    from eegfmri.project import data_dir
+    from eegfmri.project import table
 
-    return read_json(data_dir() / "reference_statistics.json")
+    return read_json(table("reference_statistics.json"))

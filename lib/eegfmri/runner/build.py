@@ -110,13 +110,14 @@ def run(
         listen("recorded", path=recording.write(request, recorded, profile))
     import nbformat
 
-    from eegfmri.runner import render
+    from eegfmri.runner import notebooks, render
 
     listen("render", chapters=[chapter.name])
     page = render.standalone(request)
+    notebook = notebooks.for_jupyter(notebook_of(request), chapter, request.results)
     folder.mkdir(parents=True, exist_ok=True)
     with cache.written_whole(folder / f"{stem}.ipynb") as temporary:
-        temporary.write_text(nbformat.writes(notebook_of(request)) + "\n", encoding="utf-8")
+        temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
     with cache.written_whole(folder / f"{stem}.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
     cache.write_json(folder / "results.json", request.results)

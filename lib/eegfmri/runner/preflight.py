@@ -115,7 +115,7 @@ def simulated_folder(dataset: str, request: Request) -> Path:
 
     recipe = request.simulation
     scale = get_scale(recipe["scale"], dataset).name
-    return project.data_dir() / "simulated" / f"{dataset}-{scale}-{simulation_digest(dataset, **recipe)}"
+    return project.simulated_dir() / f"{dataset}-{scale}-{simulation_digest(dataset, **recipe)}"
 
 
 def examine(request: Request, known: Known, out: str | Path | None = None) -> Preflight:
@@ -400,7 +400,7 @@ def _disk(
         simulated_bytes(name, request) for name in request.simulated if not simulated_folder(name, request).is_dir()
     )
     if simulated:
-        needs.setdefault(project.data_dir() / "simulated", []).append(("simulated recordings", simulated))
+        needs.setdefault(project.simulated_dir(), []).append(("simulated recordings", simulated))
     disks: dict[int, tuple[Path, dict[str, float]]] = {}
     for folder, parts in needs.items():
         problem = unwritable(folder)

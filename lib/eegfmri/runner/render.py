@@ -21,7 +21,7 @@ from urllib.parse import unquote
 
 from eegfmri import cache, machine, project, results
 from eegfmri.errors import DataError, EegFmriError
-from eegfmri.runner import record
+from eegfmri.runner import notebooks, record
 from eegfmri.runner.chapters import Chapter, discover
 from eegfmri.runner.compare import compare_documents
 from eegfmri.runner.execution import Listener, Request, build_dir, notebook_of
@@ -157,7 +157,7 @@ def comparison(document: dict) -> str:
 
 
 def sources(chapter: Chapter) -> dict[str, str]:
-    """Return, by label, where under ``_static`` a chapter's own sources lie: MyST and the paired notebook."""
+    """Return, by label, where under ``_static`` a chapter's own sources lie: MyST and a notebook that any Jupyter shows."""
     return {"notebook": f"notebooks/{chapter.name}.ipynb", "MyST source": f"notebooks/{chapter.name}.md"}
 
 
@@ -222,14 +222,11 @@ def _stage_chapter(stage: Path, request: Request, alone: bool = False) -> None:
     import jupytext
     import nbformat
 
-    paired, source = (stage / "_static" / path for path in sources(chapter).values())
-    paired.parent.mkdir(parents=True, exist_ok=True)
+    offered, source = (stage / "_static" / path for path in sources(chapter).values())
+    offered.parent.mkdir(parents=True, exist_ok=True)
     notebook = jupytext.reads(chapter.source, fmt="md:myst")
-    notebook.metadata.setdefault("jupytext", {})["formats"] = "ipynb,md:myst"
-    # Jupytext gives cells random identifiers; counted ones keep equal sources equal files.
-    for number, cell in enumerate(notebook.cells):
-        cell["id"] = f"cell-{number}"
-    paired.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+    notebook = notebooks.for_jupyter(notebook, chapter, request.results, discover())
+    offered.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
     source.write_text(chapter.source, encoding="utf-8")
 
 

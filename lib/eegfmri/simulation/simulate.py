@@ -164,17 +164,17 @@ def ensure(
     Returns
     -------
     pathlib.Path
-        ``data/simulated/<dataset>-<scale>-<key>``.
+        ``<dataset>-<scale>-<key>`` in `eegfmri.project.simulated_dir`.
 
     Raises
     ------
     RequestError
         As `simulate`.
     """
-    from eegfmri.project import data_dir
+    from eegfmri.project import simulated_dir
 
     key = simulation_digest(dataset, scale=scale, preset=preset, seed=seed, n_subjects=n_subjects)
-    folder = data_dir() / "simulated"
+    folder = simulated_dir()
     dest = folder / f"{dataset}-{get_scale(scale, dataset).name}-{key}"
     if _is_made(dest, key):
         return dest
@@ -289,9 +289,9 @@ def _digest(dataset, scale: Scale, preset: Preset, seed: int, labels_dir, quirks
     if dataset != "sleep":
         stages = None
     elif labels_dir is None:
-        from eegfmri.project import data_dir
+        from eegfmri.project import table
 
-        stages = (data_dir() / "sleep_stage_statistics.json").read_text(encoding="utf-8")
+        stages = table("sleep_stage_statistics.json").read_text(encoding="utf-8")
     else:
         stages = [(path.name, path.read_text(encoding="utf-8")) for path in sorted(Path(labels_dir).glob("sub-*.tsv"))]
     libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}

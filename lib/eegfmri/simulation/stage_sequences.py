@@ -149,9 +149,9 @@ def _jsonable(table: dict[str, Counter]) -> dict[str, dict[str, int]]:
 
 def load_stage_statistics() -> dict:
     """Return the statistics shipped with the project, derived from the 33 tables of ds003768."""
-    from eegfmri.project import data_dir
+    from eegfmri.project import table
 
-    return read_json(data_dir() / "sleep_stage_statistics.json")
+    return read_json(table("sleep_stage_statistics.json"))
 
 
 def published_stage_table() -> "pd.DataFrame":
