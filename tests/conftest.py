@@ -20,9 +20,9 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 #: Files that take minutes, the longest first: begun last, one of them would keep one process busy while the others wait.
 LONGEST = (
     "test_synthesis_strong",
+    "test_synthesis_by_heart",
     "test_verify",
     "test_graph_evaluation",
-    "test_synthesis_by_heart",
     "test_chapters",
     "test_simulate_layouts",
     "test_bold",

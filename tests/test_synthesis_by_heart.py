@@ -1,4 +1,4 @@
-"""Every network of synthesis can learn ten windows of noise-free, strongly coupled recordings by heart."""
+"""Every network of synthesis can learn ten windows of noise-free, strongly coupled recordings by heart: ``make soak`` runs it."""
 
 from dataclasses import replace
 from functools import partial
@@ -14,7 +14,7 @@ from eegfmri.preprocessing.volumes import VolumeScaling, VolumeSettings, prepare
 from eegfmri.simulation.simulate import simulate
 from eegfmri.windows import volume_windows
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 
 #: Of the EEG in Hz: enough for every band, and half of what a network has to learn at 250.
 RATE = 125.0
