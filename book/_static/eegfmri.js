@@ -170,6 +170,11 @@
   const loaded = () => {
     if (window.Plotly) return Promise.resolve();
     plotly ??= new Promise((done, failed) => {
+      // Plotly reads back what it writes on a canvas, of which browsers complain unless they are told.
+      const contextOf = HTMLCanvasElement.prototype.getContext;
+      HTMLCanvasElement.prototype.getContext = function (kind, options) {
+        return contextOf.call(this, kind, kind === "2d" ? {willReadFrequently: true, ...options} : options);
+      };
       const script = document.createElement("script");
       Object.assign(script, {src: window.eegfmriPlotly, onload: done, onerror: failed});
       document.head.append(script);
@@ -228,30 +233,36 @@
     }
   };
 
-  const drawAll = async () => {
-    if (!document.querySelector(FIGURES)) return;
-    await loaded();
-    for (const place of document.querySelectorAll(FIGURES)) if (!place.dataset.drawn) draw(place);
+  /** Whether a figure is not drawn, or was drawn for another width or theme. */
+  const stale = (place) => {
+    const width = place.parentElement.clientWidth;
+    return place.dataset.drawn !== root.dataset.theme || (width && Math.abs(Number(place.dataset.width) - width) > 1);
   };
 
+  const drawAll = async () => {
+    const places = [...document.querySelectorAll(FIGURES)];
+    if (places.length) await loaded();
+    for (const place of places) if (stale(place)) draw(place);
+  };
+
+  // Figures are drawn when they come near, and drawn again when they are near and stale.
+  const near = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      if (!entry.isIntersecting || !stale(entry.target)) continue;
+      loaded().then(() => stale(entry.target) && draw(entry.target));
+    }
+  }, {rootMargin: "400px 0px"});
+
   const again = () => {
-    if (!window.Plotly) return;
-    for (const place of document.querySelectorAll(`${FIGURES}[data-drawn]`)) {
-      const moved = Math.abs(Number(place.dataset.width) - place.parentElement.clientWidth) > 1;
-      if (place.parentElement.clientWidth && (moved || place.dataset.drawn !== root.dataset.theme)) draw(place);
+    for (const place of document.querySelectorAll(FIGURES)) {
+      near.unobserve(place);
+      near.observe(place);
     }
   };
 
   const begin = () => {
     const places = [...document.querySelectorAll(FIGURES)];
-    const near = new IntersectionObserver((entries) => {
-      for (const entry of entries) {
-        if (!entry.isIntersecting) continue;
-        near.unobserve(entry.target);
-        loaded().then(() => entry.target.dataset.drawn || draw(entry.target));
-      }
-    }, {rootMargin: "400px 0px"});
-    places.forEach((place) => near.observe(place));
+    again();
     let waiting = 0;
     new ResizeObserver(() => {
       clearTimeout(waiting);

@@ -187,6 +187,8 @@ class Page:
             self.messages.append(f"{about['type']}: {said}")
         elif method == "Log.entryAdded" and about["entry"]["level"] in ("error", "warning"):
             entry = about["entry"]
+            if "GL Driver Message" in entry["text"]:
+                return  # of a machine that draws without a graphics card
             self.messages.append(f"{entry['level']}: {entry['text']} {entry.get('url', '')}".strip())
 
 
