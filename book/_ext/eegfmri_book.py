@@ -315,7 +315,9 @@ def write_icons(static: Path, pages: Iterable[str]) -> None:
     # Boxes of the theme bear icons that no element names.
     for path in static.rglob("*.css"):
         if vendor not in path.parents:
-            points |= {int(point, 16) for point in re.findall(r'"\\(f[0-9a-f]{3})"', path.read_text(encoding="utf-8"))}
+            text = path.read_text(encoding="utf-8")
+            points |= {ord(letter) for letter in text if 0xF000 <= ord(letter) < 0xF900}
+            points |= {int(point, 16) for point in re.findall(r"\\(f[0-9a-f]{3})\b", text)}
     font = TTFont(vendor / "webfonts" / "fa-solid-900.ttf")
     options = subset.Options(notdef_outline=True)
     part = subset.Subsetter(options)
