@@ -89,8 +89,11 @@ def packed(part: object, name: str = "") -> object:
             return _repacked(part) if name in _PACKED else part
         return {key: packed(value, key) for key, value in part.items()}
     if isinstance(part, list):
-        array = _array(part) if name in _PACKED else None
-        return [packed(value, name) for value in part] if array is None else _written(array)
+        if name not in _PACKED:
+            return [packed(value, name) for value in part]
+        # Rows of unequal length stay as they are: inside a list, plotly does not unpack them.
+        array = _array(part)
+        return part if array is None else _written(array)
     return part
 
 
@@ -130,7 +133,7 @@ def _written(array: "np.ndarray") -> dict:
     kind = (
         next(name for name, most in (("i1", 127), ("i2", 32767), ("i4", 2**31)) if largest <= most) if whole else "f4"
     )
-    if kind == "f4" and largest > np.finfo(np.float32).max:
+    if kind == "f4" and largest > float(np.finfo(np.float32).max):
         kind = "f8"
     written = {"dtype": kind, "bdata": base64.b64encode(array.astype(f"<{kind}").tobytes()).decode()}
     return written if array.ndim == 1 else written | {"shape": ", ".join(map(str, array.shape))}
