@@ -1,5 +1,6 @@
 # Everything here works from a bare clone: it needs make and Python 3.11 or newer, nothing else.
 #   make book    set up and build the book: book/_build/html/index.html
+#   make pdf     the same, and every page as PDF: book/_build/pdf (needs Chromium)
 #   make test    set up, build the book (what is cached is not executed again) and run every test but the longest
 #   make unit    the quick tests only, without the book
 #   make test ONLY="book or slow"   all the others
@@ -19,11 +20,14 @@ INSTALLED := .venv/.installed
 # Files, or groups within them, go to processes as they are ordered in tests/conftest.py, the longest first.
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: book test unit lint bench soak clean distclean
+.PHONY: book pdf test unit lint bench soak clean distclean
 .DELETE_ON_ERROR:
 
 book: $(INSTALLED)
 	$(BIN)/eegfmri build
+
+pdf: book
+	$(BIN)/python -m eegfmri.runner.pdf
 
 test: book
 	$(PYTEST) $(if $(ONLY),-m "$(ONLY)")

@@ -4,10 +4,16 @@
 links to the notebook's sources. ``run-statistics`` shows how every chapter was executed, ``recorded-runs`` every run that is kept
 with the book, ``run-differences`` at the head of a run's page what sets it apart from the book's, ``comparison`` two runs. All read
 ``_run.json``, which the runner writes beside the pages before it renders them.
+
+Finished pages are gone through once more: what the theme would load and does not need is left out, names that screen readers need are put
+right, and the texts that the search shows are written into a script, because a page opened from a file may not read other files.
 """
 
+import base64
 import importlib.util
+import io
 import json
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -315,12 +321,8 @@ class Comparison(_Generated):
         return found
 
 
-def _needs_plotly(body: str) -> bool:
-    return "eegfmri-live" in body
-
-
 def prepare_page(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
-    """Load plotly on the pages that show live figures, and drop what the theme's companions load from outside."""
+    """Say where plotly lies on the pages that show live figures, and drop what the theme's companions load from outside."""
     # Two extensions that Jupyter Book always enables bring a script whose only use is to fetch a live kernel.
     for kind in ("script_files", "css_files"):
         files = context.get(kind, [])
@@ -330,8 +332,14 @@ def prepare_page(app: Sphinx, pagename: str, templatename: str, context: dict, d
             for file in files
             if "thebe" not in f"{getattr(file, 'filename', file)}{getattr(file, 'attributes', '')}".lower()
         ]
-    if _needs_plotly(context.get("body", "")):
-        app.add_js_file("plotly.min.js", defer="defer")
+    here = context["pathto"]
+    if "eegfmri-live" in context.get("body", ""):
+        # Five megabytes, which the page's own script loads when the first figure comes near.
+        app.add_js_file(
+            None, body=f"window.eegfmriPlotly = {json.dumps(here('_static/plotly.min.js', resource=True))};"
+        )
+    if pagename == "search":
+        app.add_js_file(TEXTS, priority=100)
 
 
 def drop_kernel_nodes(app: Sphinx, doctree: nodes.document, docname: str) -> None:
@@ -341,21 +349,140 @@ def drop_kernel_nodes(app: Sphinx, doctree: nodes.document, docname: str) -> Non
             node.parent.remove(node)
 
 
-def copy_scripts(app: Sphinx, error: Exception | None) -> None:
-    """Put plotly's script and MathJax into the book, if any of its pages uses them."""
+def finish(app: Sphinx, error: Exception | None) -> None:
+    """Put plotly's script and MathJax into the book, if any of its pages uses them, and go through its pages once more."""
     if error is not None or app.builder.format != "html":
         return
-    static = Path(app.outdir) / "_static"
-    pages = [path.read_text(encoding="utf-8") for path in Path(app.outdir).rglob("*.html")]
-    if any("plotly.min.js" in page for page in pages):
+    out = Path(app.outdir)
+    static = out / "_static"
+    paths = [path for path in out.rglob("*.html") if static not in path.parents]
+    pages = {path: _finished(path.read_text(encoding="utf-8")) for path in paths}
+    for path, page in pages.items():
+        path.write_text(page, encoding="utf-8")
+    if any("plotly.min.js" in page for page in pages.values()):
         shutil.copyfile(plotly_script(), static / "plotly.min.js")
-    if any(MATHJAX in page for page in pages):
+    if any(MATHJAX in page for page in pages.values()):
         (static / "mathjax").mkdir(parents=True, exist_ok=True)
         shutil.copyfile(mathjax_script(), static / "mathjax" / MATHJAX)
+    write_icons(static, pages.values())
+    texts = {path.relative_to(out).with_suffix("").as_posix(): _text(page) for path, page in pages.items()}
+    script = (
+        f"window.eegfmriTexts = {json.dumps({name: text for name, text in texts.items() if text}, ensure_ascii=False)};"
+    )
+    (static / TEXTS).write_text(script, encoding="utf-8")
     # The theme and its companions ship more than the book uses: live kernels, templates, maps for debugging.
     unused = ["sphinx-thebe.js", "sphinx-thebe.css", "webpack-macros.html", "sbt-webpack-macros.html"]
     for path in [*(static / name for name in unused), *static.rglob("*.map")]:
         path.unlink(missing_ok=True)
+
+
+#: The texts of all pages, for the search.
+TEXTS = "eegfmri-texts.js"
+
+#: What is put right in a finished page: pattern, what takes its place.
+_PUT_RIGHT = (
+    # Fonts and scripts that are loaded before they are needed: browsers refuse the former from files, and complain.
+    (r'<link rel="preload"[^>]*>\s*', ""),
+    # Every icon there is, one and a half megabytes: those that the book uses are in its own style sheet.
+    (r'<script src="[^"]*fontawesome[^"]*"></script>\s*', ""),
+    (r'(<link href="[^"]*_static/)vendor/fontawesome/[^"]*\.css[^"]*(" rel="stylesheet" />)', r"\1icons.css\2"),
+    # Without scripts a page is light; with them its own script asks the system at once.
+    (r'(<html[^>]*) data-theme="auto"', r'\1 data-theme="light"'),
+    # A name that says less than what is read there.
+    (r'(<summary) aria-label="Toggle hidden content"', r"\1"),
+    (r'(<button class="btn search-button-field[^>]*) title="Search" aria-label="Search"', r"\1"),
+    # A list without items, and a role that is no more.
+    (r'<div role="list" class="citation-list">', '<div class="citation-list">'),
+    (r' role="doc-biblioentry"', ""),
+    # Check boxes and labels that open the side bars and parts of the contents.
+    (
+        r'(<input type="checkbox"\s+class="sidebar-toggle"\s+id="pst-(\w+)-sidebar-checkbox")',
+        r'\1 aria-label="Show the \2 side bar"',
+    ),
+    (r'(<input class="toctree-checkbox")', r'\1 aria-label="Show the pages of this part"'),
+    # An empty cell at the head of a column of names.
+    (r"<th></th>", "<td></td>"),
+)
+
+
+def _finished(page: str) -> str:
+    """Return a page without what it need not load, and with names for screen readers."""
+    for pattern, right in _PUT_RIGHT:
+        page = re.sub(pattern, right, page)
+    return page
+
+
+def _text(page: str) -> str:
+    """Return what the search reads of a page: its sections with their texts, without code, figures' data and formulae."""
+    from bs4 import BeautifulSoup
+
+    article = BeautifulSoup(page, "html.parser").find("article")
+    if article is None:
+        return ""
+    for element in article.select("script, style, noscript, img, .headerlink, .cell_input, summary, .eegfmri-graph"):
+        element.decompose()
+
+    def told(element) -> str:
+        parts = []
+        for child in element.children:
+            if getattr(child, "name", None) == "section" or (child.name == "span" and child.get("id")):
+                parts.append(f'<section id="{escape(child.get("id", ""))}">{told(child)}</section>')
+            elif getattr(child, "name", None):
+                parts.append(told(child))
+            else:
+                parts.append(escape(re.sub(r"\s+", " ", child), quote=False))
+        return "".join(parts) + (
+            " " if element.name in ("p", "li", "td", "th", "h1", "h2", "h3", "h4", "div", "dt", "dd") else ""
+        )
+
+    return f'<div role="main">{re.sub(r" +", " ", told(article)).strip()}</div>'
+
+
+def write_icons(static: Path, pages: Iterable[str]) -> None:
+    """Write the style sheet of icons, with those that the pages use and a font that holds no others."""
+    from fontTools import subset
+    from fontTools.ttLib import TTFont
+
+    vendor = next(static.glob("vendor/fontawesome/*"), None)
+    if vendor is None:
+        return
+    used = set(re.findall(r"\bfa-[a-z0-9-]+", " ".join(pages)))
+    sheet = (vendor / "css" / "all.min.css").read_text(encoding="utf-8")
+    rules, points = [], set()
+    for selectors, body in re.findall(
+        r"([^{}]+)\{([^{}]*)\}",
+        re.sub(r"@(?:font-face|keyframes|-webkit-keyframes|media)[^{]*\{(?:[^{}]|\{[^{}]*\})*\}", "", sheet),
+    ):
+        content = re.fullmatch(r'content:"(\\?)([^"]+)"', body.strip(";"))
+        names = set(re.findall(r"\.(fa-[a-z0-9-]+):{1,2}before", selectors))
+        if content and names:
+            if names & used:
+                points.add(int(content[2], 16) if content[1] else ord(content[2][0]))
+                rules.append(f"{selectors}{{{body}}}")
+        elif not names and re.search(r"\.fa-|:root|\.fas?,", selectors):
+            rules.append(f"{selectors}{{{body}}}")
+    # Boxes of the theme bear icons that no element names.
+    for path in static.rglob("*.css"):
+        if vendor not in path.parents:
+            text = path.read_text(encoding="utf-8")
+            points |= {ord(letter) for letter in text if 0xF000 <= ord(letter) < 0xF900}
+            points |= {int(point, 16) for point in re.findall(r"\\(f[0-9a-f]{3})\b", text)}
+    font = TTFont(vendor / "webfonts" / "fa-solid-900.ttf")
+    options = subset.Options(notdef_outline=True)
+    part = subset.Subsetter(options)
+    part.populate(unicodes=points)
+    part.subset(font)
+    font.flavor = "woff"
+    stream = io.BytesIO()
+    font.save(stream)
+    face = (
+        '@font-face{font-family:"Font Awesome 6 Free";font-style:normal;font-weight:900;font-display:block;'
+        f'src:url(data:font/woff;base64,{base64.b64encode(stream.getvalue()).decode()}) format("woff")}}'
+    )
+    text = "/* Font Awesome Free 6 (icons CC BY 4.0, fonts SIL OFL 1.1, code MIT): the icons that this book uses. */\n"
+    (static / "icons.css").write_text(text + face + "".join(rules), encoding="utf-8")
+    shutil.copyfile(vendor / "LICENSE.txt", static / "icons-license.txt")
+    shutil.rmtree(static / "vendor")
 
 
 def plotly_script() -> Path:
@@ -384,5 +511,5 @@ def setup(app: Sphinx) -> dict:
     app.connect("config-inited", configure, priority=900)
     app.connect("doctree-resolved", drop_kernel_nodes, priority=900)
     app.connect("html-page-context", prepare_page, priority=900)
-    app.connect("build-finished", copy_scripts)
+    app.connect("build-finished", finish)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,11 +2,13 @@
 
 A chapter is trusted, what it shows is not: names of files, texts of tables and parameters end up in outputs. The executed notebook is
 kept as it is; this stands between it and the page. Figures that `eegfmri.figures.show` has emitted bear a mark in the output's metadata,
-where no shown text can put one, and pass as they are.
+where no shown text can put one, and pass as `eegfmri.runner.live` makes them smaller.
 """
 
 import re
 from collections.abc import Mapping
+
+from eegfmri.runner import live
 
 #: Characters of one text output that are shown, half of them from its end; more makes colouring and parsing take minutes.
 MOST_TEXT = 20_000
@@ -94,6 +96,8 @@ def _bundle(data: Mapping, ours: bool) -> dict:
             if len(text) > MOST_HTML:
                 continue
             text = cleaned(text)
+        elif kind == "text/html":
+            text = live.for_page(text)
         elif kind == "text/markdown":
             if len(text) > MOST_TEXT:
                 continue

@@ -451,9 +451,14 @@ def inlined(path: Path, title: str, folder: Path | None = None) -> str:
     for script in page.find_all("script"):
         source = script.get("src")
         if not source:
-            if "thebe" in script.get_text().lower():
+            text = script.get_text()
+            plotly = re.fullmatch(r'\s*window\.eegfmriPlotly = "([^"]+)";\s*', text)
+            if "thebe" in text.lower():
                 script.decompose()
-            continue
+            if plotly is None:
+                continue
+            # What the book's pages load when a figure comes near is part of a page that stands alone.
+            source = plotly[1]
         target = _beside(path, source)
         if _external(source) or _NEEDLESS.search(source) or not _within(target, folder):
             script.decompose()

@@ -1,0 +1,203 @@
+"""The built book in a browser, opened from files: nothing fails or is too wide, live figures are drawn, everyone can read it."""
+
+import os
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from book_project import REPOSITORY
+from eegfmri.runner import browser, pdf
+
+HTML = REPOSITORY / "book" / "_build" / "html"
+PAGES = sorted(
+    path.relative_to(HTML).with_suffix("").as_posix()
+    for path in HTML.rglob("*.html")
+    if HTML / "_static" not in path.parents and path.name != "index.html"
+)
+WIDTHS = (1400, 800, 400)
+
+#: Contrast that WCAG 2.1 (1.4.3) asks of text.
+LEAST_CONTRAST = 4.5
+
+#: A checker of accessibility, https://github.com/dequelabs/axe-core: .ci/run fetches it where it can.
+AXE = Path(os.environ.get("EEGFMRI_AXE") or REPOSITORY / ".venv" / "axe" / "node_modules" / "axe-core" / "axe.min.js")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(browser.executable() is None, reason="needs Chromium, which .ci/run installs"),
+]
+book = pytest.mark.book
+
+# Everything is shown as it is in the end, and at once.
+SETTLED = """(() => {
+  const style = document.createElement("style");
+  style.textContent = "* { transition: none !important; animation: none !important }";
+  document.head.append(style);
+  return Promise.all([window.eegfmri?.drawAll(), window.MathJax?.startup?.promise]).then(() => true);
+})()"""
+
+CONTRAST = """((selector) => {
+  const pen = Object.assign(document.createElement("canvas"), {width: 1, height: 1}).getContext("2d", {willReadFrequently: true});
+  const rgba = colour => {
+    pen.clearRect(0, 0, 1, 1); pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data;
+    return [r, g, b, a / 255];
+  };
+  const over = (top, below) => top.slice(0, 3).map((v, i) => v * top[3] + below[i] * (1 - top[3]));
+  const ground = element => {
+    const layers = [];
+    for (let e = element; e; e = e.parentElement) {
+      layers.push(rgba(getComputedStyle(e).backgroundColor));
+      if (layers.at(-1)[3] === 1) break;
+    }
+    return layers.reverse().reduce((below, layer) => over(layer, below), [255, 255, 255]);
+  };
+  const luminance = c => c.map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  return [...document.querySelectorAll(selector)].filter(e => e.getClientRects().length).map(e => {
+    const below = ground(e), style = getComputedStyle(e), drawn = e instanceof SVGElement;
+    const [low, high] = [luminance(below), luminance(over(rgba(drawn ? style.fill : style.color), below))].sort((a, b) => a - b);
+    return [(high + 0.05) / (low + 0.05), e.textContent.trim().slice(0, 50)];
+  });
+})(%s)"""
+
+#: Captions, the label of simulated recordings, the boxes about recordings, and what is written along axes.
+READ = (
+    ".eegfmri-figure figcaption, .eegfmri-simulated-mark, .eegfmri-data, .eegfmri-data strong, "
+    ".eegfmri-graph :is(.xtick, .ytick) text, .eegfmri-graph :is(.xtitle, .ytitle)"
+)
+
+AXE_RUN = """axe.run(document, %s).then(found => found.violations
+  .filter(rule => ["serious", "critical"].includes(rule.impact))
+  .map(rule => `${rule.id}: ${rule.nodes.length}, first ${rule.nodes[0].html.slice(0, 120)}`))"""
+
+
+@pytest.fixture(scope="module")
+def page():
+    with browser.browsing() as opened:
+        yield opened
+
+
+def opened(page, path: Path, scheme: str = "light"):
+    """Open a file in the browser's first size and in the theme that the system prefers, and wait for all it draws."""
+    page.prefer(scheme)
+    page.resize(WIDTHS[0], 1000)
+    page.open(path.as_uri())
+    page.evaluate(SETTLED)
+    return page
+
+
+def too_wide(page) -> list[int]:
+    """Return the widths at which the page scrolls sideways."""
+    found = []
+    for width in WIDTHS:
+        page.resize(width, 1000)
+        time.sleep(0.3)
+        if page.evaluate("document.documentElement.scrollWidth") > width:
+            found.append(width)
+    return found
+
+
+@book
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_opens_without_complaint_draws_its_figures_and_is_nowhere_too_wide(page, name):
+    opened(page, HTML / f"{name}.html")
+    undrawn = page.evaluate(
+        "[...document.querySelectorAll('.eegfmri-graph')].filter(g => !g.querySelector('.main-svg')).map(g => g.id)"
+    )
+    assert undrawn == []
+    assert too_wide(page) == []
+    assert page.failed == []
+    assert page.messages == []
+
+
+@book
+@pytest.mark.parametrize("name", PAGES)
+def test_captions_labels_and_axes_can_be_read_in_the_dark_and_in_the_light(page, name):
+    opened(page, HTML / f"{name}.html", "dark")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    faint = []
+    for theme in ("dark", "light"):
+        page.evaluate(f"document.documentElement.dataset.theme = {theme!r}; window.eegfmri.drawAll().then(() => true)")
+        faint += [(theme, *text) for text in page.evaluate(CONTRAST % repr(READ)) if text[0] < LEAST_CONTRAST]
+    assert faint == []
+
+
+@book
+@pytest.mark.skipif(not AXE.is_file(), reason="needs axe-core, which .ci/run fetches where npm's registry answers")
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_has_no_serious_fault_of_accessibility(page, name):
+    opened(page, HTML / f"{name}.html")
+    page.call("Runtime.evaluate", expression=AXE.read_text(encoding="utf-8"))
+    assert page.evaluate(AXE_RUN % '{resultTypes: ["violations"]}') == []
+    page.evaluate("document.documentElement.dataset.theme = 'dark'; window.eegfmri.drawAll().then(() => true)")
+    assert page.evaluate(AXE_RUN % '{runOnly: ["color-contrast"], resultTypes: ["violations"]}') == []
+
+
+@book
+def test_the_search_finds_a_word_and_shows_where_it_stands(page):
+    page.open(f"{(HTML / 'search.html').as_uri()}?q={quote('haemodynamic')}")
+    page.wait("document.querySelectorAll('#search-results li p').length > 1")
+    found = page.evaluate("[...document.querySelectorAll('#search-results li p')].map(p => p.textContent)")
+    assert any("haemodynamic" in text.lower() for text in found)
+    assert (page.failed, page.messages) == ([], [])
+
+
+@book
+def test_on_paper_solutions_stand_open_notes_stand_inline_and_no_button_is_left(page):
+    opened(page, HTML / "recordings" / "recording.html", "dark")
+    page.prefer("dark", "print")
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    try:
+        shown = page.evaluate("""({
+          solutions: [...document.querySelectorAll('.solution > :not(.admonition-title)')].map(e => getComputedStyle(e).visibility),
+          notes: [...document.querySelectorAll('aside.margin')].map(e => getComputedStyle(e).float),
+          buttons: [...document.querySelectorAll('.modebar-container, .slider-container, .copybtn, .toggle-button')]
+            .filter(e => e.getClientRects().length).map(e => e.className.baseVal ?? e.className),
+          ground: getComputedStyle(document.body).backgroundColor,
+          wide: [...document.querySelectorAll('.eegfmri-graph .main-svg')].filter(e => e.clientWidth > 700).length,
+        })""")
+    finally:
+        page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert len(shown["solutions"]) >= 2
+    assert set(shown["solutions"]) == {"visible"}
+    assert len(shown["notes"]) >= 2
+    assert set(shown["notes"]) == {"none"}
+    assert (shown["buttons"], shown["ground"], shown["wide"]) == ([], "rgb(255, 255, 255)", 0)
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+@book
+def test_a_page_is_printed(tmp_path, monkeypatch):
+    monkeypatch.setattr(pdf, "build_dir", lambda: tmp_path)
+    monkeypatch.setattr(pdf, "html_dir", lambda: HTML)
+    [printed] = pdf.print_book(["intro"])
+    assert printed == tmp_path / "pdf" / "intro.pdf"
+    assert printed.read_bytes().startswith(b"%PDF")
+
+
+# --- the checks can fail ---------------------------------------------------------------------------------------------
+
+
+def test_a_page_that_complains_is_too_wide_and_faint_is_seen(page, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(
+        "<title>x</title><script src='gone.js'></script><script>console.error('alas'); undefined.x</script>"
+        "<div style='width: 900px'><p class='eegfmri-data' style='color: #ccc; background: #fff'>Faint</p></div>"
+    )
+    opened(page, path)
+    assert too_wide(page) == [800, 400]
+    assert [text for contrast, text in page.evaluate(CONTRAST % repr(READ)) if contrast < LEAST_CONTRAST] == ["Faint"]
+    assert len(page.failed) == 1
+    assert len(page.messages) == 3
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason="needs axe-core, which .ci/run fetches where npm's registry answers")
+def test_a_serious_fault_of_accessibility_is_seen(page, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text("<html lang='en'><title>x</title><main><h1>x</h1><input type='text'></main></html>")
+    opened(page, path)
+    page.call("Runtime.evaluate", expression=AXE.read_text(encoding="utf-8"))
+    assert [said.split(":")[0] for said in page.evaluate(AXE_RUN % "{}")] == ["label"]
