@@ -143,7 +143,6 @@ def trade_off(table: pd.DataFrame, chance: float):
         own.axhline(chance, color=UNKNOWN_COLOUR, linestyle="--", linewidth=1.2)
         own.set(title=panel, xlabel="context (s)", ylabel="balanced accuracy" if not place else None)
     axes[0][-1].legend(title="drift filter", fontsize=8, title_fontsize=8)
-    figure.tight_layout()
     return figure
 
 
