@@ -142,7 +142,10 @@ def trade_off(table: pd.DataFrame, chance: float):
             own.errorbar(x, rows["score"], spread, marker="o", color=PALETTE[number], label=name, linewidth=1.5)
         own.axhline(chance, color=UNKNOWN_COLOUR, linestyle="--", linewidth=1.2)
         own.set(title=panel, xlabel="context (s)", ylabel="balanced accuracy" if not place else None)
-    axes[0][-1].legend(title="drift filter", fontsize=8, title_fontsize=8)
+    handles, names = axes[0][0].get_legend_handles_labels()
+    figure.legend(
+        handles, names, title="drift filter", loc="outside lower center", ncols=len(names), fontsize=8, title_fontsize=8
+    )
     return figure
 
 
