@@ -71,7 +71,9 @@ READ = (
 )
 
 # Drawings and formulae are one thing each for it, named outside; their hundreds of parts would take it minutes.
-AXE_RUN = """axe.run({exclude: [["mjx-container"], [".main-svg"]]}, {resultTypes: ["violations"], preload: false, ...%s}).then(found => found.violations
+AXE_RUN = """axe.run(
+  {exclude: [["mjx-container"], [".main-svg"]]}, {resultTypes: ["violations"], preload: false, ...%s}
+).then(found => found.violations
   .filter(rule => ["serious", "critical"].includes(rule.impact))
   .map(rule => `${rule.id}: ${rule.nodes.length}, first ${rule.nodes[0].html.slice(0, 120)}`))"""
 
