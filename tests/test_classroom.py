@@ -281,7 +281,7 @@ def test_no_role_or_directive_is_left_in_the_notebooks_of_the_book(name):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    return make_project(tmp_path_factory.mktemp("class") / "project")
+    return make_project(tmp_path_factory.mktemp("class") / "project", ("fixtures/first", "fixtures/class"))
 
 
 @pytest.fixture(scope="module")
@@ -289,7 +289,7 @@ def handed_out(project):
     """Write the notebooks of the small book, which has not been built."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EEGFMRI_ROOT", str(project))
-        return handouts.write(project / "out", ["fixtures/first"], hints=2)
+        return handouts.write(project / "out", ["fixtures/class"], hints=2)
 
 
 def test_a_folder_for_each_kind_a_readme_and_archives_are_written(handed_out):
@@ -298,19 +298,19 @@ def test_a_folder_for_each_kind_a_readme_and_archives_are_written(handed_out):
     ]  # fmt: skip
     for kind in handouts.KINDS:
         with zipfile.ZipFile(handed_out / f"{kind}.zip") as archive:
-            assert sorted(archive.namelist()) == [f"{kind}/README.md", f"{kind}/fixtures/first.ipynb"]
+            assert sorted(archive.namelist()) == [f"{kind}/README.md", f"{kind}/fixtures/class.ipynb"]
     assert "1 recall, 1 apply, 1 not graded" in (handed_out / "README.md").read_text(encoding="utf-8")
     assert "solution" not in (handed_out / "student" / "README.md").read_text(encoding="utf-8")
 
 
 def read(folder: Path, kind: str):
-    return nbformat.read(folder / kind / "fixtures" / "first.ipynb", as_version=4)
+    return nbformat.read(folder / kind / "fixtures" / "class.ipynb", as_version=4)
 
 
 def test_students_get_starter_code_and_hints_and_no_solution(handed_out):
     student, teacher = read(handed_out, "student"), read(handed_out, "teacher")
     text = "\n\n".join(cell.source for cell in student.cells)
-    assert 'median = float(np.median(...))\n\ncheck("second-exercise", median)' in text
+    assert 'median = float(np.median(...))\n\ncheck("median-exercise", median)' in text
     assert "*(apply, 5 minutes)*" in text
     assert "> *Hint 1.* It stands in the middle." in text
     assert "> *Hint 2.* Numpy has a function" in text
@@ -325,7 +325,7 @@ def test_students_get_starter_code_and_hints_and_no_solution(handed_out):
 
 def test_hints_are_given_up_to_the_level_that_is_asked_for(project, monkeypatch):
     monkeypatch.setenv("EEGFMRI_ROOT", str(project))
-    none, again = (handouts.write(project / name, ["fixtures/first"], hints=0) for name in ("none", "again"))
+    none, again = (handouts.write(project / name, ["fixtures/class"], hints=0) for name in ("none", "again"))
     assert not any("Hint" in cell.source for cell in read(none, "student").cells)
     assert any("Hint 2" in cell.source for cell in read(none, "teacher").cells)
     for kind in handouts.KINDS:
@@ -338,7 +338,7 @@ def test_hints_are_given_up_to_the_level_that_is_asked_for(project, monkeypatch)
         ("full", {}, "is not empty"),
         ("full/mine.txt", {}, "is not a folder"),
         ("new", {"hints": 3}, "--hints must be 0, 1 or 2"),
-        ("new", {"chapters": ["fixtures/frist"]}, "did you mean 'fixtures/first'?"),
+        ("new", {"chapters": ["fixtures/frist"]}, "did you mean 'fixtures/class'?"),
         ("new", {"chapters": []}, "names none"),
     ],
 )
@@ -356,14 +356,14 @@ def test_nothing_half_written_is_left(project, monkeypatch):
     monkeypatch.setenv("EEGFMRI_ROOT", str(project))
     monkeypatch.setattr(handouts, "_zip", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        handouts.write(project / "broken", ["fixtures/first"])
+        handouts.write(project / "broken", ["fixtures/class"])
     assert not list(project.glob("*broken*"))
     assert not list(project.glob(".broken*"))
 
 
 def test_the_command_writes_into_an_empty_folder_and_into_no_other(project):
     (project / "empty").mkdir()
-    done = eegfmri(project, "classroom", "empty", "--chapters", "fixtures/second,fixtures/first", "--hints", "0")
+    done = eegfmri(project, "classroom", "empty", "--chapters", "fixtures/first,fixtures/class", "--hints", "0")
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["empty/README.md", "empty/student.zip", "empty/teacher.zip"]
     again = eegfmri(project, "classroom", "empty")
@@ -467,22 +467,22 @@ def test_notebooks_of_the_small_book_run_with_the_package_alone(handed_out, inst
     # The book has not been built: what the solution records is asked for in vain, what is stated is checked.
     teacher = executed(read(handed_out, "teacher"), installed, tmp_path)
     said = {cell.source: shown(cell) for cell in teacher.cells if "check" in cell.metadata.get("tags", [])}
-    assert said['check("third-exercise", count)'] == "Right."
-    assert "compare with your neighbour" in said['check("second-exercise", median)']
+    assert said['check("count-exercise", count)'] == "Right."
+    assert "compare with your neighbour" in said['check("median-exercise", median)']
 
 
 @pytest.mark.slow
 def test_numbers_of_a_build_stand_in_the_text_and_behind_the_checks(project, installed, tmp_path):
     done = eegfmri(project, "build", "--jobs", "1")
     assert done.returncode == 0, done.stderr
-    html = (project / "book" / "_build" / "html" / "fixtures" / "first.html").read_text(encoding="utf-8")
+    html = (project / "book" / "_build" / "html" / "fixtures" / "class.html").read_text(encoding="utf-8")
     assert "% answer" not in html
     assert "Apply, 5 minutes." in html
-    offered = project / "book" / "_build" / "html" / "_static" / "notebooks" / "fixtures" / "first.ipynb"
+    offered = project / "book" / "_build" / "html" / "_static" / "notebooks" / "fixtures" / "class.ipynb"
     assert "{glue" not in offered.read_text(encoding="utf-8")
-    assert eegfmri(project, "classroom", "built", "--chapters", "fixtures/first").returncode == 0
-    document = json.loads((project / "book/_build/results/fixtures/first.json").read_text(encoding="utf-8"))
-    value = {result["key"]: result["value"] for result in document["results"]}["first/none/mean/value"]
+    assert eegfmri(project, "classroom", "built", "--chapters", "fixtures/class").returncode == 0
+    document = json.loads((project / "book/_build/results/fixtures/class.json").read_text(encoding="utf-8"))
+    value = {result["key"]: result["value"] for result in document["results"]}["class/none/mean/value"]
     student = read(project / "built", "student")
     assert any(f"The mean is {value:.3f} V" in cell.source for cell in student.cells)
     teacher = executed(read(project / "built", "teacher"), installed, tmp_path)

@@ -17,7 +17,7 @@ def project(tmp_path_factory):
 def test_help_names_every_command(project):
     done = eegfmri(project, "--help")
     assert done.returncode == 0
-    for command in ("data", "chapters", "run", "sweep", "compare", "build", "verify", "bench"):
+    for command in ("data", "chapters", "run", "sweep", "compare", "build", "classroom", "verify", "bench"):
         assert f" {command} " in done.stdout
 
 

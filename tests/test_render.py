@@ -44,6 +44,8 @@ def test_a_run_leaves_notebook_page_and_results(ran):
     notebook = (folder / "fixtures-first.ipynb").read_text(encoding="utf-8")
     assert "papermill.record" in notebook
     assert "input_path" not in notebook
+    assert "{glue" not in notebook, "the text holds the run's own numbers"
+    assert "jupyter lab" in notebook
 
 
 @pytest.mark.slow
