@@ -40,7 +40,7 @@ def test_a_run_leaves_notebook_page_and_results(ran):
     assert document["parameters"]["seed"] == 4
     assert document["parameters"]["protocol"] == "blocked"
     assert document["parameters"]["n_subjects"] is None
-    assert [set(result) for result in document["results"]] == [{"key", "value", "low", "high", "unit", "n"}] * 3
+    assert [set(result) for result in document["results"]] == [{"key", "value", "low", "high", "unit", "n"}] * 2
     notebook = (folder / "fixtures-first.ipynb").read_text(encoding="utf-8")
     assert "papermill.record" in notebook
     assert "input_path" not in notebook
