@@ -183,13 +183,21 @@ def verified(request, tmp_path_factory) -> Verified:
     return Verified(case, said["simulated"], said["unlabelled"], results["simulated"], results["unlabelled"])
 
 
-of_every_method = pytest.mark.parametrize("verified", CASES, indirect=True)
+#: A second dataset of a method that another case goes through: `make soak` has the time.
+SECOND = ("saliency_fusion, oddball",)
+
+
+def _cases(names) -> list:
+    return [pytest.param(name, marks=pytest.mark.soak if name in SECOND else ()) for name in names]
+
+
+of_every_method = pytest.mark.parametrize("verified", _cases(CASES), indirect=True)
 
 
 def of(*papers: str):
     """Run a test on the cases of these papers."""
     chosen = [name for name, case in CASES.items() if case.paper in papers]
-    return pytest.mark.parametrize("verified", chosen, indirect=True)
+    return pytest.mark.parametrize("verified", _cases(chosen), indirect=True)
 
 
 @pytest.mark.slow
