@@ -102,7 +102,14 @@ def test_models_import_torch_and_nothing_heavier():
     assert done.stdout.strip() == "[]"
     sources = [cache._modules()[name].read_text(encoding="utf-8") for name in models]
     imported = {name.split(".")[0] for source in sources for name in imported_names(source)}
-    assert imported <= set(sys.stdlib_module_names) | {"torch", "torch_geometric", "numpy", "scipy", "eegfmri"}
+    assert imported <= set(sys.stdlib_module_names) | {
+        "torch",
+        "torch_geometric",
+        "numpy",
+        "scipy",
+        "networkx",
+        "eegfmri",
+    }
 
 
 def imported_names(source):

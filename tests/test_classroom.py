@@ -338,7 +338,7 @@ def test_hints_are_given_up_to_the_level_that_is_asked_for(project, monkeypatch)
         ("full", {}, "is not empty"),
         ("full/mine.txt", {}, "is not a folder"),
         ("new", {"hints": 3}, "--hints must be 0, 1 or 2"),
-        ("new", {"chapters": ["fixtures/frist"]}, "did you mean 'fixtures/class'?"),
+        ("new", {"chapters": ["fixtures/frist"]}, "did you mean 'fixtures/first'?"),
         ("new", {"chapters": []}, "names none"),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 from papermill.execute import execute_notebook
 
 from eegfmri.runner.kernels import ENGINE, Progress, register
+from eegfmri.runner.measure import PeakMemory
 
 LATE = """
 import sys, time
@@ -22,7 +23,7 @@ def test_outputs_that_arrive_long_after_the_cell_has_replied_are_waited_for(tmp_
     progress = Progress(lambda done, total: None)
     done = execute_notebook(
         notebook, None, engine_name=ENGINE, kernel_name="python3", progress_bar=False, environment=dict(os.environ),
-        folder=str(tmp_path), progress=progress,
+        folder=str(tmp_path), progress=progress, memory=PeakMemory(),
     )  # fmt: skip
     [cell] = [cell for cell in done.cells if cell.cell_type == "code" and cell.source == LATE]
     assert cell.outputs[0].data["text/plain"] == "'late, but there'"
@@ -50,7 +51,7 @@ def test_progress_is_told_to_the_runner_or_shown_below_the_cell_and_leaves_nothi
     progress = Progress(lambda done, total: None, told.append)
     done = execute_notebook(
         notebook, None, engine_name=ENGINE, kernel_name="python3", progress_bar=False, environment=dict(os.environ),
-        folder=str(tmp_path), progress=progress,
+        folder=str(tmp_path), progress=progress, memory=PeakMemory(),
     )  # fmt: skip
     outputs = [output for cell in done.cells for output in cell.get("outputs", ())]
     texts = [output.get("text") or output["data"] for output in outputs]
