@@ -183,12 +183,12 @@ def verified(request, tmp_path_factory) -> Verified:
     return Verified(case, said["simulated"], said["unlabelled"], results["simulated"], results["unlabelled"])
 
 
-#: A second dataset of a method that another case goes through: `make soak` has the time.
-SECOND = ("saliency_fusion, oddball",)
+#: Each takes minutes: `make soak` has the time.
+LONG = ("saliency_fusion, oddball", "synthesis", "transformer_cnn")
 
 
 def _cases(names) -> list:
-    return [pytest.param(name, marks=pytest.mark.soak if name in SECOND else ()) for name in names]
+    return [pytest.param(name, marks=pytest.mark.soak if name in LONG else ()) for name in names]
 
 
 of_every_method = pytest.mark.parametrize("verified", _cases(CASES), indirect=True)
