@@ -17,8 +17,8 @@ JOBS ?= auto
 MINUTES ?= 60
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# Files, or groups within them, go to processes as they are ordered in tests/conftest.py, the longest first.
-PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+# Files go to processes as they are ordered in tests/conftest.py, the longest first.
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: book pdf test unit lint bench soak clean distclean
 .DELETE_ON_ERROR:

@@ -48,10 +48,6 @@ def pytest_collection_modifyitems(config, items):
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("soak")]
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
-    for item in items:
-        # A file goes to one process, since its tests share what they make; of these, each case makes its own.
-        case = item.callspec.params.get("verified", "") if hasattr(item, "callspec") else ""
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {case}".strip()))
 
 
 def _folder(variable: str) -> Path:
