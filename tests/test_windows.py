@@ -158,3 +158,14 @@ def test_poison_changes_all_of_one_subject_and_nothing_of_the_others(tmp_path):
     assert spoilt.digest != windows.digest
     with pytest.raises(RequestError, match="'09'"):
         poisoned(windows, "09", tmp_path)
+
+
+def test_pieces_put_together_are_the_windows_and_what_is_shared_stands_once(tmp_path):
+    array = cut(informative(tmp_path, n_subjects=2, n_epochs=8), eeg_epochs=3, bold_volumes=4).eeg
+    length = array.length // 3
+    pieces, place = array.pieces(length)
+    assert place.shape == (len(array), 3)
+    assert len(pieces) == len(set(zip(pieces.run, pieces.first, strict=True))) < place.size
+    for row in range(len(array)):
+        np.testing.assert_array_equal(np.concatenate(pieces[place[row]], axis=1), array[row])
+    assert array.pieces(array.length // 2 + 1)[1].shape == (len(array), 1)

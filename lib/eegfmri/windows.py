@@ -85,6 +85,26 @@ class LazyArray:
         """Return the windows at the given indices (or under a mask), still lazy."""
         return LazyArray(self.streams, self.run[indices], self.first[indices], self.length)
 
+    def pieces(self, length: int) -> tuple["LazyArray", np.ndarray]:
+        """Cut the windows into pieces, one after the other; what neighbouring windows share is one piece.
+
+        Parameters
+        ----------
+        length : int
+            Samples of a piece; what is left of a window behind the last whole one is dropped.
+
+        Returns
+        -------
+        pieces : LazyArray
+            Each once, in the order of runs and time, still lazy.
+        place : numpy.ndarray of int
+            Shape (n_windows, n_pieces): which of them a window consists of.
+        """
+        first = self.first[:, None] + length * np.arange(self.length // length)
+        keys = np.stack([np.broadcast_to(self.run[:, None], first.shape), first], axis=-1).reshape(-1, 2)
+        found, place = np.unique(keys, axis=0, return_inverse=True)
+        return LazyArray(self.streams, *found.T, length), place.reshape(first.shape)
+
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of each row over all windows, window by window so that memory stays small.
 

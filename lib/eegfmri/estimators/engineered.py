@@ -35,7 +35,7 @@ from eegfmri.evaluation.splits import InnerValidation
 from eegfmri.preprocessing.eeg import BANDS
 from eegfmri.preprocessing.spectra import power_spectrum
 from eegfmri.recordings import EPOCH_SECONDS
-from eegfmri.windows import LazyArray, Windows
+from eegfmri.windows import Windows
 
 #: Which engineered features a classifier is given: of one modality, or of both one after the other.
 Modality = Literal["eeg", "bold", "both"]
@@ -88,12 +88,10 @@ def _eeg_of(windows: Windows) -> np.ndarray:
     n_epochs, rest = divmod(array.shape[2], n_times)
     if rest or n_epochs < 2:
         return eeg_features(array[:, :, :], array.sfreq).astype(np.float32)
-    # Neighbouring windows share epochs: each is described once.
-    firsts = array.first[:, None] + n_times * np.arange(n_epochs)
-    keys = np.stack([np.broadcast_to(array.run[:, None], firsts.shape), firsts], axis=-1).reshape(-1, 2)
-    epochs, place = np.unique(keys, axis=0, return_inverse=True)
-    found = eeg_features(LazyArray(array.streams, *epochs.T, n_times)[:, :, :], array.sfreq).astype(np.float32)
-    found = found[place.reshape(firsts.shape)]  # (n_windows, n_epochs, n_channels, 16)
+    epochs, place = array.pieces(n_times)
+    found = eeg_features(epochs[:, :, :], array.sfreq).astype(np.float32)[
+        place
+    ]  # (n_windows, n_epochs, n_channels, 16)
     middle = n_epochs // 2
     others = np.delete(found, middle, axis=1).mean(axis=1)
     return np.concatenate([found[:, middle], others], axis=2)

@@ -340,10 +340,9 @@ class _Batches:
             parts, n_before = [], 0
             for subject in windows.subjects:
                 own = np.flatnonzero(groups == subject)
-                firsts = array.first[own, None] + n_times * np.arange(n_epochs)
-                keys = np.stack([np.broadcast_to(array.run[own, None], firsts.shape), firsts], axis=-1).reshape(-1, 2)
-                epochs, place = np.unique(keys, axis=0, return_inverse=True)
-                self.place[own] = n_before + place.reshape(firsts.shape)
+                pieces, place = array.subset(own).pieces(n_times)
+                self.place[own] = n_before + place
+                epochs = np.stack([pieces.run, pieces.first], axis=1)
                 parts.append(_of_epochs(array, epochs, n_times, n_lags, whitening_of[subject]))
                 n_before += len(epochs)
             self.eeg = torch.from_numpy(np.concatenate(parts))

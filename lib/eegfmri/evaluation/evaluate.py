@@ -219,15 +219,13 @@ class Evaluation:
 
     def _counts(self, method: str, subjects: list[str]) -> np.ndarray:
         """Count true against predicted classes, shape (n_seeds, n_subjects, n_classes, n_classes)."""
-        return np.array(
-            [
-                [
-                    metrics.confusion(parts[s]["true"], parts[s]["predicted"], len(self.classes)) for s in subjects
-                ]
-                for name in self.members(method)
-                for parts in [dict(iter(self.predictions[self.predictions["method"] == name].groupby("subject")))]
-            ]
-        )  # fmt: skip
+        counts = []
+        for name in self.members(method):
+            parts = dict(iter(self.predictions[self.predictions["method"] == name].groupby("subject")))
+            counts.append(
+                [metrics.confusion(parts[s]["true"], parts[s]["predicted"], len(self.classes)) for s in subjects]
+            )
+        return np.array(counts)
 
     def by_seed(self, method: str, score: str = "balanced_accuracy", *, averaging: Averaging = "pooled") -> np.ndarray:
         """Return the score of each of a method's seeds, shape (n_seeds,)."""
