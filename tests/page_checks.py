@@ -30,6 +30,33 @@ LOADERS = {
 #: Relations of ``<link>`` that name a page without loading it.
 NAMING = {"next", "prev", "index", "search", "author", "canonical", "license", "top", "up", "copyright"}
 
+#: JavaScript: how strongly a text of some colour (as CSS writes it) stands out from the ground of an element. Colours are taken through a
+#: canvas, which knows every way to write one.
+CONTRAST = """
+  const pen = Object.assign(document.createElement("canvas"), {width: 1, height: 1}).getContext("2d", {willReadFrequently: true});
+  const rgba = colour => {
+    pen.clearRect(0, 0, 1, 1); pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data;
+    return [r, g, b, a / 255];
+  };
+  const over = (top, below) => top.slice(0, 3).map((v, i) => v * top[3] + below[i] * (1 - top[3]));
+  const ground = element => {
+    const layers = [];
+    for (let e = element; e; e = e.parentElement) {
+      layers.push(rgba(getComputedStyle(e).backgroundColor));
+      if (layers.at(-1)[3] === 1) break;
+    }
+    return layers.reverse().reduce((below, layer) => over(layer, below), [255, 255, 255]);
+  };
+  const luminance = c => c.map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const contrast = (colour, element) => {
+    const below = ground(element);
+    const [low, high] = [luminance(below), luminance(over(rgba(colour), below))].sort((a, b) => a - b);
+    return (high + 0.05) / (low + 0.05);
+  };
+"""
+
 OUTSIDE = re.compile(r"^\s*(https?:|ftp:|wss?:)?//", re.IGNORECASE)
 IN_STYLE = re.compile(r"url\(\s*[\"']?\s*([^\"')]+)|@import\s+[\"']([^\"']+)", re.IGNORECASE)
 

@@ -9,6 +9,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from book_project import REPOSITORY
+from page_checks import CONTRAST
 
 HTML = REPOSITORY / "book" / "_build" / "html"
 PAGES = sorted(
@@ -33,32 +34,17 @@ OPTIONS = [
     "--dump-dom",
 ]
 
-# Colours are taken through a canvas, which knows every way to write one.
-MEASURE = """
+MEASURE = (
+    """
 <script id="measure">
 window.addEventListener("load", () => {
   document.querySelectorAll("details").forEach(d => d.open = true);
   const style = document.createElement("style");
   style.textContent = "* { transition: none !important; animation: none !important }";
   document.head.append(style);
-  const pen = Object.assign(document.createElement("canvas"), {width: 1, height: 1}).getContext("2d", {willReadFrequently: true});
-  const rgba = colour => {
-    pen.clearRect(0, 0, 1, 1); pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1);
-    const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data;
-    return [r, g, b, a / 255];
-  };
-  const over = (top, below) => top.slice(0, 3).map((v, i) => v * top[3] + below[i] * (1 - top[3]));
-  const ground = element => {
-    const layers = [];
-    for (let e = element; e; e = e.parentElement) {
-      const layer = rgba(getComputedStyle(e).backgroundColor);
-      layers.push(layer);
-      if (layer[3] === 1) break;
-    }
-    return layers.reverse().reduce((below, layer) => over(layer, below), [255, 255, 255]);
-  };
-  const luminance = c => c.slice(0, 3).map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+"""
+    + CONTRAST
+    + """
   const measure = theme => {
     document.documentElement.dataset.theme = document.documentElement.dataset.mode = theme;
     const found = [];
@@ -67,9 +53,7 @@ window.addEventListener("load", () => {
       if (element.closest("svg, style, canvas, iframe, .math, .headerlink, .sd-d-none")) continue;
       const text = [...element.childNodes].filter(n => n.nodeType === 3).map(n => n.data.trim()).join(" ").trim();
       if (!/[\\p{L}\\p{N}]/u.test(text) || !element.getClientRects().length) continue;
-      const below = ground(element), colour = over(rgba(getComputedStyle(element).color), below);
-      const [low, high] = [luminance(below), luminance(colour)].sort((a, b) => a - b);
-      found.push([(high + 0.05) / (low + 0.05), element.tagName + "." + element.className, text.slice(0, 60)]);
+      found.push([contrast(getComputedStyle(element).color, element), element.tagName + "." + element.className, text.slice(0, 60)]);
     }
     return found;
   };
@@ -79,6 +63,7 @@ window.addEventListener("load", () => {
 });
 </script>
 """
+)
 
 
 def measured(html: str, folder, tmp_path) -> dict[str, list[list]]:

@@ -10,6 +10,7 @@ import pytest
 
 from book_project import REPOSITORY
 from eegfmri.runner import browser, pdf
+from page_checks import CONTRAST
 
 HTML = REPOSITORY / "book" / "_build" / "html"
 PAGES = sorted(
@@ -39,30 +40,16 @@ SETTLED = """(() => {
   return Promise.all([window.eegfmri?.drawAll(), window.MathJax?.startup?.promise]).then(() => true);
 })()"""
 
-CONTRAST = """((selector) => {
-  const pen = Object.assign(document.createElement("canvas"), {width: 1, height: 1}).getContext("2d", {willReadFrequently: true});
-  const rgba = colour => {
-    pen.clearRect(0, 0, 1, 1); pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1);
-    const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data;
-    return [r, g, b, a / 255];
-  };
-  const over = (top, below) => top.slice(0, 3).map((v, i) => v * top[3] + below[i] * (1 - top[3]));
-  const ground = element => {
-    const layers = [];
-    for (let e = element; e; e = e.parentElement) {
-      layers.push(rgba(getComputedStyle(e).backgroundColor));
-      if (layers.at(-1)[3] === 1) break;
-    }
-    return layers.reverse().reduce((below, layer) => over(layer, below), [255, 255, 255]);
-  };
-  const luminance = c => c.map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+READ_CONTRAST = (
+    "((selector) => {"
+    + CONTRAST
+    + """
   return [...document.querySelectorAll(selector)].filter(e => e.getClientRects().length).map(e => {
-    const below = ground(e), style = getComputedStyle(e), drawn = e instanceof SVGElement;
-    const [low, high] = [luminance(below), luminance(over(rgba(drawn ? style.fill : style.color), below))].sort((a, b) => a - b);
-    return [(high + 0.05) / (low + 0.05), e.textContent.trim().slice(0, 50)];
+    const style = getComputedStyle(e);
+    return [contrast(e instanceof SVGElement ? style.fill : style.color, e), e.textContent.trim().slice(0, 50)];
   });
 })(%s)"""
+)
 
 #: Captions, the label of simulated recordings, the boxes about recordings, and what is written along axes.
 READ = (
@@ -122,7 +109,7 @@ def look(page):
             page.evaluate(
                 f"document.documentElement.dataset.theme = {theme!r}; window.eegfmri.drawAll().then(() => true)"
             )
-            read = page.evaluate(CONTRAST % repr(READ))
+            read = page.evaluate(READ_CONTRAST % repr(READ))
             found["faint"] += [(theme, *text) for text in read if text[0] < LEAST_CONTRAST]
             if AXE.is_file():
                 found["axe"] += [(theme, said) for said in page.evaluate(AXE_RUN % rules)]
@@ -215,7 +202,9 @@ def test_a_page_that_complains_is_too_wide_and_faint_is_seen(page, tmp_path):
     )
     opened(page, path)
     assert too_wide(page) == [800, 400]
-    assert [text for contrast, text in page.evaluate(CONTRAST % repr(READ)) if contrast < LEAST_CONTRAST] == ["Faint"]
+    assert [text for contrast, text in page.evaluate(READ_CONTRAST % repr(READ)) if contrast < LEAST_CONTRAST] == [
+        "Faint"
+    ]
     assert len(page.failed) == 1
     assert len(page.messages) == 3
 

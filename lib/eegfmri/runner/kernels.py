@@ -6,7 +6,6 @@ executed side by side with it. A kernel and whatever its cells have started end 
 
 import json
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +16,7 @@ from papermill.engines import NBClientEngine, papermill_engines
 from papermill.log import logger
 
 from eegfmri import executors, machine, project
-from eegfmri.runner.measure import PeakMemory
+from eegfmri.runner.measure import PeakMemory, repeatedly
 
 #: Name of the engine in papermill's register.
 ENGINE = "eegfmri"
@@ -59,27 +58,20 @@ class Progress:
         Nothing of it passes through the notebook, whose outputs are kept and compared.
         """
         path.touch()
-        over = threading.Event()
+        rest = ""
+        with path.open(encoding="utf-8") as stream:
 
-        def follow() -> None:
-            with path.open(encoding="utf-8") as stream:
-                rest, last = "", False
-                while not last:
-                    last = over.wait(LOOK)
-                    *lines, rest = (rest + stream.read()).split("\n")
-                    # Whatever else a chapter may write there is not about progress.
-                    with suppress(ValueError, TypeError):
-                        state = json.loads(lines[-1]) if lines else {}
-                        if state != {}:
-                            self._tell_inside(None if state is None else executors.Progress(**state))
+            def read_on() -> None:
+                nonlocal rest
+                *lines, rest = (rest + stream.read()).split("\n")
+                # Whatever else a chapter may write there is not about progress.
+                with suppress(ValueError, TypeError):
+                    state = json.loads(lines[-1]) if lines else {}
+                    if state != {}:
+                        self._tell_inside(None if state is None else executors.Progress(**state))
 
-        thread = threading.Thread(target=follow, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+            with repeatedly(read_on, LOOK):
+                yield
 
 
 class _Kernel(AsyncKernelManager):

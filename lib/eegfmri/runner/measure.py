@@ -15,6 +15,38 @@ from eegfmri import machine
 LOOK = 1.0
 
 
+@contextmanager
+def repeatedly(look: Callable[[], None], seconds: float) -> Iterator[None]:
+    """Look again and again while the block runs, in a thread of its own, and once more when it has ended.
+
+    Parameters
+    ----------
+    look : callable
+        What is done each time.
+    seconds : float
+        Between two looks.
+
+    Yields
+    ------
+    None
+    """
+    over = threading.Event()
+
+    def watch() -> None:
+        last = False
+        while not last:
+            last = over.wait(seconds)
+            look()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 class PeakMemory:
     """Memory of a process and all that it has started, together, at its highest.
 
@@ -40,23 +72,14 @@ class PeakMemory:
         ------
         None
         """
-        over = threading.Event()
 
-        def watch() -> None:
-            last = False
-            while not last:
-                number = pid()
-                if number is not None:
-                    self.n_bytes = max(self.n_bytes, _memory_of(number))
-                last = over.wait(LOOK)
+        def look() -> None:
+            number = pid()
+            if number is not None:
+                self.n_bytes = max(self.n_bytes, _memory_of(number))
 
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
-        try:
+        with repeatedly(look, LOOK):
             yield
-        finally:
-            over.set()
-            thread.join()
 
 
 def _memory_of(pid: int) -> int:
