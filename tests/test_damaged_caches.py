@@ -21,6 +21,7 @@ from eegfmri.opening import open_recordings
 from eegfmri.preprocessing.eeg import EegSettings, prepare
 from eegfmri.recovery.planted import Truth, planted_bold
 from eegfmri.runner import chapters, execution
+from eegfmri.runner.measure import PeakMemory
 from eegfmri.simulation.simulate import simulate
 from eegfmri.windows import LazyArray
 from windows_made import cut, made_recording, stages
@@ -201,7 +202,7 @@ def request_of(tmp_path, monkeypatch):
     chapter = chapters.find("fixtures/first")
     request = execution.prepare(chapter, chapter.defaults)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")])
-    execution._keep(request, notebook, 1.0, 1)
+    execution._keep(request, notebook, 1.0, 1, PeakMemory())
     return request
 
 
