@@ -276,6 +276,7 @@ def _boosting(n_steps: int, seed: int) -> Pipeline:
         HistGradientBoostingClassifier(
             max_iter=n_steps,
             max_leaf_nodes=4,
+            max_bins=_QuietBins.N_BINS,  # as many as there are values: the same trees, in half the time
             max_features=0.2,  # neighbouring channels say much the same: a split that looks at some of them costs a fifth
             class_weight="balanced",
             early_stopping=False,
@@ -285,10 +286,12 @@ def _boosting(n_steps: int, seed: int) -> Pipeline:
 
 
 class _QuietBins(KBinsDiscretizer):
-    """Thirty-two bins of equal counts; values with fewer levels get fewer bins and no warning."""
+    """Bins of equal counts; values with fewer levels get fewer bins and no warning."""
+
+    N_BINS = 32
 
     def __init__(self):
-        super().__init__(32, encode="ordinal", quantile_method="averaged_inverted_cdf", subsample=None)
+        super().__init__(self.N_BINS, encode="ordinal", quantile_method="averaged_inverted_cdf", subsample=None)
 
     def fit(self, X, y=None, sample_weight=None):
         import warnings
