@@ -10,7 +10,14 @@ from scipy import signal
 from eegfmri.datasets import rest
 from eegfmri.errors import RequestError
 from eegfmri.preprocessing import eeg, spectra
-from eegfmri.preprocessing.spectra import FOUR_BANDS, SpectrogramSettings, band_means, segments, spectrogram
+from eegfmri.preprocessing.spectra import (
+    FOUR_BANDS,
+    SpectrogramSettings,
+    band_means,
+    segments,
+    single_frequencies,
+    spectrogram,
+)
 from rest_layout import CHANNELS, T_R, write_eeg, write_images
 
 SFREQ = 250.0
@@ -122,6 +129,23 @@ def test_power_of_a_known_mixture_of_sines_lands_in_its_bands():
         power = of_bands[:, number] * n_frequencies * frequencies[1]
         # a Hann window spreads a sine over three frequencies; all of them lie in the band, but leakage beyond is a percent or two
         np.testing.assert_allclose(power, sines[name][1] ** 2 / 2, rtol=0.05, err_msg=name)
+
+
+def test_single_frequencies_are_those_of_the_transform():
+    times = np.arange(round(20 * T_R * SFREQ)) / SFREQ
+    _, pieces = segments(1e-6 * np.random.default_rng(0).normal(size=len(times)), SFREQ, T_R, 20)
+    frequencies, density = spectrogram(pieces, SFREQ)
+    bands = single_frequencies(1.0, 30.0)
+    inside = (frequencies >= 1) & (frequencies <= 30)
+    assert [name for name, _ in bands] == [f"{f:.2f} Hz" for f in frequencies[inside]]
+    np.testing.assert_array_equal(
+        band_means(frequencies, density.mean(axis=-1), dict(bands)), density.mean(axis=-1)[:, inside]
+    )
+
+
+def test_a_transform_too_short_for_the_pass_band_is_refused():
+    with pytest.raises(RequestError, match="no frequency from 1 to 2 Hz: they are 10 Hz apart"):
+        single_frequencies(1.0, 2.0, frame=0.1)
 
 
 def test_the_mean_over_time_is_welchs_estimate():

@@ -230,3 +230,18 @@ def test_what_cannot_be_is_refused(windows, fold):
     ):
         with pytest.raises(RequestError, match=said):
             TransformerCnnRegressor(**SMALL | change).fit(train, targets)
+
+
+def test_an_auto_encoder_without_validation_learns_from_every_training_subject(windows, fold):
+    train = windows[fold.train]
+    targets = VolumeScaling().fit(train).targets(train)
+    settings = {name: SMALL[name] for name in ("features", "embedding", "n_pretraining_epochs")}
+    victim = train.groups[TransformerCnnRegressor(validation="subject")._split(train)[1][0]]
+    changed = targets.copy() if isinstance(targets, np.ndarray) else np.array(targets[:])
+    changed[train.groups == victim] += 1
+    of = {}
+    for validation in ("subject", None):
+        estimator = AutoencoderReconstruction(validation=validation, **settings)
+        of[validation] = [estimator.fit(train, values).module_ for values in (targets, targets)]
+        assert fitted_digest(of[validation][0]) == fitted_digest(of[validation][1])
+    assert fitted_digest(of["subject"][0]) != fitted_digest(of[None][0])

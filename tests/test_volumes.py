@@ -7,9 +7,9 @@ import pytest
 from eegfmri import cache
 from eegfmri.errors import RequestError
 from eegfmri.evaluation.leaks import poisoned
-from eegfmri.preprocessing import bold
+from eegfmri.preprocessing import bold, volumes
 from eegfmri.preprocessing.atlas import load_atlas
-from eegfmri.preprocessing.registration import GRIDS
+from eegfmri.preprocessing.registration import GRIDS, Grid, resample
 from eegfmri.preprocessing.volumes import VolumeScaling, template_space
 from volumes_made import SFREQ, T_R, cut_volumes, made_runs, made_space
 
@@ -185,3 +185,38 @@ def test_regions_of_the_template_and_of_the_scanners_space_tell_the_same(tmp_pat
     again = prepare_volumes(recording, VolumeSettings(n_dropped=5))
     assert again.start == pytest.approx(5.5 * recording.t_r)
     assert again.load().shape[1] == recording.n_volumes - 5
+
+
+@pytest.mark.parametrize("sizes", [(2.0, 2.0, 2.0), (4.0, 2.0, 8.0)])
+def test_larger_voxels_hold_the_mean_of_smaller_ones(sizes):
+    """Stripes that are finer than a voxel of the grid would come back as stripes that nobody planted."""
+    rng = np.random.default_rng(0)
+    shape = np.ceil(np.array([96.0, 96.0, 96.0]) / sizes).astype(int)
+    affine = np.diag([*sizes, 1.0])
+    image = nibabel.Nifti1Image(rng.normal(size=(*shape, 2)).astype(np.float32), affine)
+    grid = Grid((12, 12, 12), np.diag([8.0, 8.0, 8.0, 1.0]))
+    blurred = volumes._blurred_for(image, grid)
+    inner = (slice(2, -2),) * 3
+    picked, averaged = (np.asarray(resample(run, grid).dataobj)[inner] for run in (image, blurred))
+    kept = np.prod(np.array(sizes) / 8.0)  # variance of the mean over a voxel
+    assert averaged.var() == pytest.approx(kept, rel=0.35)
+    assert picked.var() > 2 * averaged.var() if kept < 0.3 else True
+    slow = np.sin(2 * np.pi * np.arange(shape[0]) * sizes[0] / 96)[:, None, None, None] * np.ones((*shape, 2))
+    passed = volumes._blurred_for(nibabel.Nifti1Image(slow.astype(np.float32), affine), grid)
+    assert np.ptp(np.asarray(passed.dataobj)) > 0.95 * np.ptp(slow)
+
+
+def test_a_grid_of_smaller_voxels_leaves_a_run_as_it_is():
+    image = nibabel.Nifti1Image(np.ones((4, 4, 4, 2), np.float32), np.diag([8.0, 8.0, 8.0, 1.0]))
+    assert volumes._blurred_for(image, GRIDS["mni_4mm"]) is image
+
+
+def test_turned_axes_are_compared_with_those_of_the_grid_they_lie_along():
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(20, 20, 20, 1)).astype(np.float32)
+    grid = Grid((10, 10, 10), np.diag([2.0, 2.0, 8.0, 1.0]))
+    # the run's first axis is the scanner's third
+    turned = np.array([[0.0, 0, 2, 0], [0, 2, 0, 0], [2, 0, 0, 0], [0, 0, 0, 1]])
+    blurred = np.asarray(volumes._blurred_for(nibabel.Nifti1Image(data, turned), grid).dataobj)
+    step = [np.abs(np.diff(blurred, axis=axis)).mean() for axis in range(3)]
+    assert step[0] < 0.5 * min(step[1:])

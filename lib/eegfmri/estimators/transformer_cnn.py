@@ -482,14 +482,16 @@ class AutoencoderReconstruction(_WithAutoencoder):
     schedule : bool, default=True
         Let the rate rise and fall; else it is constant.
     validation, validation_splits, seed, device
-        As for `TransformerCnnRegressor`; with the same values it is the same auto-encoder.
+        As for `TransformerCnnRegressor`; with the same values it is the same auto-encoder. With ``validation=None`` it learns from all
+        training windows.
     """
 
     sees_targets = True
 
     def fit(self, X: Windows, targets: Targets) -> "AutoencoderReconstruction":
         """Pre-train, or find it pre-trained."""
-        self.module_ = self._pretrained(X, targets, self._split(X)[0])
+        rows = np.arange(len(X)) if self.validation is None else self._split(X)[0]
+        self.module_ = self._pretrained(X, targets, rows)
         return self
 
     def predict(self, X: Windows, targets: Targets) -> np.ndarray:

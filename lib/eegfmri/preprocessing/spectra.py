@@ -8,6 +8,7 @@ mean over frames after Welch. `band_means` averages either over the frequencies 
 triggers; short frames move along inside it, and their density is averaged over time and over the frequencies of a band.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
@@ -61,6 +62,39 @@ class SpectrogramSettings:
     overlap: float = 0.5
     bands: tuple[tuple[str, tuple[float, float]], ...] = tuple(FOUR_BANDS.items())
     decibels: bool = True
+
+
+def single_frequencies(
+    l_freq: float, h_freq: float, frame: float = 1.08
+) -> tuple[tuple[str, tuple[float, float]], ...]:
+    """Bands of one frequency each: all that a short Fourier transform tells apart within a pass-band.
+
+    Parameters
+    ----------
+    l_freq, h_freq : float
+        The pass-band in Hz.
+    frame : float, default=1.08
+        Length of the transform in s, see `SpectrogramSettings`.
+
+    Returns
+    -------
+    tuple of (str, (float, float))
+        For `SpectrogramSettings`, a name such as ``"9.26 Hz"`` and edges in Hz.
+
+    Raises
+    ------
+    RequestError
+        If no frequency lies inside.
+    """
+    first, last = math.ceil(l_freq * frame - 1e-9), math.floor(h_freq * frame + 1e-9)
+    if last < max(first, 1):
+        raise RequestError(
+            f"A transform of {frame:g} s has no frequency from {l_freq:g} to {h_freq:g} Hz: they are {1 / frame:.3g} Hz apart."
+        )
+    return tuple(
+        (f"{number / frame:.2f} Hz", ((number - 0.5) / frame, (number + 0.5) / frame))
+        for number in range(max(first, 1), last + 1)
+    )
 
 
 def samples_per_volume(t_r: float, sfreq: float) -> int:
