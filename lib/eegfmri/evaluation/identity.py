@@ -75,8 +75,8 @@ def identity_probe(predicted: np.ndarray, true: np.ndarray, subjects: np.ndarray
     names, counts = np.unique(subjects, return_counts=True)
     if len(names) < 2 or min(counts) < 2:
         raise RequestError(
-            f"{len(names)} subject(s) with at least {min(counts, default=0)} volume(s): whose a volume is can be asked of two or more subjects, "
-            "each with two volumes or more."
+            f"{len(names)} subject(s) with at least {min(counts, default=0)} volume(s): whose a volume is can be asked of two "
+            "or more subjects, each with two volumes or more."
         )
     own = {name: np.flatnonzero(subjects == name) for name in names}
     means = np.stack([true[own[name]].mean(axis=0, dtype=float) for name in names])

@@ -46,7 +46,8 @@ class FewerSubjects:
             subjects = np.unique(groups)
             if not 1 <= self.n_subjects <= len(subjects):
                 raise RequestError(
-                    f"Fold {fold.name} of {self.protocol.name} trains on {len(subjects)} subjects: {self.n_subjects} of them cannot be taken."
+                    f"Fold {fold.name} of {self.protocol.name} trains on {len(subjects)} subjects: {self.n_subjects} of them "
+                    "cannot be taken."
                 )
             chosen = np.random.default_rng([self.seed, number]).permutation(subjects)[: self.n_subjects]
             yield Fold(fold.name, fold.train[np.isin(groups, chosen)], fold.test)
