@@ -5,17 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.signal import decimate
 
 from eegfmri import cache
 from eegfmri.errors import RequestError
+from eegfmri.estimators import synthesis as estimators
 from eegfmri.estimators.synthesis import VolumeSynthesiser, _Batches
 from eegfmri.estimators.volume_baselines import TrainingMean, with_lagged_power
 from eegfmri.evaluation.leaks import fitted_digest, poisoned
 from eegfmri.evaluation.splits import LeaveOneSubjectOut, NearestInTime
 from eegfmri.evaluation.volumes import evaluate_volumes
 from eegfmri.metrics.volumes import mean_squared_error
-from eegfmri.models.synthesis import MODELS, AveragePool
+from eegfmri.models.synthesis import MODELS
 from eegfmri.preprocessing.volumes import VolumeScaling
+from eegfmri.recordings import Stream
 from eegfmri.windows import LazyArray
 from volumes_made import SFREQ, T_R, cut_volumes, made_runs
 
@@ -54,9 +57,25 @@ def test_windows_cut_from_pooled_runs_are_pooled_windows(windows):
         offset, unit = np.stack([estimator.scaling_for(used)[s] for s in used.groups[rows]]).transpose(1, 0, 2)[
             ..., None
         ]
-        expected = (AveragePool(4)(torch.from_numpy(used.eeg[rows])).numpy() - offset) / unit
-        np.testing.assert_allclose(read.numpy(), expected, atol=1e-5)
+        slower = []
+        for row in rows:
+            first, run = int(used.eeg.first[row]), np.asarray(used.eeg.streams[used.eeg.run[row]].load(), dtype=float)
+            whole = decimate(
+                run[:, first % 4 : first % 4 + (run.shape[1] - first % 4) // 4 * 4], 4, ftype="fir", axis=1
+            )
+            slower.append(whole[:, first // 4 : first // 4 + used.eeg.length // 4])
+        np.testing.assert_allclose(read.numpy(), (np.stack(slower) - offset) / unit, atol=1e-4)
         assert read.shape == (4, 3, used.eeg.length // 4)
+
+
+@pytest.mark.parametrize(("hertz", "left"), [(5.0, 1.0), (21.0, 0.0), (30.0, 0.0), (37.0, 0.0), (45.0, 0.0)])
+def test_what_a_lower_rate_cannot_show_does_not_come_back_as_something_else(tmp_path, hertz, left):
+    """At 100 Hz, every fourth sample shows up to 12.5 Hz; a mean of four would leave a third of 21 Hz, as 4 Hz."""
+    times = np.arange(4000) / SFREQ
+    path = cache.save_array(tmp_path / "sine.npy", np.sin(2 * np.pi * hertz * times)[None].astype(np.float32))
+    array = LazyArray((Stream(path, SFREQ, ("Cz",)),), np.array([0]), np.array([0]), 4000)
+    slower = estimators._pooled_run(array, 0, 4, 0)[0, 100:-100]
+    assert slower.std() == pytest.approx(left / np.sqrt(2), abs=0.02)
 
 
 def without_tables(monkeypatch):
@@ -111,10 +130,10 @@ def test_eeg_is_scaled_by_what_the_windows_cover(windows):
     offset, unit = estimator._learn_scaling(own)
     # the EEG of volumes 6 to 19 runs from the start to the 19th volume
     covered = [
-        AveragePool(4)(torch.from_numpy(np.array(own.eeg.streams[r].load())))[:, : 19 * PER_VOLUME]
+        decimate(np.array(own.eeg.streams[r].load()), 4, ftype="fir", axis=1)[:, : 19 * PER_VOLUME]
         for r in np.unique(own.eeg.run)
     ]
-    samples = torch.cat(covered, dim=1).numpy()
+    samples = np.concatenate(covered, axis=1)
     np.testing.assert_allclose(offset, samples.mean(axis=1), atol=1e-5)
     np.testing.assert_allclose(unit, samples.std(axis=1), rtol=1e-4)
     low, span = quick("siamese", eeg_scaling="minmax")._learn_scaling(own)
@@ -272,6 +291,6 @@ def test_pooled_runs_are_kept_on_disk_and_mapped(windows, tmp_path):
     estimator = quick("siamese")
     estimator.eeg_scaling_ = {}
     _Batches(estimator, windows).inputs(np.arange(3))
-    kept = list((tmp_path / "cache" / "eeg").glob("*-pooled-*.npy"))
+    kept = list((tmp_path / "cache" / "eeg").glob("*-decimated-*.npy"))
     assert kept
     assert cache.load_array(kept[0]).shape == (3, 60 * PER_VOLUME)

@@ -182,6 +182,15 @@ def test_regions_of_the_template_and_of_the_scanners_space_tell_the_same(tmp_pat
     # voxels of about 6 mm resampled to 4 mm: the two averages share most voxels, not all
     assert len(r) > 90
     assert np.median(r) > 0.8
+    steady = prepare_volumes(recording, VolumeSettings(high_pass=0.008, tissue_regressors=True, motion_regressors=6))
+    steadied = np.asarray(steady.load())
+    np.testing.assert_allclose(steadied.mean(axis=1), volumes.mean(axis=1), rtol=1e-3, atol=0.5)
+    spectrum = [np.abs(np.fft.rfft(rows - rows.mean(axis=1, keepdims=True))) ** 2 for rows in (volumes, steadied)]
+    slow = np.fft.rfftfreq(recording.n_volumes, recording.t_r) < 0.006
+    slow[0] = False
+    assert spectrum[1][:, slow].sum() < 0.1 * spectrum[0][:, slow].sum(), "drift is gone"
+    assert spectrum[1][:, ~slow].sum() < spectrum[0][:, ~slow].sum(), "and so is what moves with tissue and head"
+    assert spectrum[1][:, ~slow].sum() > 0.3 * spectrum[0][:, ~slow].sum(), "but not everything"
     again = prepare_volumes(recording, VolumeSettings(n_dropped=5))
     assert again.start == pytest.approx(5.5 * recording.t_r)
     assert again.load().shape[1] == recording.n_volumes - 5

@@ -17,12 +17,15 @@ from eegfmri import cache, project
 from eegfmri.errors import RequestError
 from eegfmri.images import open_anatomy, read_slice_times
 from eegfmri.preprocessing.bold import (
+    clean,
+    confounds,
     correct_slice_times,
     in_template,
     mean_volume,
     smooth,
     sources_of,
     template_mask,
+    tissue_shares,
 )
 from eegfmri.preprocessing.registration import (
     GRIDS,
@@ -37,6 +40,9 @@ from eegfmri.preprocessing.registration import (
 from eegfmri.recordings import Recording, Stream
 
 Tissue = Literal["grey_white", "brain"]
+
+#: Voxels whose series are cleaned at once, in double precision.
+CLEANED_AT_ONCE = 4096
 
 #: A voxel is measured in a subject where its intensity exceeds this share of the median over all voxels in (nearly) every volume:
 #: one that leaves the scan in some of them would be the brightest change of all.
@@ -69,6 +75,12 @@ class VolumeSettings:
     anti_aliasing : bool
         Where the grid's voxels are larger than the run's, average over their difference first: a value picked from between small voxels
         stands for none of the others.
+    high_pass : float or None
+        Cut-off in Hz of the filter that takes drift out of every voxel; its mean over time stays. None: no filter.
+    tissue_regressors : bool
+        Regress out the means of white matter and of cerebrospinal fluid, see `eegfmri.preprocessing.bold.confounds`.
+    motion_regressors : {0, 6, 24}
+        Regress out motion parameters, or those with their changes and the squares of both.
     """
 
     grid: str = "mni_4mm"
@@ -80,6 +92,9 @@ class VolumeSettings:
     smoothing: float | None = None
     n_dropped: int = 0
     anti_aliasing: bool = True
+    high_pass: float | None = None
+    tissue_regressors: bool = False
+    motion_regressors: Literal[0, 6, 24] = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +233,9 @@ def prepare_volumes(
 ) -> VolumeStream:
     """Prepare one recording's volumes, or find them prepared.
 
-    The steps: slice times and motion, if asked for; registration of the mean volume; one interpolation into MNI152 space; smoothing.
+    The steps: slice times and motion, if asked for; registration of the mean volume; one interpolation into MNI152 space; smoothing;
+    drift and nuisance out of each voxel's series, if asked for. The last sees the whole run, a test subject's, too: it makes the target,
+    and is nothing that a method is given.
 
     Parameters
     ----------
@@ -299,7 +316,8 @@ def _in_space(
     image = recording.image().slicer[..., settings.n_dropped : recording.n_volumes]
     if settings.slice_timing:
         image = correct_slice_times(image, slice_times, recording.t_r)
-    motion = estimate_motion(image) if settings.motion_correction else None
+    known = estimate_motion(image) if settings.motion_correction or settings.motion_regressors else None
+    motion = known if settings.motion_correction else None
     reference = mean_volume(image)
     t1 = None if t1 is None else open_anatomy(t1)
     if first is None:
@@ -312,13 +330,31 @@ def _in_space(
             Transform((np.linalg.inv(moved),)).then(registration.to_template),
             registration.to_run.then(Transform((moved,))),
         )
+    nuisance = confounds(
+        image,
+        tissue_shares(registration.to_template, reference) if settings.tissue_regressors else {},
+        known,
+        tissues=settings.tissue_regressors,
+        motion_regressors=settings.motion_regressors,
+    )
     if settings.anti_aliasing:
         image = _blurred_for(image, space.grid)
     if settings.smoothing is None:
         volumes = in_template(image, registration, space.grid, motion, mask=space.mask)
     else:
         volumes = smooth(in_template(image, registration, space.grid, motion), settings.smoothing)
-    return np.asarray(volumes.dataobj, dtype=np.float32)[space.mask]
+    series = np.asarray(volumes.dataobj, dtype=np.float32)[space.mask]
+    if settings.high_pass is None and not nuisance.shape[1]:
+        return series
+    average = series.mean(axis=1, keepdims=True)
+    # voxels that the scan does not reach stay 0, as everybody downstream knows them
+    reached = (series != 0).any(axis=1)
+    for part in np.array_split(np.flatnonzero(reached), max(1, reached.sum() // CLEANED_AT_ONCE)):
+        kept = clean(
+            series[part], recording.t_r, nuisance, high_pass=settings.high_pass, detrend=True, standardise=None
+        )
+        series[part] = kept + average[part]
+    return series
 
 
 def _blurred_for(image, grid: Grid):
