@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 
 from eegfmri.figures import simulator as draw
-from eegfmri.simulation.parameters import parameter_table
+from eegfmri.simulation.parameters import CALIBRATED, parameter_table
 
 
 def test_regions_are_coloured_alike_on_both_sides_of_zero():
@@ -76,4 +77,18 @@ def test_every_parameter_is_listed_with_names_instead_of_keys():
 def test_sources_are_labelled_by_first_author_and_year():
     labels = draw.source_labels()
     assert labels["berger1929"] == "Berger 1929"
+    cited = {key for row in parameter_table() for key in row["sources"]}
+    assert not any("\\" in labels[key] for key in cited), "letters, no commands of TeX"
     assert {key for row in parameter_table() for key in row["sources"]} <= set(labels)
+
+
+def test_the_log_of_calibration_holds_every_change_with_both_values():
+    html = draw.calibration_list()
+    table = BeautifulSoup(html, "html.parser")
+    assert [cell.get_text() for cell in table.select("th")] == ["parameter", "first edition", "now", "because"]
+    rows = {row.td.get_text(): [cell.get_text() for cell in row.select("td")] for row in table.select("tbody tr")}
+    assert set(rows) == set(CALIBRATED)
+    assert all(before != after for _, before, after, _ in rows.values())
+    assert all(because.strip() for *_, because in rows.values())
+    calibrated = [because.startswith("Calibrated") for *_, because in rows.values()]
+    assert calibrated == sorted(calibrated, reverse=True), "what was calibrated stands first"

@@ -5,6 +5,7 @@ Each function takes arrays and returns a live plotly figure, or a table for a no
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from html import escape
 
 import numpy as np
@@ -282,21 +283,60 @@ def parameter_list(preset: str = "realistic") -> str:
     """
     from eegfmri.simulation.parameters import parameter_table
 
+    rows = [
+        (_code(row["name"]), _spelled(row["value"]), _why(row["reason"], row["sources"]))
+        for row in parameter_table(preset)
+    ]
+    return _scrolling(("parameter", "value", "why"), rows, "Parameters of the simulator")
+
+
+def calibration_list() -> str:
+    """List what was changed since the first edition's preset, from what to what, and why.
+
+    Returns
+    -------
+    str
+        HTML: a table in a box that scrolls, with ``parameter``, ``first edition``, ``now`` and ``because``; what was set by calibration
+        stands first.
+    """
+    from eegfmri.simulation.parameters import CALIBRATED, get_preset
+
+    first = asdict(get_preset("weak"))
+    changes = sorted(CALIBRATED.items(), key=lambda item: not item[1].reason.startswith("Calibrated"))
+    rows = [
+        (_code(name), _spelled(first[name]), _spelled(change.value), _why(change.reason, change.sources))
+        for name, change in changes
+    ]
+    return _scrolling(("parameter", "first edition", "now", "because"), rows, "What calibration moved")
+
+
+def _code(name: str) -> str:
+    return f"<code>{name}</code>"
+
+
+def _spelled(value) -> str:
+    return escape(_value(value)).replace("\n", "<br>")
+
+
+def _why(reason: str, sources: Sequence[str]) -> str:
+    """A reason with the authors and years of its sources."""
     labels = source_labels()
-    rows = []
-    for row in parameter_table(preset):
-        cited = "; ".join(labels[key] for key in row["sources"])
-        # The code is plain ASCII, and names what holds for the remaining groups by an empty key.
-        reason = re.sub(r"\buV\b", "µV", row["reason"]).replace(" (key '' for all other groups)", "")
-        why = escape(reason) + (f" <em>{escape(cited)}.</em>" if cited else "")
-        rows.append(
-            f"<tr><td><code>{row['name']}</code></td><td>{escape(_value(row['value'])).replace(chr(10), '<br>')}</td><td>{why}</td></tr>"
-        )
+    cited = "; ".join(labels[key] for key in sources)
+    # The code is plain ASCII, and names what holds for the remaining groups by an empty key.
+    told = re.sub(r"\buV\b", "µV", reason).replace(" (key '' for all other groups)", "")
+    return escape(told) + (f" <em>{escape(cited)}.</em>" if cited else "")
+
+
+def _scrolling(head: Sequence[str], rows: Sequence[Sequence[str]], label: str) -> str:
+    """A table of HTML cells in a box that scrolls."""
+    cells = ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
     return (
         '<div style="max-height: 30em; overflow: auto; border: 1px solid #DDE2E8" tabindex="0" role="region" '
-        'aria-label="Parameters of the simulator">\n'
-        '<table class="table"><thead><tr><th>parameter</th><th>value</th><th>why</th></tr></thead>\n<tbody>\n'
-        + "\n".join(rows)
+        f'aria-label="{label}">\n'
+        '<table class="table"><thead><tr>'
+        + "".join(f"<th>{name}</th>" for name in head)
+        + "</tr></thead>\n<tbody>\n"
+        + "\n".join(cells)
         + "\n</tbody></table>\n</div>"
     )
 
