@@ -24,7 +24,13 @@ from eegfmri.runner import notebooks
 from eegfmri.runner.chapters import discover
 
 #: Chapters whose exercises are graded, each of them.
-GRADED = ("recording", "coupling", "datasets", "evaluation", "preprocessing_eeg", "preprocessing_fmri")
+GRADED = (
+    *(
+        f"recordings/{name}"
+        for name in ("recording", "coupling", "datasets", "evaluation", "preprocessing_eeg", "preprocessing_fmri")
+    ),
+    *("synthesis/synthesis", "synthesis/transformer_cnn"),
+)
 
 
 @cache
@@ -89,7 +95,7 @@ def test_starter_code_is_python_that_leaves_something_to_do(exercise):
 
 @pytest.mark.parametrize("chapter", GRADED)
 def test_a_chapter_has_five_exercises_from_recall_to_research(chapter):
-    found = [part for part in outlined()[f"recordings/{chapter}"] if isinstance(part, Exercise)]
+    found = [part for part in outlined()[chapter] if isinstance(part, Exercise)]
     assert len(found) >= 5
     assert {each.grade for each in found} == set(GRADES)
     for each in found:
