@@ -350,8 +350,15 @@ def _in_space(
     # voxels that the scan does not reach stay 0, as everybody downstream knows them
     reached = (series != 0).any(axis=1)
     for part in np.array_split(np.flatnonzero(reached), max(1, reached.sum() // CLEANED_AT_ONCE)):
+        # cosines are regressed out with the rest at once; a filter would go through tens of thousands of voxels one by one
         kept = clean(
-            series[part], recording.t_r, nuisance, high_pass=settings.high_pass, detrend=True, standardise=None
+            series[part],
+            recording.t_r,
+            nuisance,
+            high_pass=settings.high_pass,
+            drift="cosine",
+            detrend=True,
+            standardise=None,
         )
         series[part] = kept + average[part]
     return series
