@@ -57,10 +57,14 @@ def test_the_bivariate_normal_is_scipy_s(correlation):
 )
 def test_the_closed_form_is_what_simulated_studies_show(bouts, assumed):
     studies = resolution.simulate_studies((0.58, 0.58), bouts, assumed, n_studies=1500, seed=1)
-    first, second = studies.scores("per_subject")
+    first, _ = studies.scores("per_subject")
     # of 1500 studies a standard deviation is known to within 2 %; three of these
-    assert (first - second).std() == pytest.approx(resolution.standard_error(0.58, bouts, assumed), rel=0.06)
-    assert first.std() == pytest.approx(resolution.standard_error(0.58, bouts, assumed, difference=False), rel=0.06)
+    assert studies.standard_error("per_subject") == pytest.approx(
+        resolution.standard_error(0.58, bouts, assumed), rel=0.06
+    )
+    assert studies.standard_error("per_subject", difference=False) == pytest.approx(
+        resolution.standard_error(0.58, bouts, assumed, difference=False), rel=0.06
+    )
     assert first.mean() == pytest.approx(0.58, abs=0.005)
     assert studies.scores("pooled")[0].mean() == pytest.approx(0.58, abs=0.005)
 

@@ -19,6 +19,9 @@ import numpy as np
 
 from eegfmri.errors import RequestError
 
+#: Nodes and weights of the integrals over a correlation; 48 give the bivariate normal distribution to 1e-9 up to a correlation of 0.99.
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
+
 
 @dataclass(frozen=True)
 class Assumptions:
@@ -153,11 +156,11 @@ def latent(accuracy: float, spread: float) -> Latent:
         If no such subjects exist.
     """
     from scipy.optimize import brentq
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
     if not 0 < accuracy < 1 or not 0 <= spread < 0.95 * np.sqrt(accuracy * (1 - accuracy)):
         raise RequestError(f"No subjects have a mean accuracy of {accuracy:g} and a spread of {spread:g}.")
-    threshold = norm.ppf(accuracy)
+    threshold = ndtri(accuracy)
     if spread == 0:
         return Latent(float(threshold), 0.0)
     # Of two epochs with nothing but their subject in common, thresholds correlate by t² / (1 + t²).
@@ -168,14 +171,13 @@ def latent(accuracy: float, spread: float) -> Latent:
 
 def _both(threshold: float, correlation: float) -> float:
     """Probability that two normal variables with this correlation lie below the threshold, by Plackett's integral."""
-    from scipy.stats import norm
+    from scipy.special import ndtr
 
     # P(both) = Phi(h)² + 1/2π ∫_0^{arcsin r} exp(−h² / (1 + sin θ)) dθ
-    nodes, weights = np.polynomial.legendre.leggauss(48)
     end = np.arcsin(correlation)
-    angles = end * (nodes + 1) / 2
-    integral = (weights * np.exp(-(threshold**2) / (1 + np.sin(angles)))).sum() * end / 2
-    return float(norm.cdf(threshold) ** 2 + integral / (2 * np.pi))
+    angles = end * (_NODES + 1) / 2
+    integral = (_WEIGHTS * np.exp(-(threshold**2) / (1 + np.sin(angles)))).sum() * end / 2
+    return float(ndtr(threshold) ** 2 + integral / (2 * np.pi))
 
 
 def standard_error(accuracy: float, bouts: StageBouts, assumptions: Assumptions, *, difference: bool = True) -> float:
@@ -183,8 +185,8 @@ def standard_error(accuracy: float, bouts: StageBouts, assumptions: Assumptions,
 
     A subject's recall of a stage with :math:`n` epochs in bouts of lengths :math:`l` varies around its true one by
     :math:`[v + c\,(\sum l^2 / n - 1)] / n`, where :math:`v` is the variance of right and wrong within a subject and :math:`c` their
-    covariance within a bout; a subject's balanced accuracy by the mean of that over stages, divided by their number; true ones by the spread. All
-    covariances are those of the model, from the bivariate normal distribution.
+    covariance within a bout; a subject's balanced accuracy by the mean of that over stages, divided by their number; true ones by the
+    spread. All covariances are those of the model, from the bivariate normal distribution.
 
     Parameters
     ----------
@@ -211,10 +213,10 @@ def _variances(
     accuracy: float, bouts: StageBouts, assumptions: Assumptions, difference: bool
 ) -> tuple[np.ndarray, float]:
     """Variance of each subject's score around its true one, and of the true ones."""
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
     alike, pairing, spread = assumptions.alike, assumptions.pairing, assumptions.spread
-    threshold, ability = norm.ppf(accuracy), latent(accuracy, spread).deviation ** 2
+    threshold, ability = ndtri(accuracy), latent(accuracy, spread).deviation ** 2
 
     def covariance(common: float) -> float:
         """Of right and wrong of two epochs whose latent variables have this variance in common, out of 1 + ability."""
@@ -253,11 +255,10 @@ class Studies:
         """Return the score of each method and study, shape (2, n_studies), averaged as asked."""
         return self.pooled if averaging == "pooled" else np.nanmean(self.per_subject, axis=-1)
 
-    def half_width(self, averaging: str = "pooled", *, difference: bool = True) -> float:
-        """Give half of the range that 95 % of the studies' differences (or first scores) lie in."""
+    def standard_error(self, averaging: str = "pooled", *, difference: bool = True) -> float:
+        """Give the standard deviation over studies of the difference of the two scores, or of the first score."""
         scores = self.scores(averaging)
-        low, high = np.quantile(scores[0] - scores[1] if difference else scores[0], [0.025, 0.975])
-        return float(high - low) / 2
+        return float((scores[0] - scores[1] if difference else scores[0]).std(ddof=1))
 
 
 def simulate_studies(
