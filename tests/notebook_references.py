@@ -58,6 +58,15 @@ HEADLINES = {
         "preprocessing_fmri/slice_time/half": CLOSED_FORM,
         "preprocessing_fmri/registration/affine/dice": SCORE,
     },
+    "verification/what_the_numbers_can_tell": {
+        "numbers/labels/report/epochs": EXACT,
+        "numbers/loso/fusion-eeg_gcn/half_width/closed_form": CLOSED_FORM,
+        "numbers/coverage/percentile/differences/8": SCORE,
+        "numbers/inflation/scaled_over_all/honest": SCORE,
+        "numbers/inflation/true_past/gain": SCORE,
+        "numbers/readings/leave_one_subject_out/score": SCORE,
+        "numbers/chance/cka/expected/64": CLOSED_FORM,
+    },
     "verification/claims": {"claims/ledger/all/n": EXACT, "claims/ledger/all/consistent": EXACT},
 }
 
