@@ -95,11 +95,10 @@ def test_recovery_is_one_for_the_truth_and_chance_for_noise():
     assert np.isnan(saliency.recovery(np.zeros(4), np.zeros(4, dtype=bool)))
 
 
-def test_marks_are_the_nodes_with_half_the_largest_effect():
-    assert saliency.marked(np.array([[-4.0, 2.0, 1.9, 0.0], [0, 0, 0, 0]])).tolist() == [
-        [True, True, False, False],
-        [False] * 4,
-    ]
+def test_the_nodes_with_the_largest_effects_are_marked_with_all_that_equal_them():
+    effects = np.array([[-4.0, 2.0, 1.9, 0.0, 2.0], [0, 0, 0, 0, 0]])
+    assert saliency.largest(effects, share=0.4).tolist() == [[True, True, False, False, True], [False] * 5]
+    assert saliency.largest(effects).sum(axis=1).tolist() == [1, 0]
 
 
 # --- lags --------------------------------------------------------------------------------------------------------------
