@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 from eegfmri import saliency
 from eegfmri.datasets import sleep
@@ -86,6 +87,31 @@ def test_effects_by_design_have_the_planted_signs_and_places(truth):
     names = sleep.EEG_CHANNELS
     scalp = planted.scalp_effects(truth, names, ("W", "N1"), next(iter(truth.document["subjects"])))
     assert names[scalp[0].argmax()] in ("O1", "O2", "Oz", "Pz", "P3", "P4", "P7", "P8")
+    # of two stages each differs from the other as much
+    np.testing.assert_allclose(scalp[0], scalp[1])
+
+
+def test_the_power_to_be_expected_of_a_stage_is_that_of_its_windows(truth, recordings):
+    """Over windows of a stage, spontaneous fluctuations aside: the same electrodes and bands are strong, and a stage changes them alike."""
+    windows = cut(truth, recordings, 1.0)
+    measured = recovery.node_values(windows, "eeg")
+    for subject in windows.subjects:
+        expected = planted.log_power(truth, windows.eeg.names, CLASSES, subject)
+        for c in range(len(CLASSES)):
+            own = measured[(windows.groups == subject) & (windows.y == c)]
+            if len(own) > 5:
+                # a label may be wrong, a wake subject drowsy, and power fluctuates by half a unit
+                assert np.abs(own.mean(axis=0) - expected[c]).mean() < 0.5
+                assert np.corrcoef(own.mean(axis=0).ravel(), expected[c].ravel())[0, 1] > 0.9
+
+
+def test_without_background_a_stage_changes_log_power_almost_alike_everywhere(truth):
+    """But for spindles and K-complexes, and where bands overlap: in logarithms there is no place to be found."""
+    subject = next(iter(truth.document["subjects"]))
+    flat, real = (
+        np.ptp(planted.scalp_effects(truth, sleep.EEG_CHANNELS, CLASSES, subject, level)[0]) for level in (0.0, 1.0)
+    )
+    assert flat < real
 
 
 def test_an_atlas_of_planted_centres_is_the_planted_parcellation(truth):
@@ -107,33 +133,49 @@ def test_recovery_has_a_row_per_subject_class_and_map(truth, recordings):
     small = {"n_training_epochs": 1, "features": 4, "n_filters": 2}
     networks = {"eeg": SaliencyGcnnClassifier("eeg", **small), "bold": SaliencyGcnnClassifier("bold", **small)}
     table = recovery.recovery_over_noise(truth, networks, partial(cut, truth, recordings), (0.0, 1.0))
-    counts = table.groupby(["modality", "level", "map", "definition"]).size()
+    counts = table.groupby(["modality", "level", "map"]).size()
     subjects = len(recordings.subjects)
     assert (counts.drop("accuracy", level="map") <= 3 * subjects).all()
     assert (counts.xs("accuracy", level="map") == subjects).all()
-    assert set(table["definition"]) == {"", "design", "difference"}
-    scores = table[table["map"] != "accuracy"]["value"].dropna()
+    assert set(table["map"]) == {*recovery.MAPS, "accuracy"}
+    scores = table[table["map"] != "accuracy"][["value", "others"]].stack().dropna()
     assert scores.between(0, 1).all()
     own = table.query("modality == 'bold' and level == 0.0 and map == 'linear_model'")
-    assert saliency.recovery(np.ones(4), np.array([True, False, False, False])) == 0.25
     assert recovery.per_subject(own).index.tolist() == list(dict.fromkeys(own["subject"]))
+    compared = recovery.against_controls(table.query("modality == 'eeg' and level == 1.0"))
+    assert list(compared) == list(recovery.MAPS)
+    # a map that is the same for all classes cannot know one from the other
+    assert compared["signal_size"]["own_class"].value == pytest.approx(0, abs=1e-9)
+    assert set(compared["activation"]) == {"score", "own_class", "less_random_outputs", "less_signal_size"}
 
 
-def test_by_difference_a_fifth_of_the_nodes_is_marked_whatever_made_them_differ(truth, recordings):
-    noise_free = cut(truth, recordings, 0.0)
-    for modality, n_nodes in (("eeg", noise_free.eeg.shape[1]), ("bold", noise_free.bold.shape[1])):
-        marks = recovery.differing_marks(noise_free, modality)
-        values = recovery.node_values(noise_free, modality)
-        assert list(marks) == list(noise_free.subjects)
-        for subject, own in marks.items():
-            assert set(own.sum(axis=1)) <= {0, round(0.2 * n_nodes)}
-            there = set(noise_free.y[noise_free.groups == subject])
-            for c in there if len(there) > 1 else ():
-                inside = (noise_free.groups == subject) & (noise_free.y == c)
-                outside = (noise_free.groups == subject) & (noise_free.y != c)
-                size = np.abs(values[inside].mean(axis=0) - values[outside].mean(axis=0)).sum(axis=-1)
-                assert size[own[c]].min() >= size[~own[c]].max()
-    centres = truth.regions.centroids[::-1]
-    turned = recovery.differing_marks(noise_free, "bold", centres)
-    for subject, own in recovery.differing_marks(noise_free, "bold").items():
-        np.testing.assert_array_equal(turned[subject], own[:, ::-1])
+def test_everything_is_scored_in_one_unit_against_one_truth(truth, recordings):
+    """The planted contrast itself, given as the signal, finds all planted nodes; so everything is in the unit of the truth."""
+    windows = cut(truth, recordings, 1.0)
+    marks = recovery.planted_marks(truth, "eeg", windows)
+    n_nodes = windows.eeg.shape[1]
+    for subject, own in marks.items():
+        assert set(own.sum(axis=1)) == {round(recovery.SHARE * n_nodes)}
+        effects = planted.scalp_effects(truth, windows.eeg.names, CLASSES, subject)
+        assert [saliency.recovery(e, mark) for e, mark in zip(effects, own, strict=True)] == [1.0] * len(CLASSES)
+    of_regions = recovery.planted_marks(truth, "bold", windows)
+    assert all((mark.sum(axis=1) >= round(recovery.SHARE * mark.shape[1])).all() for mark in of_regions.values())
+
+
+def test_a_silenced_region_keeps_its_noise_and_loses_what_was_planted(truth, recordings):
+    """By hand for one region: its series replaced by what the noisy windows have more than those without noise."""
+    windows, noise_free = cut(truth, recordings, 1.0), cut(truth, recordings, 0.0)
+    network = SaliencyGcnnClassifier("bold", n_training_epochs=1, features=4, n_filters=2).fit(windows, windows.y)
+    own = np.flatnonzero(windows.groups == windows.subjects[0])
+    changes = recovery.decision_changes(network, windows[own], noise_free[own])
+    heard = network.inputs(windows[own])
+    silenced = heard.clone()
+    less = noise_free[own].bold[:][:, 7] / network.bold_scale_[7]
+    silenced[:, 7] -= torch.from_numpy(less.astype(np.float32))
+    with torch.no_grad():
+        before, after = (
+            logits - logits.mean(dim=1, keepdim=True) for logits in map(network.module_, (heard, silenced))
+        )
+    likely = network.predict_proba(windows[own])
+    expected = ((before - after).numpy() * likely / likely.sum(axis=0)).sum(axis=0)
+    np.testing.assert_allclose(changes[:, 7], expected, atol=1e-5)

@@ -1,5 +1,5 @@
-"""Where in time EEG and BOLD go together: correlation of band power with BOLD as a function of the lag between them, with surrogates,
-family-wise correction, and an interval for the peak.
+"""Where in time EEG and BOLD go together: correlation of band power with BOLD as a function of the lag between them, tested over
+subjects and against surrogates, each with family-wise correction, and an interval for the peak.
 """
 
 from collections.abc import Mapping, Sequence
@@ -272,8 +272,12 @@ class LagAnalysis:
     statistic : numpy.ndarray
         Mean z in standard deviations of its surrogates, of the same shape.
     p : numpy.ndarray
-        Family-wise p-values, of the same shape: how often the largest statistic of a surrogate, over all pairs, bands and
-        lags, is at least this large.
+        Family-wise p-values over subjects, of the same shape: how often, with the signs of whole subjects flipped, the largest t of all
+        pairs, bands and lags is at least this large (`eegfmri.metrics.sign_flip_max_t`). They speak of other subjects, and cannot reach
+        0.05 with fewer than six.
+    p_surrogates : numpy.ndarray
+        Family-wise p-values against surrogates, of the same shape: how often the largest statistic of a surrogate, over all pairs, bands
+        and lags, is at least this large. They speak of these recordings and of no other subject.
     threshold : float
         Absolute statistic that 5 % of the surrogates' largest exceed.
     """
@@ -283,6 +287,7 @@ class LagAnalysis:
     mean: np.ndarray
     statistic: np.ndarray
     p: np.ndarray
+    p_surrogates: np.ndarray
     threshold: float
 
     def peak(self, pair: int, band: int, seed: int = 0) -> metrics.Interval:
@@ -348,12 +353,12 @@ def lag_analysis(
     n_surrogates : int, default=199
         At least 19 for a threshold at 5 %.
     seed : int, default=0
-        Of the surrogates.
+        Of the surrogates, and of flipped signs where there are too many to try them all.
 
     Returns
     -------
     LagAnalysis
-        Runs of a subject are averaged first; a subject is the unit of the intervals.
+        Runs of a subject are averaged first; a subject is the unit of tests and intervals.
 
     Raises
     ------
@@ -379,9 +384,17 @@ def lag_analysis(
     largest = np.abs(null / spread).max(axis=(1, 2, 3))
     statistic = mean / spread
     exceeded = (largest[:, None, None, None] >= np.abs(statistic)).sum(axis=0)
-    p = (1 + exceeded) / (1 + n_surrogates)
+    of_subjects = metrics.sign_flip_max_t(curves.reshape(len(curves), -1), seed).reshape(mean.shape)
     threshold = float(np.sort(largest)[int(np.ceil(0.95 * (n_surrogates + 1))) - 1])
-    return LagAnalysis(np.asarray(lags, dtype=float), curves, np.tanh(mean), statistic, p, threshold)
+    return LagAnalysis(
+        np.asarray(lags, dtype=float),
+        curves,
+        np.tanh(mean),
+        statistic,
+        of_subjects,
+        (1 + exceeded) / (1 + n_surrogates),
+        threshold,
+    )
 
 
 def standardise(series: np.ndarray) -> np.ndarray:

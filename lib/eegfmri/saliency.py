@@ -224,27 +224,27 @@ def recovery(scores: np.ndarray, planted: np.ndarray) -> float:
     return float(average_precision_score(planted, scores))
 
 
-def marked(effects: np.ndarray, share: float = 0.5) -> np.ndarray:
-    """Mark the nodes whose planted effect is at least a share of the largest.
+def largest(effects: np.ndarray, share: float = 0.2) -> np.ndarray:
+    """Mark the share of nodes whose planted effect is largest.
 
     Parameters
     ----------
     effects : numpy.ndarray
         Signed or not, shape (…, n_nodes).
-    share : float, default=0.5
-        Of the largest absolute effect in the row.
+    share : float, default=0.2
+        Of the nodes; at least one.
 
     Returns
     -------
     numpy.ndarray of bool
-        Shape of the effects; all False in rows without an effect.
+        Shape of the effects; more nodes where several are equal, all False in rows without an effect.
 
     Examples
     --------
     >>> import numpy as np
-    >>> marked(np.array([[0.1, -2.0, 1.2], [0.0, 0.0, 0.0]])).tolist()
-    [[False, True, True], [False, False, False]]
+    >>> largest(np.array([[0.1, -2.0, 1.2, 0.3], [0.0, 0.0, 0.0, 0.0]]), share=0.5).tolist()
+    [[False, True, True, False], [False, False, False, False]]
     """
     size = np.abs(np.asarray(effects, dtype=float))
-    largest = size.max(axis=-1, keepdims=True)
-    return (size >= share * largest) & (largest > 0)
+    least = np.sort(size, axis=-1)[..., -max(1, round(share * size.shape[-1]))]
+    return (size >= least[..., None]) & (size > 0)

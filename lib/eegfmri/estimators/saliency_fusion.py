@@ -1,7 +1,8 @@
 """The networks of saliency_fusion as estimators: one that classifies and shows which nodes decided, one that joins the views.
 
-Fitted on training windows only: the graph of regions, the scaling of BOLD, the weights, whose training is stopped by the loss
-on validation subjects cut from the training ones, and the salient nodes.
+Fitted on training windows only: the graph of regions, the scaling of BOLD, the weights, and the salient nodes. Training of a network
+that classifies goes on for a number of training epochs that was settled beforehand, on all training subjects; with
+``validation_splits``, and in the fusion always, it is stopped by the loss on validation subjects cut from them.
 
 Transductive, and only where ``adaptation="transductive"``: the EEG of a subject that was not trained on is divided by the mean
 power of its own unlabelled windows (`eegfmri.estimators.adaptation`).
@@ -157,6 +158,7 @@ class SaliencyGcnnClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator
     shared: bool = False
     learning_rate: float = 1e-2
     weight_decay: float = 1e-3
+    validation_splits: int | None = None
     shuffled_labels: bool = False
 
     # --- learning ---
@@ -187,7 +189,9 @@ class SaliencyGcnnClassifier(ClassifierMixin, AdaptedEstimator, TrainedEstimator
             y = shuffled_within(y, X.groups, self.seed)
         self._learn_scale(X)
         adjacency = torch.tensor(self.build_graph(X), dtype=torch.float32)
-        training, validation = next(iter(InnerValidation(self.validation_splits).split(X)))
+        training, validation = np.arange(len(X)), None
+        if self.validation_splits is not None:
+            training, validation = next(iter(InnerValidation(self.validation_splits).split(X)))
         coded = np.searchsorted(self.classes_, y)
         inputs, targets = self.inputs(X), torch.from_numpy(coded)
 

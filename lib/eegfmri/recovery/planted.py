@@ -15,6 +15,7 @@ import numpy as np
 from eegfmri import cache, project
 from eegfmri.errors import RequestError
 from eegfmri.preprocessing.bold import clean
+from eegfmri.preprocessing.eeg import BANDS as ANALYSED
 from eegfmri.recordings import EPOCH_SECONDS, Recording, RecordingSet, Stream
 from eegfmri.simulation.activity import POWER_RATE, STAGE_DEPTH, mixed_noise
 from eegfmri.simulation.bold import region_coupling, thermal_percent
@@ -256,45 +257,98 @@ def regional_effects(truth: Truth, classes: tuple[str, ...]) -> np.ndarray:
     return _against_others(levels)
 
 
-def scalp_effects(truth: Truth, ch_names: tuple[str, ...], classes: tuple[str, ...], subject: str) -> np.ndarray:
-    """Return what a class changes at a subject's electrodes by design, without noise: the sensor-space class difference.
-
-    Of a stage: absolute change of each band's expected power, added up over bands. Of a stimulus: absolute potential of the late
-    response to targets at its peak.
+def scalp_effects(
+    truth: Truth, ch_names: tuple[str, ...], classes: tuple[str, ...], subject: str, level: float = 1.0
+) -> np.ndarray:
+    """Return how a stage differs from the others at a subject's electrodes by design.
 
     Parameters
     ----------
     truth : Truth
-        Of the dataset.
+        Of sleep.
     ch_names : tuple of str
         Electrodes, average reference.
     classes : tuple of str
-        Stages, or ``standard`` and ``target``.
+        Stages.
     subject : str
-        Whose head.
+        Whose head, rhythms and background.
+    level : float, default=1.0
+        Of background and noise, out of which the rhythms of a stage stand; 1 as the subject has them.
 
     Returns
     -------
     numpy.ndarray
-        V², or V; shape (n_classes, n_channels).
+        Shape (n_classes, n_channels): by how much the natural logarithm of each band's expected power (`log_power`) differs from its
+        mean over the other stages, absolute and added up over bands.
     """
-    acquisition, preset, regions = ACQUISITIONS[truth.dataset], truth.preset, truth.regions
-    field = truth.head(subject).lead_field[[acquisition.channels.index(name) for name in ch_names]]
-    field = field - field.mean(axis=0)
-    if truth.dataset == "oddball":
-        moment = np.array([preset.evoked_moment["target"].get(group, 0.0) for group in regions.groups]) * 1e-9
-        return np.repeat(np.abs(field @ moment)[None], len(classes), axis=0)
-    traits = truth.document["subjects"][subject]
-    coherence = _coherence(truth)
-    power = np.zeros((len(classes), len(ch_names), len(BANDS)))
-    for number, band in enumerate(BANDS):
+    return np.abs(_against_others(log_power(truth, ch_names, classes, subject, level))).sum(axis=-1)
+
+
+def log_power(
+    truth: Truth, ch_names: tuple[str, ...], classes: tuple[str, ...], subject: str, level: float = 1.0
+) -> np.ndarray:
+    """Return the logarithm of the power to be expected in each stage and band at a subject's electrodes.
+
+    A stage multiplies a band by one factor wherever the band is; in logarithms that is the same everywhere. What makes electrodes
+    differ is how far a rhythm stands out of the background, and spindles and K-complexes, which have their places. What no stage
+    decides is left out: spontaneous fluctuations, drowsiness while awake, artefacts.
+
+    Parameters
+    ----------
+    truth : Truth
+        Of sleep.
+    ch_names : tuple of str
+        Electrodes, average reference.
+    classes : tuple of str
+        Stages.
+    subject : str
+        Whose head, rhythms and background.
+    level : float, default=1.0
+        Of background and noise.
+
+    Returns
+    -------
+    numpy.ndarray
+        Natural logarithm of V², shape (n_classes, n_channels, n_bands): the bands of `eegfmri.preprocessing.eeg`.
+    """
+    preset, regions, traits = truth.preset, truth.regions, truth.document["subjects"][subject]
+    order = [ACQUISITIONS[truth.dataset].channels.index(name) for name in ch_names]
+    reference = np.eye(len(order)) - 1 / len(order)
+    field, coherence = reference @ truth.head(subject).lead_field[order], _coherence(truth)
+    step = 0.5
+    frequencies = np.arange(min(low for low, _ in ANALYSED.values()), max(high for _, high in ANALYSED.values()), step)
+    bins = np.stack([(frequencies >= low) & (frequencies < high) for low, high in ANALYSED.values()]).astype(float)
+    background = level**2 * _background(truth, subject, order, reference, frequencies, step) @ bins.T
+    power = np.repeat(background[None], len(classes), axis=0)
+    for band in BANDS:
         moment = np.array([preset.at("moment", band, group) for group in regions.groups]) * 1e-9
-        mixed = field * (moment * np.exp(traits["log_power"][band] / 2))
-        variance = np.einsum("cr,rs,cs->c", mixed, coherence, mixed)
-        for c, name in enumerate(classes):
-            own = np.exp(traits.get("stage_log_gain", {}).get(band, {}).get(name, 0.0))  # the first edition had none
-            power[c, :, number] = own * preset.stage_gain[band][name] ** traits["stage_exponent"] * variance
-    return np.abs(_against_others(power)).sum(axis=-1)
+        moment *= np.exp(traits["log_power"][band] / 2)
+        share = bins @ _carrier(preset, traits, band, frequencies)
+        for c, stage in enumerate(classes):
+            own = np.exp(traits.get("stage_log_gain", {}).get(band, {}).get(stage, 0.0))  # the first edition had none
+            gain = own * preset.stage_gain[band][stage] ** traits["stage_exponent"] + _of_events(truth, band, stage)
+            mixed = field * (moment * np.sqrt(gain))
+            power[c] += np.einsum("cr,rs,cs->c", mixed, coherence, mixed)[:, None] * share
+    return np.log(power)
+
+
+def _of_events(truth: Truth, band: str, stage: str) -> np.ndarray:
+    """Mean power that spindles or K-complexes add to a band in a stage, relative to wakefulness, shape (n_regions,)."""
+    preset = truth.preset
+    # where, how long and how high: as `eegfmri.simulation.activity.plant` has them
+    rate, seconds, gain, places, elsewhere = {
+        "sigma": (
+            preset.spindles_per_minute, preset.spindle_seconds, preset.spindle_gain,
+            {"sensorimotor": 1.0, "frontal": 0.8, "parietal": 0.8, "thalamus": 1.0}, 0.3,
+        ),
+        "delta": (
+            preset.k_complexes_per_minute, (0.8, 1.4), preset.k_complex_gain,
+            {"frontal": 1.0, "sensorimotor": 0.9, "default": 0.7}, 0.3,
+        ),
+    }.get(band, ({}, (0.0, 0.0), 0.0, {}, 0.0))  # fmt: skip
+    bell = np.mean(seconds) / 4 * np.sqrt(2 * np.pi)
+    spread = np.array([places.get(group, elsewhere) for group in truth.regions.groups])
+    return rate.get(stage, 0.0) / 60 * bell * gain * spread
 
 
 def _against_others(levels: np.ndarray) -> np.ndarray:
@@ -312,29 +366,3 @@ def nearest_planted(centres: np.ndarray) -> np.ndarray:
     """Return which planted region lies nearest to each of an atlas's regions (mm in MNI152 space), shape (n_regions,)."""
     distance = np.linalg.norm(centres[:, None] - cortical_regions().centroids[None], axis=-1)
     return distance.argmin(axis=1)
-
-
-def class_differences(values: np.ndarray, windows: Windows) -> np.ndarray:
-    """Return how much larger noise-free values are in windows of a class than in all others, subject by subject.
-
-    Parameters
-    ----------
-    values : numpy.ndarray
-        Shape (n_windows, n_nodes), or (n_windows, n_nodes, n_features): absolute differences are added up over features.
-    windows : Windows
-        With classes and subjects.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (n_subjects, n_classes, n_nodes); 0 where a subject lacks the class or has nothing else.
-    """
-    found = np.zeros((len(windows.subjects), len(windows.classes), values.shape[1]))
-    for number, subject in enumerate(windows.subjects):
-        own = windows.groups == subject
-        for c in range(len(windows.classes)):
-            inside, outside = own & (windows.y == c), own & (windows.y != c)
-            if inside.any() and outside.any():
-                difference = values[inside].mean(axis=0) - values[outside].mean(axis=0)
-                found[number, c] = np.abs(difference).sum(axis=-1) if values.ndim == 3 else difference
-    return found

@@ -1,7 +1,9 @@
 """How well saliency and lags find what was planted, over levels of noise; of simulated recordings only.
 
-What is scored: a network's class-activation maps of a subject it was not trained on, without that subject's labels; beside them a
-linear model of the training subjects' labels, node by node. What it is scored against: `eegfmri.recovery.planted`.
+What is scored: a network's maps of a subject it was not trained on, without that subject's labels; a linear model of the training
+subjects' labels, node by node; and two controls that know neither network nor label. All of them are made of the same node values
+(log power per band, or mean BOLD) and scored against the same truth in the same unit: where a class differs from the others by design
+(`eegfmri.recovery.planted`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,16 +11,17 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import torch
 
 from eegfmri import metrics, saliency
 from eegfmri.estimators.saliency_fusion import SaliencyGcnnClassifier, spectrum_frequencies
+from eegfmri.estimators.training import answer
 from eegfmri.evaluation.splits import HalvesOfSubjects
 from eegfmri.lags import lagged_correlations, peak_lag
 from eegfmri.preprocessing.eeg import BANDS
 from eegfmri.recordings import Recording, RecordingSet, Stream
 from eegfmri.recovery.planted import (
     Truth,
-    class_differences,
     nearest_planted,
     planted_bold,
     planted_spectra,
@@ -34,7 +37,19 @@ MAPS = {
     "contrast": "its contrast",
     "pattern": "forward pattern",
     "linear_model": "linear model",
+    "random_outputs": "pattern of random outputs",
+    "signal_size": "size of the signal",
 }
+
+#: Those that know neither network nor label: what a map must beat before it says anything of a class.
+CONTROLS = ("random_outputs", "signal_size")
+
+#: Share of the nodes that count as planted: those that differ most. In logarithms no node differs little, so a share of the largest
+#: difference would mark nearly all of them.
+SHARE = 0.2
+
+#: How often random outputs are drawn.
+N_DRAWS = 5
 
 
 def planted_windows(
@@ -46,6 +61,7 @@ def planted_windows(
     bold_volumes: int,
     lag: float,
     seed: int = 0,
+    high_pass: float | None = 0.008,
 ) -> Windows:
     """Cut windows of planted activity: BOLD of the planted regions, spectra at the electrodes of the planted heads.
 
@@ -63,6 +79,8 @@ def planted_windows(
         As for `eegfmri.windows.epoch_windows`.
     seed : int, default=0
         Of the noise.
+    high_pass : float or None
+        Of BOLD, as for `eegfmri.recovery.planted.planted_bold`.
 
     Returns
     -------
@@ -72,7 +90,7 @@ def planted_windows(
     windows = epoch_windows(
         recordings,
         eeg,
-        lambda recording: planted_bold(truth, recording, level, seed),
+        lambda recording: planted_bold(truth, recording, level, seed, high_pass),
         classes=classes,
         bold_volumes=bold_volumes,
         lag=lag,
@@ -83,9 +101,9 @@ def planted_windows(
 
 
 def planted_marks(
-    truth: Truth, modality: str, windows: Windows, centres: np.ndarray | None = None
+    truth: Truth, modality: str, windows: Windows, centres: np.ndarray | None = None, level: float = 1.0
 ) -> dict[str, np.ndarray]:
-    """Mark the nodes that were planted, for every subject.
+    """Mark the nodes at which a class differs most from the others by design, for every subject.
 
     Parameters
     ----------
@@ -97,70 +115,44 @@ def planted_marks(
         Classes, subjects, electrodes.
     centres : numpy.ndarray or None
         Centres of an atlas's regions, mm; a region counts as the planted one nearest to it. None: the planted regions themselves.
+    level : float, default=1.0
+        Of the noise at electrodes, see `eegfmri.recovery.planted.scalp_effects`.
 
     Returns
     -------
     dict of str to numpy.ndarray of bool
-        By subject, shape (n_classes, n_nodes): at least half the largest effect of the class.
+        By subject, shape (n_classes, n_nodes): a fifth of the nodes (`SHARE`), more where several are equal.
     """
     if modality == "eeg":
         return {
-            subject: saliency.marked(scalp_effects(truth, windows.eeg.names, windows.classes, subject))
+            subject: saliency.largest(scalp_effects(truth, windows.eeg.names, windows.classes, subject, level), SHARE)
             for subject in windows.subjects
         }
     effects = regional_effects(truth, windows.classes)
     effects = effects if centres is None else effects[:, nearest_planted(centres)]
-    return dict.fromkeys(windows.subjects, saliency.marked(effects))
-
-
-def differing_marks(
-    noise_free: Windows, modality: str, centres: np.ndarray | None = None, share: float = 0.2
-) -> dict[str, np.ndarray]:
-    """Mark the nodes whose noise-free signal differs most between windows of a class and all others, whatever made it differ.
-
-    Beside the design, that is spontaneous fluctuations which happened to be stronger in some windows than in others.
-
-    Parameters
-    ----------
-    noise_free : Windows
-        From `planted_windows` at level 0.
-    modality : {"eeg", "bold"}
-        Electrodes, or regions.
-    centres : numpy.ndarray or None
-        As for `planted_marks`.
-    share : float, default=0.2
-        Of the nodes.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray of bool
-        By subject, shape (n_classes, n_nodes); all False where a subject lacks the class.
-    """
-    values = node_values(noise_free, modality)
-    found = np.abs(class_differences(values[..., 0] if modality == "bold" else values, noise_free))
-    if centres is not None:
-        found = found[..., nearest_planted(centres)]
-    least = np.sort(found, axis=-1)[..., -max(1, round(share * found.shape[-1]))]
-    return dict(zip(noise_free.subjects, (found >= least[..., None]) & (found > 0), strict=True))
+    return dict.fromkeys(windows.subjects, saliency.largest(effects, SHARE))
 
 
 def node_values(windows: Windows, modality: str) -> np.ndarray:
-    """Return what a linear model is given of each node: mean BOLD, or power per band; shape (n_windows, n_nodes, n_features)."""
+    """Return what every map but the network's own is made of, shape (n_windows, n_nodes, n_features): mean BOLD, or log power per band."""
     if modality == "bold":
         return windows.bold[:].mean(axis=-1)[..., None].astype(float)
     frequencies = spectrum_frequencies(windows.eeg.sfreq, 2.0, windows.eeg.shape[2])
     spectrum = windows.features["spectrum_electrodes"]
     bins = [(frequencies >= low) & (frequencies < high) for low, high in BANDS.values()]
-    return np.stack([spectrum[..., own].sum(axis=-1) for own in bins], axis=-1).astype(float)
+    power = np.stack([spectrum[..., own].sum(axis=-1, dtype=float) for own in bins], axis=-1)
+    return np.log(np.maximum(power, 1e-30))
 
 
 def map_recovery(
     network: SaliencyGcnnClassifier,
     training: Windows,
     test: Windows,
-    marks: Mapping[str, Mapping[str, np.ndarray]],
+    marks: Mapping[str, np.ndarray],
+    seed: int = 0,
+    noise_free: Windows | None = None,
 ) -> pd.DataFrame:
-    """Score a network's maps of test subjects, and a linear model of the training subjects, against what was planted.
+    """Score a network's maps of test subjects, a linear model of the training subjects, and controls, against what was planted.
 
     Parameters
     ----------
@@ -168,43 +160,103 @@ def map_recovery(
         Fitted on the training windows, on regions (BOLD) or electrodes (EEG).
     training, test : Windows
         Of one fold.
-    marks : mapping of str to mapping
-        By definition of what was planted: ``design`` (`planted_marks`), ``difference`` (`differing_marks`).
+    marks : mapping of str to numpy.ndarray
+        From `planted_marks`.
+    seed : int, default=0
+        Of random outputs.
+    noise_free : Windows or None
+        The test windows without noise, of planted BOLD: then regions are silenced one by one (`decision_changes`).
 
     Returns
     -------
     pandas.DataFrame
-        One row per subject, class, map and definition: ``subject``, ``class``, ``map``, ``definition``, ``value`` (average precision)
-        and ``chance`` (share of nodes that were planted).
+        One row per subject, class and map: ``subject``, ``class``, ``map``, ``value`` (average precision against the nodes planted for
+        the class), ``others`` (the same against those planted for the other classes, on average), ``chance`` (share of nodes that
+        were planted) and ``decision``: rank correlation over nodes with how much silencing each changes the decision, or NaN.
     """
-    modality = network.modality
-    values = node_values(training, modality)
-    model = saliency.class_statistic(np.log(values) if modality == "eeg" else values, training.y, len(test.classes))
+    from scipy.stats import spearmanr
+
+    modality, classes = network.modality, list(network.classes_)
+    model = saliency.class_statistic(node_values(training, modality), training.y, len(test.classes))
+    rng = np.random.default_rng(seed)
     rows = []
     for subject in test.subjects:
-        own = test[test.groups == subject]
+        mine = test.groups == subject
+        own, planted = test[mine], marks[subject]
+        changes = None if noise_free is None else np.abs(decision_changes(network, own, noise_free[mine]))
         probabilities, logits = network.predict_proba(own), network.decision_function(own)
-        activation = network.activation(own).sum(axis=2)
-        features = node_values(own, modality)
-        # softmax knows logits up to a constant per window
-        pattern = saliency.forward_patterns(features / features.std(), logits - logits.mean(axis=1, keepdims=True))
-        found = {
-            "activation": saliency.class_maps(activation, probabilities),
-            "contrast": np.abs(saliency.contrast_maps(activation, probabilities)),
-            "pattern": np.abs(pattern).sum(axis=-1),
+        activation, values = network.activation(own).sum(axis=2), node_values(own, modality)
+        maps = {
+            "activation": [saliency.class_maps(activation, probabilities)],
+            "contrast": [np.abs(saliency.contrast_maps(activation, probabilities))],
+            "pattern": [_pattern(values, logits)],
+            "linear_model": [model[classes]],
+            "random_outputs": [_pattern(values, rng.standard_normal(logits.shape)) for _ in range(N_DRAWS)],
+            "signal_size": [np.repeat(_size(values, modality)[None], len(classes), axis=0)],
         }
-        for name in MAPS:
-            for c, title in enumerate(test.classes):
-                if name == "linear_model":
-                    scores = model[c]
-                elif c in network.classes_:
-                    scores = found[name][list(network.classes_).index(c)]
-                else:
-                    continue
-                for definition, of_subjects in marks.items():
-                    planted = of_subjects[subject][c]
-                    rows.append((subject, title, name, definition, saliency.recovery(scores, planted), planted.mean()))
-    return pd.DataFrame(rows, columns=["subject", "class", "map", "definition", "value", "chance"])
+        for name, drawn in maps.items():
+            # average precision of every class's map against every class's truth, shape (n_classes, n_planted)
+            scores = np.mean(
+                [[[saliency.recovery(m, mark) for mark in planted] for m in found] for found in drawn], axis=0
+            )
+            for number, (row, c) in enumerate(zip(scores, classes, strict=True)):
+                followed = np.nan
+                if changes is not None and np.ptp(changes[number]) > 0:
+                    followed = np.mean([spearmanr(found[number], changes[number]).statistic for found in drawn])
+                rows.append(
+                    (subject, test.classes[c], name, row[c], np.delete(row, c).mean(), planted[c].mean(), followed)
+                )
+    return pd.DataFrame(rows, columns=["subject", "class", "map", "value", "others", "chance", "decision"])
+
+
+def decision_changes(network: SaliencyGcnnClassifier, windows: Windows, noise_free: Windows) -> np.ndarray:
+    """Silence one planted region after the other, and see how much the network's decision changes.
+
+    What was planted is taken out of the region's BOLD and its noise is left: simulated again, without what the brain does there. Since
+    preparation is linear, noise is what the windows have more than those without noise.
+
+    Parameters
+    ----------
+    network : SaliencyGcnnClassifier
+        On BOLD, fitted.
+    windows, noise_free : Windows
+        The same windows of planted BOLD with noise and without, see `planted_windows`.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_classes, n_regions): by how much the class's logit, less the mean of all logits, falls; mean over windows, each weighing
+        as much as the class is likely in it.
+    """
+    mean, scale = network.bold_mean_[:, None], network.bold_scale_[:, None]
+    heard = windows.bold[:]
+    quiet = heard - noise_free.bold[:]
+
+    def decide(bold: np.ndarray) -> np.ndarray:
+        logits = answer(network.module_, torch.from_numpy(((bold - mean) / scale).astype(np.float32))).numpy()
+        return logits - logits.mean(axis=1, keepdims=True)
+
+    before = decide(heard)
+    weights = network.predict_proba(windows)
+    weights = weights / np.maximum(weights.sum(axis=0), 1e-12)
+    changes = np.empty((before.shape[1], heard.shape[1]))
+    for region in range(heard.shape[1]):
+        silenced = heard.copy()
+        silenced[:, region] = quiet[:, region]
+        changes[:, region] = (weights * (before - decide(silenced))).sum(axis=0)
+    return changes
+
+
+def _pattern(values: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """Forward pattern of outputs in absolute values, added up over features, shape (n_outputs, n_nodes)."""
+    # softmax knows logits up to a constant per window
+    found = saliency.forward_patterns(values, outputs - outputs.mean(axis=1, keepdims=True))
+    return np.abs(found).sum(axis=-1)
+
+
+def _size(values: np.ndarray, modality: str) -> np.ndarray:
+    """Mean log power, added up over bands, or the spread of BOLD, whose mean is nought: shape (n_nodes,)."""
+    return values.mean(axis=0).sum(axis=-1) if modality == "eeg" else values.std(axis=0).sum(axis=-1)
 
 
 def recovery_over_noise(
@@ -212,6 +264,7 @@ def recovery_over_noise(
     networks: Mapping[str, SaliencyGcnnClassifier],
     cut: Callable[[float], Windows],
     levels: Sequence[float],
+    silenced_at: float | None = None,
 ) -> pd.DataFrame:
     """Train networks on planted windows at each level of noise, half of the subjects at a time, and score their maps.
 
@@ -225,50 +278,73 @@ def recovery_over_noise(
         Gives the windows at a level, see `planted_windows`.
     levels : sequence of float
         Of the noise.
+    silenced_at : float or None
+        The level at which planted regions are silenced one by one; None: nowhere.
 
     Returns
     -------
     pandas.DataFrame
-        As `map_recovery`, under both definitions, with ``modality`` and ``level``; and rows whose ``map`` is ``accuracy``: each subject's
-        balanced accuracy.
+        As `map_recovery`, with ``modality`` and ``level``; and rows whose ``map`` is ``accuracy``: each subject's balanced accuracy.
     """
     from sklearn.base import clone
 
-    tables, noise_free = [], cut(0.0)
-    marks_of = {
-        modality: {
-            "design": planted_marks(truth, modality, noise_free),
-            "difference": differing_marks(noise_free, modality),
-        }
-        for modality in networks
-    }
+    tables = []
     for level in levels:
-        windows = cut(level) if level else noise_free
+        windows = cut(level)
+        noise_free = cut(0.0) if level == silenced_at else None
         for modality, network in networks.items():
+            marks = planted_marks(truth, modality, windows, level=level)
             for fold in HalvesOfSubjects().split(windows):
                 training, test = windows[fold.train], windows[fold.test]
                 fitted = clone(network).fit(training, training.y)
-                scored = [
-                    (
-                        s,
-                        "",
-                        "accuracy",
-                        "",
-                        metrics.balanced_accuracy(own.y, fitted.predict(own)),
-                        1 / len(windows.classes),
-                    )
+                quiet = noise_free[fold.test] if noise_free is not None and modality == "bold" else None
+                found = map_recovery(fitted, training, test, marks, network.seed, quiet)
+                accuracy = [
+                    {"subject": s, "map": "accuracy", "value": metrics.balanced_accuracy(own.y, fitted.predict(own))}
                     for s in test.subjects
                     for own in [test[test.groups == s]]
                 ]
-                found = map_recovery(fitted, training, test, marks_of[modality])
-                found = pd.concat([found, pd.DataFrame(scored, columns=found.columns)])
+                found = pd.concat([found, pd.DataFrame(accuracy)], ignore_index=True)
                 tables.append(found.assign(modality=modality, level=level))
     return pd.concat(tables, ignore_index=True)
 
 
 def per_subject(table: pd.DataFrame, column: str = "value") -> pd.Series:
-    """Average a recovery table over classes, subject by subject."""
+    """Average a recovery table over classes (and seeds, if there are several), subject by subject."""
     return table.groupby("subject", sort=False)[column].mean()
+
+
+def against_controls(table: pd.DataFrame, seed: int = 0) -> dict[str, dict[str, metrics.Interval]]:
+    """Compare every map of a recovery table with the controls and with itself for other classes, subject by subject.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `map_recovery`, of one modality; of several seeds the mean is taken first.
+    seed : int, default=0
+        Of the bootstrap.
+
+    Returns
+    -------
+    dict of str to dict
+        By map, in the order of `MAPS`: ``score``; ``own_class``, by how much it finds the nodes of its class better than those of the
+        others, which a map that is the same for all classes cannot; and, but of the controls, ``less_random_outputs`` and
+        ``less_signal_size``, the differences to both. With 95 % intervals over subjects.
+    """
+    scores = {name: per_subject(own) for name, own in table.groupby("map") if name in MAPS}
+    others = {name: per_subject(own, "others") for name, own in table.groupby("map") if name in MAPS}
+    return {
+        name: {
+            "score": metrics.bootstrap_mean(scores[name], seed),
+            "own_class": metrics.bootstrap_mean(scores[name] - others[name], seed),
+        }
+        | {
+            f"less_{control}": metrics.bootstrap_mean(scores[name] - scores[control], seed)
+            for control in CONTROLS
+            if name not in CONTROLS
+        }
+        for name in MAPS
+    }
 
 
 def lag_runs(truth: Truth, recordings: RecordingSet, level: float, band: str = "alpha", seed: int = 0) -> list[dict]:
