@@ -75,7 +75,8 @@ def joined(tmp_path_factory):
     project = copied(tmp_path_factory.mktemp("fifth") / "project")
     for path in (project / "book").glob("*/*.md"):
         text = path.read_text(encoding="utf-8")
-        if "jupytext:" in text and path.parent.name != "verification":
+        # pages that point to exercises of the others have nothing to point to
+        if ("jupytext:" in text and path.name != "claims.md") or path.name in ("misconceptions.md", "teaching.md"):
             path.write_text(re.search(r"^# .*$", text, re.M)[0] + "\n", encoding="utf-8")
     join(project)
     done = command(project, "build")
