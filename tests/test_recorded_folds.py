@@ -36,7 +36,7 @@ def first_fold(run: recorded.RecordedRun, monkeypatch) -> dict[str, float]:
     monkeypatch.setattr(evaluations, "evaluate", only_these)
     chapter = chapters.find(run.chapter)
     scope = {"__name__": "__main__"}
-    with pytest.raises(Found):  # noqa: PT012 - whichever cell it is
+    with pytest.raises(Found):
         for number, cell in enumerate(chapter.cells):
             exec(compile(cell.source, f"{chapter.name}, cell {number + 1}", "exec"), scope)
             if "parameters" in cell.tags:
