@@ -17,6 +17,7 @@ from eegfmri.errors import RequestError
 from eegfmri.estimators.classical import EqualPriorLda, PickFeature
 from eegfmri.evaluation.splits import InnerValidation
 from eegfmri.lags import spectral_courses
+from eegfmri.metrics.volumes import temporal_correlation
 from eegfmri.models import graphs
 from eegfmri.models.graph_signals import fourier_basis, laplacian
 from eegfmri.preprocessing.eeg import BANDS
@@ -260,11 +261,7 @@ def course_correlation(true: np.ndarray, predicted: np.ndarray) -> float:
     float
         Between −1 and 1.
     """
-    true, predicted = true - true.mean(axis=0), predicted - predicted.mean(axis=0)
-    size = np.sqrt((true**2).sum(axis=0) * (predicted**2).sum(axis=0))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found = np.where(size > 1e-12, (true * predicted).sum(axis=0) / size, 0.0)
-    return float(found.mean())
+    return float(np.nan_to_num(temporal_correlation(true, predicted)).mean())
 
 
 def left_out_courses(
