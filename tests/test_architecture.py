@@ -22,6 +22,7 @@ ROOMS = (
     ("recordings",),
     ("results", "prose"),
     ("recorded",),
+    ("controls",),
     ("metrics",),
     ("models",),
     ("datasets",),
