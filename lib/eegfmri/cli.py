@@ -929,11 +929,24 @@ def bench_command(
     name: Annotated[str | None, typer.Argument(help="Name of a benchmark; all if left out.")] = None,
     device: DeviceOption = None,
     json_file: JsonOption = None,
+    record: Annotated[
+        bool,
+        typer.Option("--record", help="Keep each under data/recorded/bench/, for the book, as soon as it is done."),
+    ] = False,
 ) -> None:
     """Run the benchmarks and show them as a table."""
     from eegfmri import bench
 
-    rows = bench.run(name, device)
+    if record:
+        from eegfmri.bench import kept
+
+        rows = []
+        for one in [name] if name else bench.names():
+            written = kept.write(one, device)
+            _say(f"{written.label()} Kept in {written.path}.")
+            rows += [{"benchmark": one, **row} for row in written.rows]
+    else:
+        rows = bench.run(name, device)
     import pandas as pd
 
     _print_frame(pd.DataFrame(rows))

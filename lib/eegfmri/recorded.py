@@ -29,6 +29,9 @@ SHOWN = "EEGFMRI_RECORDED"
 #: What stands for the preset where recordings are real, and where there are none.
 REAL, NOTHING = "real", "none"
 
+#: Folder below that of the recorded runs in which `eegfmri bench --record` keeps what things cost (`eegfmri.bench.kept`).
+BENCHMARKS = "bench"
+
 #: What a recorded run states beside its results.
 FACTS = frozenset(
     {"profile", "preset", "key", "date", "assigned", "seeds", "simulation", "digests", "modules", "folds"}
@@ -237,9 +240,9 @@ def runs(chapter: str | None = None) -> list[RecordedRun]:
             f"The page shows recorded runs of {chapter or 'all chapters'}, which its front matter does not name: list the chapters there, "
             "as in eegfmri: recorded: [fusion/graph_fusion]."
         )
-    # Below a chapter's folder may lie those of other chapters.
+    # Below a chapter's folder may lie those of other chapters; benchmarks have a folder of their own, which holds no run.
     paths = folder().rglob("*.json") if chapter is None else folder(chapter).glob("*.json")
-    found = [read(path) for path in paths if not path.name.startswith(".")]
+    found = [read(path) for path in paths if not path.name.startswith(".") and path.parent != folder(BENCHMARKS)]
     return sorted(found, key=lambda run: (run.chapter, run.document["environment"]["executed"], run.key))
 
 

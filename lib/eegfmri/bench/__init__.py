@@ -56,9 +56,12 @@ def run(name: str | None = None, device: str | None = None) -> list[dict]:
 
 def machine(device: str | None = None) -> dict:
     """Describe the machine that a benchmark ran on, with the device that it was given."""
+    from eegfmri.runner.measure import describe_machine
+
     return {
         "system": platform.system(),
         "processor": platform.machine(),
+        "cpu": describe_machine()["cpu"],
         "cores": cores(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "device": devices.described(devices.resolve(device)),
