@@ -1,7 +1,7 @@
 """What ``eegfmri bench --record`` keeps with the book: the rows of one benchmark, with the machine, the day, and how much else went on.
 
-A benchmark is written as soon as it is done, to a file of its own that is never overwritten: ``data/recorded/bench/<date>-<name>-<key>.json``.
-A time that was taken beside other work says little; how many cores other processes used meanwhile is therefore measured and kept.
+A benchmark is written as soon as it is done, to a file of its own that is never overwritten:
+``data/recorded/bench/<date>-<name>-<key>.json``. A time that was taken beside other work says little; how many cores other processes used meanwhile is therefore measured and kept.
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from eegfmri import bench, cache, project, recorded
+from eegfmri import bench, cache, recorded
 from eegfmri.errors import DataError, RequestError
 
 #: Cores used by other processes, on average, from which on a benchmark counts as measured beside other work.
