@@ -110,14 +110,16 @@ def write_windows(folder: Path, seed: int = 0) -> Windows:
     rng = np.random.default_rng(seed)
     statistics = load_stage_statistics()["subjects"]
     recordings = [
-        _Run(folder, subject, f"task-{kind}_run-{number + 1}", draw_stages(statistics[subject][kind], n_epochs, rng))
+        NoiseRun(
+            folder, subject, f"task-{kind}_run-{number + 1}", draw_stages(statistics[subject][kind], n_epochs, rng)
+        )
         for subject in selected_subjects(statistics)
         for kind, n_epochs in EPOCHS_OF.items()
         for number in range(statistics[subject].get(kind, {}).get("runs", 0))
     ]
     for recording in recordings:
         recording.write(rng)
-    return epoch_windows(recordings, _Run.eeg, _Run.bold, eeg_epochs=3, bold_volumes=42)
+    return epoch_windows(recordings, NoiseRun.eeg, NoiseRun.bold, eeg_epochs=3, bold_volumes=42)
 
 
 def selected_subjects(statistics: dict) -> list[str]:
@@ -133,7 +135,7 @@ def selected_subjects(statistics: dict) -> list[str]:
     return list(pd.DataFrame.from_dict(rows, orient="index").query(SELECTIONS["six_of_each"][1]).index)
 
 
-class _Run(Recording):
+class NoiseRun(Recording):
     """A run of noise on disk, EEG and BOLD prepared as the chapter prepares them."""
 
     def __init__(self, folder: Path, subject: str, run: str, stages: list[str]):
@@ -152,19 +154,24 @@ class _Run(Recording):
 
     @property
     def scalp_channels(self) -> tuple[str, ...]:
+        """Names of the electrodes."""
         return EEG_CHANNELS
 
     def raw(self):
+        """Refuse: there is nothing raw."""
         raise NotImplementedError("a run of the benchmark holds prepared signals only")
 
     def eeg(self) -> Stream:
+        """Return the EEG, (n_channels, n_times)."""
         return Stream(self.folder / f"{self.name}_eeg.npy", SFREQ, EEG_CHANNELS)
 
     def bold(self) -> Stream:
+        """Return the regional signals, (n_regions, n_volumes)."""
         names = tuple(f"region {number + 1}" for number in range(N_REGIONS))
         return Stream(self.folder / f"{self.name}_bold.npy", 1 / T_R, names, start=T_R / 2)
 
     def write(self, rng: np.random.Generator) -> None:
+        """Draw the signals and keep them."""
         depth = np.array([("W", "N1", "N2", "N3").index(stage) for stage in self.epochs["stage"]])
         seconds = EPOCH_SECONDS * len(depth)
         eeg = rng.standard_normal((N_CHANNELS, round(seconds * SFREQ)), dtype=np.float32)
@@ -177,17 +184,18 @@ def _one_fold(windows: Windows, modality: str) -> tuple[float, float]:
     """Run the first fold in this process; return seconds and GiB."""
     network = {modality: full_size_network(modality)}
     with tempfile.TemporaryDirectory() as folder:
-        return timed(lambda: evaluate(network, windows, _FirstFolds(n_folds=1), folder=folder), 0.2)
+        return timed(lambda: evaluate(network, windows, FirstFolds(n_folds=1), folder=folder), 0.2)
 
 
 @dataclass(frozen=True)
-class _FirstFolds(LeaveOneSubjectOut):
+class FirstFolds(LeaveOneSubjectOut):
     """The first so many folds of leaving one subject out."""
 
     name: str = "loso"
     n_folds: int = 1
 
     def split(self, windows: Windows) -> Iterator[Fold]:
+        """Give the first folds."""
         yield from islice(super().split(windows), self.n_folds)
 
 
@@ -200,8 +208,8 @@ def _workers(windows: Windows) -> tuple[float, float]:
             if n_jobs > 1:
                 # Workers start and load torch once per evaluation of hours: that is not part of the comparison.
                 short = {"warm": full_size_network("bold", n_training_epochs=1)}
-                evaluate(short, windows[:200], _FirstFolds(n_folds=2), n_jobs=n_jobs, folder=folder)
+                evaluate(short, windows[:200], FirstFolds(n_folds=2), n_jobs=n_jobs, folder=folder)
             started = time.perf_counter()
-            evaluate(method, windows, _FirstFolds(n_folds=4), n_jobs=n_jobs, folder=folder)
+            evaluate(method, windows, FirstFolds(n_folds=4), n_jobs=n_jobs, folder=folder)
             seconds.append(time.perf_counter() - started)
     return seconds[0], seconds[1]

@@ -1,7 +1,8 @@
 """What ``eegfmri bench --record`` keeps with the book: the rows of one benchmark, with the machine, the day, and how much else went on.
 
 A benchmark is written as soon as it is done, to a file of its own that is never overwritten:
-``data/recorded/bench/<date>-<name>-<key>.json``. A time that was taken beside other work says little; how many cores other processes used meanwhile is therefore measured and kept.
+``data/recorded/bench/<date>-<name>-<key>.json``. A time that was taken beside other work says little; how many cores
+other processes used meanwhile is therefore measured and kept.
 """
 
 import os
