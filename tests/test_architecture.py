@@ -22,7 +22,7 @@ ROOMS = (
     ("recordings",),
     ("results", "prose"),
     ("recorded",),
-    ("controls",),
+    ("controls", "costs"),
     ("metrics",),
     ("models",),
     ("datasets",),

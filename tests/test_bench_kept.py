@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from eegfmri import bench, cache, cli, recorded
+from eegfmri import bench, cache, cli, costs, recorded
 from eegfmri.bench import kept
 from eegfmri.errors import DataError, RequestError
 
@@ -24,10 +24,10 @@ def test_a_benchmark_is_kept_whole_and_read_again(shelf):
     written = kept.write("windows")
     (path,) = shelf.iterdir()
     assert path == written.path and path.name.startswith(f"{written.date}-windows-")
-    again = kept.latest("windows")
+    again = costs.latest("windows")
     assert again.document == written.document and not again.changed
     assert again.value("a case", "time") == 1.5 and again.value("another", "time") is None
-    assert kept.latest("graphs") is None
+    assert costs.latest("graphs") is None
     assert again.document["machine"]["cores"] >= 1 and "eegfmri.bench.windows" in again.document["modules"]
 
 
@@ -42,17 +42,17 @@ def test_a_changed_file_is_refused(shelf):
     document["rows"][0]["value"] = 0.1
     path.write_text(json.dumps(document))
     with pytest.raises(DataError, match="changed after it was recorded"):
-        kept.latest("windows")
+        costs.latest("windows")
     path.write_text("[]")
     with pytest.raises(DataError, match="no recorded benchmark"):
-        kept.read(path)
+        costs.read(path)
 
 
 def test_work_beside_it_is_measured_and_said(shelf):
     written = kept.write("windows")
     document = written.document | {"others": 0.8}
-    assert "beside other work, which took 0.8 cores" in kept.Benchmark(written.path, document).label()
-    quiet = kept.Benchmark(written.path, document | {"others": 0.01, "code": "0"})
+    assert "beside other work, which took 0.8 cores" in costs.Benchmark(written.path, document).label()
+    quiet = costs.Benchmark(written.path, document | {"others": 0.01, "code": "0"})
     assert "alone on the machine" in quiet.label() and quiet.label().endswith("the code has changed since.")
 
 
@@ -75,7 +75,7 @@ def test_of_one_day_the_quietest_counts(shelf):
         document["digest"] = cache.digest({key: item for key, item in document.items() if key != "digest"})
         cache.write_json(shelf / f"{document['date']}-windows-{document['digest']}.json", document)
     written.path.unlink()
-    assert kept.latest("windows").rows[0]["value"] == 1.0
+    assert costs.latest("windows").rows[0]["value"] == 1.0
 
 
 def test_an_unknown_benchmark_is_refused_before_anything_runs(shelf):

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from eegfmri import cache, project, recorded, results
+from eegfmri import cache, costs, project, recorded, results
 from eegfmri import device as devices
 from eegfmri.errors import EegFmriError, RequestError, is_printable, looking_up
 from eegfmri.executors import SCHEDULER, Dask, Executor, Job, Threads
@@ -252,6 +252,10 @@ def prepare(
     shown, key = _recorded_runs(chapter), own_key
     if shown:
         key = cache.digest(own_key, [[name, *about] for name, about in shown.items()])
+    if "eegfmri.costs" in chapter.modules:
+        # A page that shows benchmarks says of each whether its code has changed since.
+        measured = [[one.path.name, one.document["digest"], one.changed] for one in costs.benchmarks()]
+        key = cache.digest(key, measured)
     cells = {name: digest for name, (digest, _, _) in shown.items()}
     return replace(request, data=data, key=key, own_key=own_key, shown=cells)
 
