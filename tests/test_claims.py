@@ -477,3 +477,24 @@ def test_what_cannot_be_imported_is_refused_with_its_file(tmp_path, content, err
     with pytest.raises(error, match=message) as caught:
         verdicts.verify([], imported=[file])
     assert "theirs.json" in str(caught.value)
+
+
+def test_coverage_counts_empirical_claims_and_those_that_real_recordings_decided():
+    def entry(paper, kind, verdict, chapter="a/page"):
+        return {"paper": paper, "kind": kind, "verdict": verdict, "chapter": chapter}
+
+    document = {
+        "claims": [
+            entry("one", "empirical", "agrees"),
+            entry("one", "empirical", "inconclusive"),
+            entry("one", "empirical", "not run", "b/page"),
+            entry("one", "arithmetic", "consistent"),
+            entry("two", "empirical", "not comparable"),
+            entry("three", "flag", "not run"),
+        ]
+    }
+    found = verdicts.coverage(document)
+    assert found.loc["one", ["empirical", "tested", "agrees", "inconclusive", "not run"]].tolist() == [3, 2, 1, 1, 1]
+    assert found.loc["two", ["empirical", "tested", "not comparable"]].tolist() == [1, 0, 1]
+    assert found.loc["three"].sum() == 0
+    assert verdicts.coverage(document, by="chapter").loc["b/page", "empirical"] == 1

@@ -188,3 +188,20 @@ def test_the_theme_sets_the_palette():
         figures.use_theme()
         colours = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
         assert [matplotlib.colors.to_hex(colour).upper() for colour in colours] == [c.upper() for c in figures.PALETTE]
+
+
+def test_badges_say_what_was_tested_and_are_legible():
+    import pandas as pd
+
+    from eegfmri.figures import ledger
+
+    covered = pd.DataFrame({"empirical": [3, 3, 2, 0], "tested": [0, 1, 2, 0]}, index=["a", "b & c", "d", "e"])
+    html = ledger.coverage_badges(covered)
+    assert 'aria-label="a: 0 of 3 claims tested"' in html and "b &amp; c: 1 of 3" in html
+    assert "e: no empirical claim" in html
+    assert [html.count(f'fill="{colour}"') for colour in ledger.BADGE_COLOURS] == [2, 1, 1]
+    for colour in (*ledger.BADGE_COLOURS, "#3A424D"):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        luminance = sum(part * weight for part, weight in zip(linear, (0.2126, 0.7152, 0.0722), strict=True))
+        assert 1.05 / (luminance + 0.05) >= 4.5

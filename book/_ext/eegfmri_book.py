@@ -132,7 +132,23 @@ class Reexecute(_Generated):
             )
             links = f'<p class="eegfmri-sources">This chapter without its outputs: {links}.</p>'
             children.append(nodes.raw("", links, format="html"))
-        return self.hold(*children)
+        return self.hold(*children, *self.coverage())
+
+    def coverage(self) -> list[nodes.Node]:
+        """Return a line that says how many of the chapter's claims were tested on real recordings, if the ledger is in the book."""
+        document = _run(self.env.srcdir)
+        found = document.get("coverage", {}).get(self.env.docname)
+        ledger = next((name for name in document["chapters"] if name.endswith("/claims")), None)
+        if found is None or ledger is None:
+            return []
+        n, tested = int(found["empirical"]), int(found["tested"])
+        link = self.link(ledger, document["chapters"][ledger]["title"])
+        if not n:
+            return [
+                _paragraph("The paper behind this page makes no empirical claim that could be tested. See: ", link, ".")
+            ]
+        what = f"{tested} of {n} empirical claims of this page tested on real recordings"
+        return [_paragraph(nodes.strong("", what), ". Which, and what the others wait for: ", link, ".")]
 
 
 class RunStatistics(_Generated):

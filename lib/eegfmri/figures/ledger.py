@@ -9,6 +9,7 @@ from eegfmri.ledger.claims import VERDICTS
 from eegfmri.ledger.verdicts import counts, table
 
 if TYPE_CHECKING:
+    import pandas as pd
     import plotly.graph_objects as go
 
 
@@ -63,6 +64,60 @@ def _with_code(text: str) -> str:
     """Escape a sentence and set what stands between backticks as code."""
     pieces = escape(text).split("`")
     return "".join(f"<code>{piece}</code>" if i % 2 else piece for i, piece in enumerate(pieces))
+
+
+def badge(label: str, message: str, colour: str) -> str:
+    """Return a badge as SVG, a label and what is said of it, as other projects show them.
+
+    Parameters
+    ----------
+    label, message : str
+        Left and right half.
+    colour : str
+        Ground of the right half; white text must be legible on it.
+
+    Returns
+    -------
+    str
+        An SVG image with its own alternative text.
+    """
+    # About seven units a letter at 11 pixels; texts are fitted to the half they stand in.
+    left, right = (round(6.6 * len(text)) + 14 for text in (label, message))
+    label, message = escape(label), escape(message)
+    font = 'fill="#fff" font-family="system-ui, sans-serif" font-size="11" text-anchor="middle"'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + right}" height="20" role="img" '
+        f'aria-label="{label}: {message}" style="margin-right: .5rem">'
+        f'<rect width="{left}" height="20" rx="3" fill="#3A424D"/>'
+        f'<rect x="{left - 3}" width="{right + 3}" height="20" rx="3" fill="{colour}"/>'
+        f'<text x="{left / 2:g}" y="14" {font} textLength="{left - 14}">{label}</text>'
+        f'<text x="{left + right / 2:g}" y="14" {font} textLength="{right - 14}">{message}</text></svg>'
+    )
+
+
+#: Grounds of badges, on which white text is legible: nothing tested, something, everything.
+BADGE_COLOURS = ("#5F6B7A", "#9A5B00", "#00664B")
+
+
+def coverage_badges(coverage: "pd.DataFrame") -> str:
+    """Return one badge per paper: how many of its empirical claims were tested on real recordings.
+
+    Parameters
+    ----------
+    coverage : pandas.DataFrame
+        As `eegfmri.ledger.verdicts.coverage` returns it.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    badges = []
+    for name, row in coverage.iterrows():
+        tested, n = int(row["tested"]), int(row["empirical"])
+        message = f"{tested} of {n} claims tested" if n else "no empirical claim"
+        badges.append(badge(str(name), message, BADGE_COLOURS[0 if not tested else 1 if tested < n else 2]))
+    return f'<p class="eegfmri-badges">{"".join(badges)}</p>'
 
 
 def verdict_counts(document: Mapping) -> "go.Figure":

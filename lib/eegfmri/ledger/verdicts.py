@@ -391,6 +391,38 @@ def is_setting(entry: Mapping) -> bool:
     return entry["kind"] == "stated" and entry["command"] is None
 
 
+#: Verdicts that only real recordings can give an empirical claim.
+TESTED = ("agrees", "differs", "inconclusive")
+
+
+def coverage(document: Mapping, by: Literal["paper", "chapter"] = "paper") -> "pd.DataFrame":
+    """Count how many empirical claims have been tested on real recordings, and what became of the others.
+
+    Parameters
+    ----------
+    document : mapping
+        As `verify` returns it.
+    by : {"paper", "chapter"}, default="paper"
+        What a row stands for.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per paper or chapter, those without an empirical claim included: ``empirical``, ``tested``, each of `TESTED`,
+        ``not comparable``, ``not run``.
+    """
+    import pandas as pd
+
+    order = list(dict.fromkeys(entry[by] for entry in document["claims"]))
+    columns = ["empirical", "tested", *TESTED, "not comparable", "not run"]
+    totals = pd.DataFrame(0, index=pd.Index(order, name=by), columns=columns)
+    for entry in document["claims"]:
+        if entry["kind"] == "empirical":
+            totals.loc[entry[by], ["empirical", entry["verdict"]]] += 1
+            totals.loc[entry[by], "tested"] += entry["verdict"] in TESTED
+    return totals
+
+
 def counts(document: Mapping) -> "pd.DataFrame":
     """Count verdicts per paper.
 

@@ -308,8 +308,29 @@ def _write_run(stage: Path, requests: list[Request], apart: Mapping[str, dict | 
     for request in requests:
         environment = request.results["environment"]
         packages |= {"python": environment["python"], **environment["packages"]}
-    about = {"chapters": chapters, "packages": packages | _versions(RENDERERS), "recorded": record.listing()}
+    about = {
+        "chapters": chapters,
+        "packages": packages | _versions(RENDERERS),
+        "recorded": record.listing(),
+        "coverage": _coverage(requests),
+    }
     cache.write_json(stage / "_run.json", jsonable(about))
+
+
+def _coverage(requests: Iterable[Request]) -> dict[str, dict[str, int]]:
+    """Return, by chapter, how many empirical claims the ledger has of it and how many were tested on real recordings.
+
+    Only a page that reads the results of others knows, by keys ``claims/coverage/<chapter>/<what>``.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for request in requests:
+        if not request.chapter.reads_results:
+            continue
+        for result in request.results["results"]:
+            if result["key"].startswith("claims/coverage/"):
+                chapter, what = result["key"].removeprefix("claims/coverage/").rsplit("/", 1)
+                found.setdefault(chapter, {})[what] = result["value"]
+    return found
 
 
 def _jupyter_book(stage: Path, strict: bool) -> None:
