@@ -101,6 +101,27 @@ class Check(_Strict):
         return self
 
 
+class Control(_Strict):
+    """A result that shows whether the model of a claim has learned anything; without it a verdict on the model's effect is vacuous.
+
+    Attributes
+    ----------
+    key : str
+        Of a result of the same run.
+    relation : {"<", ">"}
+        The side of the bound on which its whole interval must lie.
+    than : float
+        The bound.
+    shows : str
+        What it shows, as the end of "Its control would have to show that …".
+    """
+
+    key: ResultKey
+    relation: Literal["<", ">"]
+    than: float
+    shows: str = Field(min_length=5)
+
+
 class Paper(_Strict):
     """One of the papers.
 
@@ -147,6 +168,8 @@ class Claim(_Strict):
         How subjects or volumes were held out, and the recordings a result must come from.
     margin, expect : Margin, Expectation or None
         The rule of an empirical verdict, stated before there is a result.
+    control : Control or None
+        What must hold of the same run before any other verdict than ``inconclusive`` is given.
     result_key, readings : str or None, list of str
         The result that decides, and the results for other readings of the paper, shown beside it.
     uses, check : dict of str to str, Check or None
@@ -166,6 +189,7 @@ class Claim(_Strict):
     dataset: Literal["sleep", "oddball", "rest"] | None = None
     margin: Margin | None = None
     expect: Expectation | None = None
+    control: Control | None = None
     result_key: ResultKey | None = None
     readings: list[ResultKey] = []
     uses: dict[Name, ClaimId] = {}
@@ -185,6 +209,7 @@ class Claim(_Strict):
             and bool(self.check) == bool(self.result_key and self.expect),
             "dataset is missing": self.result_key is not None and self.dataset is None,
             "readings without a result_key": bool(self.readings) and self.result_key is None,
+            "control without a result_key": self.control is not None and self.result_key is None,
         }
         for problem, found in problems.items():
             if found:
@@ -240,6 +265,14 @@ class _Origin(BaseModel):
     digest: str | None = None
 
 
+class _Environment(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    commit: str | None = None
+    executed: str | None = None
+    code: dict[str, str] = {}
+
+
 class _Document(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
@@ -247,6 +280,7 @@ class _Document(BaseModel):
     chapter: str
     parameters: dict[str, object] = {}
     data: _Origin | None = None
+    environment: _Environment | None = None
     results: list[Result]
 
 

@@ -8,7 +8,7 @@ of verdicts:
     Arithmetic: the paper's own numbers or equations fit together, or do not.
 ``agrees``, ``differs``, ``inconclusive``
     Real recordings: the published value lies in our interval, which is no wider than the margin stated beforehand;
-    it lies outside; the interval is too wide to say.
+    it lies outside; the interval is too wide to say, or the model has not learned enough for the claim to mean anything.
 ``not comparable``
     Our number comes from simulated recordings, or from another dataset than the claim.
 ``not run``
@@ -29,6 +29,7 @@ from eegfmri.ledger.claims import (
     _RELATIONS,
     VERDICTS,
     Claim,
+    Control,
     Result,
     Verdict,
     _arithmetic,
@@ -56,6 +57,7 @@ NEUTRAL_ENDS = ("_file", "_dir")
 class _Found(NamedTuple):
     result: Result
     document: _Document
+    file: str | None = None
 
 
 class _Asked(dict):
@@ -148,7 +150,8 @@ def verify(
     -------
     dict
         The document of ``eegfmri verify --json``: ``schema`` and ``claims``, each with id, paper, kind, statement,
-        published, unit, ours, low, high, n, verdict, why, level, quote, cite, source, chapter, command, readings.
+        published, unit, ours, low, high, n, verdict, why, level, quote, cite, source, chapter, command, readings, and provenance: where
+        an imported number comes from (``file``, ``executed``, ``commit``, ``data``, ``code``), None for one that was computed here.
 
     Raises
     ------
@@ -164,13 +167,13 @@ def verify(
         from eegfmri.results import latest
 
         results = latest()
-    documents = [_document(entry, f"results document number {i}") for i, entry in enumerate(results, start=1)]
+    documents = [(_document(entry, f"results document number {i}"), None) for i, entry in enumerate(results, start=1)]
     for file in imported:
-        documents += _import(Path(file))
+        documents += [(document, Path(file).name) for document in _import(Path(file))]
     found: dict[str, list[_Found]] = {}
-    for document in documents:
+    for document, file in documents:
         for result in document.results:
-            found.setdefault(result.key, []).append(_Found(result, document))
+            found.setdefault(result.key, []).append(_Found(result, document, file))
     asked = _Asked()
     entries = [_entry(claim, ledger, found, asked) for claim in ledger.values() if paper in (None, claim.paper)]
     return {"schema": 1, "claims": entries}
@@ -202,7 +205,7 @@ def _entry(claim: Claim, ledger: Mapping[str, Claim], found: Mapping[str, list[_
     """Return the entry of a claim in the document of `verify`."""
     value = _value(claim, ledger)
     ours: dict[str, float | int | None] = {"ours": None, "low": None, "high": None, "n": None}
-    readings = []
+    readings, provenance = [], None
     if claim.check and claim.check.expression:
         ours["ours"], verdict, why = _arithmetic(claim, ledger)
     elif claim.check:
@@ -217,6 +220,9 @@ def _entry(claim: Claim, ledger: Mapping[str, Claim], found: Mapping[str, list[_
         verdict, why, match = _against_results(claim, value, claim.result_key, found, asked)
         if match:
             ours = _numbers(match.result)
+            provenance = _provenance(match)
+            if provenance:
+                why = f"{why} {_told(provenance)}"
         for key in claim.readings:
             other_verdict, other_why, other = _against_results(claim, value, key, found, asked)
             if other:
@@ -238,7 +244,44 @@ def _entry(claim: Claim, ledger: Mapping[str, Claim], found: Mapping[str, list[_
         "chapter": claim.chapter,
         "command": claim.command,
         "readings": readings,
+        "provenance": provenance,
     }
+
+
+def _provenance(match: _Found) -> dict[str, str | None] | None:
+    """Say where an imported number comes from, and whether its code is that of this clone; None for a number of our own."""
+    if match.file is None:
+        return None
+    document, environment = match.document, match.document.environment
+    return {
+        "file": match.file,
+        "executed": environment.executed if environment else None,
+        "commit": environment.commit if environment else None,
+        "data": document.data.digest if document.data else None,
+        "code": _code_of(document),
+    }
+
+
+def _code_of(document: _Document) -> str:
+    """Compare the code that made a document with that of this clone: ``as here``, ``another version`` or ``unknown``."""
+    from eegfmri.runner.chapters import discover
+    from eegfmri.runner.execution import code_digests
+
+    chapter = discover().get(document.chapter) if project.find_root() else None
+    stated = document.environment.code if document.environment else {}
+    if chapter is None or not stated:
+        return "unknown"
+    return "as here" if stated == code_digests(chapter) else "another version"
+
+
+def _told(provenance: Mapping[str, str | None]) -> str:
+    """Say in a sentence where an imported number comes from."""
+    day = (provenance["executed"] or "")[:10] or "on a day that the file does not state"
+    code = {"as here": "the code of this book", "another version": "another version of the code"}
+    by = code.get(provenance["code"], "code that the file does not state")
+    commit = f" (commit {provenance['commit']})" if provenance["commit"] else ""
+    recordings = provenance["data"] or "not stated"
+    return f"Imported from {provenance['file']}: executed {day} by {by}{commit}, recordings {recordings}."
 
 
 def _numbers(result: Result) -> dict[str, float | int | None]:
@@ -292,7 +335,24 @@ def _against_results(
             "inconclusive": f"{interval} lies on both sides of {bound} or is missing.",
         }[verdict]
         why = f"{why} Stated beforehand: {claim.expect.reason}."
+    if claim.control and verdict in ("agrees", "differs"):
+        lacking = _uncontrolled(claim.control, match.document)
+        if lacking:
+            return "inconclusive", f"{lacking} (Without it: {verdict}.)", match
     return verdict, why, match
+
+
+def _uncontrolled(control: Control, document: _Document) -> str:
+    """Say that the control of a claim does not hold in the run that would decide it; empty where it does."""
+    found = next((result for result in document.results if result.key == control.key), None)
+    needed = f"Its control would have to show that {control.shows}"
+    if found is None:
+        return f"{needed}, and the run has no {control.key}."
+    verdict = judge_expectation(control.relation, control.than, found.low, found.high)
+    if verdict == "agrees":
+        return ""
+    bound = f"{control.relation} {_number(control.than)}"
+    return f"{needed}, and its interval {_interval(found.low, found.high)} does not lie wholly {bound}: nothing follows from its effect."
 
 
 def _missing(claim: Claim, key: str) -> str:
