@@ -1,5 +1,6 @@
 """Every number of the book is published, computed by the run that made the page, or recorded; and a planted one is found."""
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -109,3 +110,33 @@ def test_a_rounded_value_or_percentage_is_traced(number, value):
 def test_numbers_are_read_with_either_sign_and_versions_are_none():
     assert tracing.numbers("−0.5, +1.25 and 3.11.7 or v2.0, 1.5e-3") == ["-0.5", "1.25", "1.5e-3"]
     assert Path(tracing.__file__).name == "number_tracing.py"
+
+
+# --- what a reader sets is what the cells read -----------------------------------------------------------------------
+
+
+def bound(code: str) -> set[str]:
+    """Return the names that a cell binds by imports, definitions and loops; an assignment may work out what a parameter left open."""
+    found: set[str] = set()
+    for node in ast.parse(re.sub(r"(?m)^[%!].*$", "", code)).body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            found |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, ast.For):
+            found |= {part.id for part in ast.walk(node.target) if isinstance(part, ast.Name)}
+    return found
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_no_cell_takes_the_name_of_a_parameter(name):
+    chapter = CHAPTERS[name]
+    cells = [cell for cell in chapter.cells if "parameters" not in cell.tags]
+    taken = {given for cell in cells for given in bound(cell.source) & set(chapter.parameters)}
+    assert taken == set()
+
+
+def test_a_taken_name_is_found():
+    assert bound("from a import controls\nimport b.c as d\nimport e.f\nfor g in h: i = j\ndef k(): l = 1") == {
+        "controls", "d", "e", "g", "k",
+    }  # fmt: skip
