@@ -18,9 +18,10 @@ from pathlib import Path
 
 from eegfmri import cache, project, results
 from eegfmri.errors import EegFmriError, RequestError
-from eegfmri.machine import memory
+from eegfmri.machine import cores, memory
 from eegfmri.prose import enumerate_names
 from eegfmri.recordings import Recording, RecordingSet
+from eegfmri.runner.estimate import estimate
 from eegfmri.runner.execution import DataPlan, Request, build_dir
 from eegfmri.runner.parameters import quoted
 
@@ -57,6 +58,9 @@ PATIENCE = 5.0
 
 #: Bytes that notebook, page and results of a chapter need at most, and that must be free anyway.
 PAGE = 50_000_000
+
+#: Seconds from which on the costs that were measured are asked; below them the minutes that a chapter states say more.
+ESTIMATED = 1800.0
 
 #: Parameters that change a result and not how long it takes.
 FREE = frozenset({"seed", "simulation_seed", "n_jobs"})
@@ -545,6 +549,22 @@ def _time(request: Request, chosen: Mapping[str, tuple[Recording, ...]], found: 
     if earlier is not None:
         seconds, when = earlier
         found.say("time", f"about {duration(seconds)}: what a run with these parameters took on {when}")
+        return
+    by_costs = estimate(request.chapter.name, request.parameters, chosen)
+    if by_costs is not None and by_costs.seconds > ESTIMATED:
+        n_jobs = max(1, min(int(request.parameters.get("n_jobs") or 1), cores()))
+        day = max(by_costs.measured)
+        parts = (
+            f"preparing {duration(by_costs.preparing)}, training {duration(by_costs.training)}"
+            if by_costs.training
+            else (f"preparing {duration(by_costs.preparing)}")
+        )
+        without = f"; nobody has measured {enumerate_names(by_costs.unknown)}" if by_costs.unknown else ""
+        found.say(
+            "time",
+            f"about {duration(by_costs.seconds / n_jobs)} with n_jobs = {n_jobs}: {parts} on one core, by the benchmarks of "
+            f"{day.day} {day:%B %Y} (page What it costs){without}",
+        )
         return
     minutes = request.chapter.options.get("minutes")
     defaults = request.chapter.defaults
