@@ -55,7 +55,7 @@ def growth(
     lines : mapping of str to (sequence of float, str)
         By measure: values at the sizes, and their unit.
     power : mapping of str to tuple of float
-        By measure: the power of n that was fitted, and the ends of its interval.
+        By measure: the power of n that was fitted, and the ends of its interval; a measure without one is drawn all the same.
 
     Returns
     -------
@@ -66,10 +66,10 @@ def growth(
 
     figure = go.Figure()
     for number, (measure, (values, unit)) in enumerate(lines.items()):
-        slope = power[measure][0]
+        told = f"{measure} ({unit})" + (f", power {power[measure][0]:.2f}" if measure in power else "")
         figure.add_scatter(
             x=list(sizes), y=short(np.asarray(values, dtype=float)), mode="lines+markers",
-            name=f"{measure} ({unit}), power {slope:.2f}", line={"color": PALETTE[number], "width": 2.5},
+            name=told, line={"color": PALETTE[number], "width": 2.5},
             hovertemplate=f"%{{x}} subjects: %{{y:.3g}} {unit}<extra>{measure}</extra>",
         )  # fmt: skip
     figure.update_xaxes(type="log", title="subjects", tickvals=list(sizes))
