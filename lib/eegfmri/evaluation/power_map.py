@@ -13,10 +13,9 @@ A *cell* of the map (`Cell`) is computed by a function that any executor can be 
 that can change it.
 """
 
-import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -749,44 +748,127 @@ def smallest_study(table: pd.DataFrame, power: float = 0.8) -> float | None:
     return float(rows["n_subjects"].iloc[0 if not len(short) else short[-1] + 1])
 
 
-def left_out_null(pool: Pool, family: str, n_subjects: int, minutes: float, n_studies: int, seed: int = 0) -> metrics.Interval:
-    """Count how often a plain t test finds something at coupling 0 if every subject is left out once and all scores are tested together.
+def left_out(gram: np.ndarray, products: np.ndarray, penalties: Sequence[float]) -> dict[str, np.ndarray]:
+    """Score each subject by a linear method that has learned from all others.
 
     Parameters
     ----------
-    pool : Pool
-        On disk.
-    family : {"alpha", "vigilance", "ridge"}
-        Of which the ridge takes the middle penalty throughout.
-    n_subjects : int
-        In a study.
-    minutes : float
-        Of each.
-    n_studies : int
-        Studies.
+    gram : numpy.ndarray
+        Shape (n_subjects, n_regressors, n_regressors), from standardised regressors.
+    products : numpy.ndarray
+        Shape (n_subjects, n_regressors, n_targets): their correlations with targets.
+    penalties : sequence of float
+        Of the ridge, chosen among the others; of one regressor it makes no difference.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        By target, shape (n_subjects,).
+    """
+    r = []
+    for left in range(len(gram)):
+        others = np.arange(len(gram)) != left
+        if gram.shape[1] == 1:
+            weights = products[others].mean(axis=0)
+        else:
+            weights = fit_ridge(gram[others], products[others], penalties)
+        r.append(_correlation(weights, gram[left], products[left]))
+    return by_target(np.array(r))
+
+
+def left_out_subjects(
+    power: Sequence[np.ndarray], bold: Sequence[np.ndarray], family: str, settings: Settings, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Score each subject by a method that has learned from all others, from power and BOLD as they are.
+
+    Parameters
+    ----------
+    power : sequence of numpy.ndarray
+        One per subject: shape (n_features, n_volumes).
+    bold : sequence of numpy.ndarray
+        Shape (n_regions, n_volumes), cleaned; regions of the offline atlas. What does not vary in somebody is left out of ``regions``.
+    family : str
+        One of `FAMILIES` that learns.
+    settings : Settings
+        Of the families.
     seed : int, default=0
-        Of the drawing.
+        Of the network.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        By target, shape (n_subjects,).
+    """
+    inputs = [design(rows, family, settings) for rows in power]
+    there = np.all([series.std(axis=1) > 0 for series in map(with_targets, bold)], axis=0)
+    targets = [standardise(with_targets(series)[there]) for series in bold]
+    if family == "network":
+        r = []
+        for left in range(len(inputs)):
+            others = [n for n in range(len(inputs)) if n != left]
+            network = SmallNetwork(settings, seed + left).fit([inputs[n].T for n in others], [targets[n].T for n in others])
+            r.append(_over_time(network.predict(inputs[left].T), targets[left].T))
+        return by_target(np.array(r))
+    gram = np.stack([x @ x.T / x.shape[1] for x in inputs])
+    products = np.stack([x @ y.T / x.shape[1] for x, y in zip(inputs, targets, strict=True)])
+    return left_out(gram, products, settings.penalties)
+
+
+def left_out_studies(cell: Cell) -> dict[str, np.ndarray]:
+    """Score all subjects of a cell's studies, each left out once.
+
+    Parameters
+    ----------
+    cell : Cell
+        Of a family that learns and is linear, or of the network; its pool must be on disk.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        By target, shape (n_studies, n_subjects).
+    """
+    found: list[dict[str, np.ndarray]] = []
+    if cell.family == "network":
+        arrays, n_volumes = _loaded(tuple(map(str, cell.pool.parts()))), volumes_of(cell.minutes)
+        for number, parts in enumerate(studies_of(cell)):
+            rows = [split_rows(np.asarray(arrays[one][:, :n_volumes], dtype=float)) for one in np.concatenate(parts)]
+            bold = [cell.coupling * linked + rest for _, _, linked, rest in rows]
+            found.append(left_out_subjects([row[0] for row in rows], bold, "network", cell.settings, cell.seed + 100 * number))
+    else:
+        sums = _moments_of(cell.pool, cell.family, cell.minutes, cell.settings)
+        products = sums.products(cell.coupling)
+        for parts in studies_of(cell):
+            own = np.concatenate(parts)
+            found.append(left_out(sums.gram[own], products[own], cell.settings.penalties))
+    return {target: np.stack([one[target] for one in found]) for target in TARGETS}
+
+
+def left_out_null(cell: Cell, target: str = "regions") -> metrics.Interval:
+    """Count how often a plain t test finds something if every subject is left out once and all scores are tested together.
+
+    Parameters
+    ----------
+    cell : Cell
+        At coupling 0; its pool must be on disk.
+    target : str, default="regions"
+        One of `TARGETS`.
 
     Returns
     -------
     eegfmri.metrics.Interval
-        Share of studies with p < .05, one-sided, with Wilson's limits; 5 % if scores were independent.
+        Share of studies with p < .05, one-sided, with Wilson's limits; it would be 5 % if scores were independent.
+
+    Raises
+    ------
+    RequestError
+        If there is something to find.
     """
     from scipy import stats
 
-    cell = Cell(pool, family, 0.0, n_subjects, minutes, n_studies, seed)
-    sums = _moments_of(pool, family, minutes, cell.settings)
-    products, p_values = sums.products(0.0), []
-    middle = cell.settings.penalties[len(cell.settings.penalties) // 2]
-    for parts in studies_of(cell):
-        own = np.concatenate(parts)
-        scores = []
-        for left in own:
-            others = own[own != left]
-            weights = fit_ridge(sums.gram[others], products[others], (0.0,) if products.shape[1] == 1 else (middle,))
-            scores.append(by_target(_correlation(weights, sums.gram[left], products[left]))["regions"])
-        p_values.append(stats.ttest_1samp(np.arctanh(scores), 0.0, alternative="greater").pvalue)
-    return share_of(np.array(p_values) < LEVEL)
+    if cell.coupling != 0:
+        raise RequestError(f"False positives are counted where there is nothing to find: the coupling is {cell.coupling:g}, not 0.")
+    scores = np.arctanh(np.clip(left_out_studies(cell)[target], -0.999, 0.999))
+    return share_of(stats.ttest_1samp(scores, 0.0, axis=1, alternative="greater").pvalue < LEVEL)
 
 
 # --- in closed form --------------------------------------------------------------------------------------------------

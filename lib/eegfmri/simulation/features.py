@@ -71,15 +71,15 @@ class Measurement:
         Correlation of either from volume to volume.
     """
 
-    power_gain: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)
-    power_noise: tuple[float, ...] = (0.3, 0.3, 0.3, 0.3, 0.3)
-    power_common: tuple[float, ...] = (0.3, 0.3, 0.3, 0.3, 0.3)
-    power_memory: tuple[float, ...] = (0.1, 0.1, 0.1, 0.1, 0.1)
-    power_everywhere: float = 0.1
-    power_spread: float = 0.1
-    bold_gain: tuple[float, float] = (1.0, 1.0)
-    bold_noise: tuple[float, float] = (0.1, 0.2)
-    bold_memory: tuple[float, float] = (0.2, 0.2)
+    power_gain: tuple[float, ...] = (0.861, 0.952, 0.968, 0.842, 0.638)
+    power_noise: tuple[float, ...] = (0.324, 0.293, 0.307, 0.208, 0.291)
+    power_common: tuple[float, ...] = (0.303, 0.336, 0.444, 0.401, 0.566)
+    power_memory: tuple[float, ...] = (0.011, 0.01, 0.005, 0.307, 0.76)
+    power_everywhere: float = 0.071
+    power_spread: float = 0.106
+    bold_gain: tuple[float, float] = (0.368, 0.597)
+    bold_noise: tuple[float, float] = (0.112, 0.327)
+    bold_memory: tuple[float, float] = (0.398, 0.65)
 
 
 @dataclass(frozen=True, eq=False)
