@@ -38,7 +38,7 @@ AREAS = ("front", "centre", "left", "right", "back")
 #: What the rows of a subject's power are: bands of each area.
 FEATURES = tuple(f"{area} {band}" for area in AREAS for band in ANALYSED)
 
-#: Share of a region's percentage that partial volumes leave where a preset's percentages refer to grey matter; measured on files of ``weak``.
+#: Share of a percentage that partial volumes leave in a region's mean where a preset's percentages refer to grey matter (rest, scale small).
 TISSUE_SHARE = 0.51
 
 
