@@ -15,7 +15,7 @@ that can change it.
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,7 +25,6 @@ import pandas as pd
 from eegfmri import cache, executors, metrics, project
 from eegfmri.errors import EegFmriError, RequestError
 from eegfmri.lags import standardise
-from eegfmri.preprocessing.eeg import BANDS
 from eegfmri.simulation.features import AREAS, FEATURES, Measurement, draw_subject, region_targets
 from eegfmri.simulation.parameters import ACQUISITIONS, get_preset
 
@@ -131,7 +130,7 @@ class Pool:
     n_subjects: int = 128
     minutes: float = 10.0
     seed: int = 0
-    measurement: Measurement = Measurement()
+    measurement: Measurement = field(default_factory=Measurement)
 
     @property
     def n_volumes(self) -> int:
@@ -150,7 +149,10 @@ class Pool:
             cache.versions(*_DISTRIBUTIONS),
         )
         folder = project.cache_dir() / "features" / f"{self.preset}-{key}"
-        return [folder / f"{first:04d}-{min(_CHUNK, self.n_subjects - first)}.npy" for first in range(0, self.n_subjects, _CHUNK)]
+        return [
+            folder / f"{first:04d}-{min(_CHUNK, self.n_subjects - first)}.npy"
+            for first in range(0, self.n_subjects, _CHUNK)
+        ]
 
     def load(self) -> np.ndarray:
         """Return all subjects, shape (n_subjects, n_rows, n_volumes), as `FeatureSubject.stacked` has them."""
@@ -233,7 +235,10 @@ def design(power: np.ndarray, family: str, settings: Settings, t_r: float = T_R)
     """
     if family in ("ridge", "network"):
         rows = standardise(power)
-        lagged = [np.concatenate([rows[:, :1].repeat(lag, axis=1), rows[:, : rows.shape[1] - lag]], axis=1) for lag in range(settings.n_lags)]
+        lagged = [
+            np.concatenate([rows[:, :1].repeat(lag, axis=1), rows[:, : rows.shape[1] - lag]], axis=1)
+            for lag in range(settings.n_lags)
+        ]
         return standardise(np.concatenate(lagged))
     course = _band(power, "alpha")
     if family == "vigilance":
@@ -385,7 +390,9 @@ def fit_ridge(gram: np.ndarray, products: np.ndarray, penalties: Sequence[float]
             kept = np.ones(n_subjects, dtype=bool)
             kept[held] = False
             own, answers = gram[held].mean(axis=0), products[held].mean(axis=0)
-            for place, weights in enumerate(_ridge_path(gram[kept].mean(axis=0), products[kept].mean(axis=0), penalties)):
+            for place, weights in enumerate(
+                _ridge_path(gram[kept].mean(axis=0), products[kept].mean(axis=0), penalties)
+            ):
                 scores[place] += np.nanmean(_correlation(weights, own, answers))
         penalties = (penalties[int(scores.argmax())],)
     return _ridge_path(gram.mean(axis=0), products.mean(axis=0), penalties)[0]
@@ -628,7 +635,12 @@ def compute_map(cells: Sequence[Cell], n_jobs: int = 1) -> list[Found]:
     for pool in dict.fromkeys(cell.pool for cell in cells):
         draw_pool(pool, n_jobs)
     jobs = [
-        executors.Job(f"{cell.n_subjects} subjects, {cell.minutes:g} min, {cell.coupling:g} × coupling, {cell.family}", compute, (cell,), cell.family)
+        executors.Job(
+            f"{cell.n_subjects} subjects, {cell.minutes:g} min, {cell.coupling:g} × coupling, {cell.family}",
+            compute,
+            (cell,),
+            cell.family,
+        )
         for cell in cells
         if cache.kept_json(cell.path) is None
     ]
@@ -669,10 +681,7 @@ def _study_linear(cell: Cell) -> dict[str, np.ndarray]:
             # alpha power and BOLD of the cortex go opposite ways: the sign is the literature's
             found.append(-products[np.concatenate([teach, test]), 0])
             continue
-        if products.shape[1] == 1:
-            weights = products[teach].mean(axis=0)
-        else:
-            weights = fit_ridge(sums.gram[teach], products[teach], cell.settings.penalties)
+        weights = _taught(sums.gram[teach], products[teach], cell.settings.penalties)
         found.append([_correlation(weights, sums.gram[one], products[one]) for one in test])
     return by_target(np.array(found))
 
@@ -814,12 +823,13 @@ def left_out(gram: np.ndarray, products: np.ndarray, penalties: Sequence[float])
     r = []
     for left in range(len(gram)):
         others = np.arange(len(gram)) != left
-        if gram.shape[1] == 1:
-            weights = products[others].mean(axis=0)
-        else:
-            weights = fit_ridge(gram[others], products[others], penalties)
-        r.append(_correlation(weights, gram[left], products[left]))
+        r.append(_correlation(_taught(gram[others], products[others], penalties), gram[left], products[left]))
     return by_target(np.array(r))
+
+
+def _taught(gram: np.ndarray, products: np.ndarray, penalties: Sequence[float]) -> np.ndarray:
+    """Weights that teaching subjects give: of one regressor its mean slopes, of several those of a ridge."""
+    return products.mean(axis=0) if gram.shape[1] == 1 else fit_ridge(gram, products, penalties)
 
 
 def left_out_subjects(
@@ -852,7 +862,9 @@ def left_out_subjects(
         r = []
         for left in range(len(inputs)):
             others = [n for n in range(len(inputs)) if n != left]
-            network = SmallNetwork(settings, seed + left).fit([inputs[n].T for n in others], [targets[n].T for n in others])
+            network = SmallNetwork(settings, seed + left).fit(
+                [inputs[n].T for n in others], [targets[n].T for n in others]
+            )
             r.append(_over_time(network.predict(inputs[left].T), targets[left].T))
         return by_target(np.array(r))
     gram = np.stack([x @ x.T / x.shape[1] for x in inputs])
@@ -879,7 +891,9 @@ def left_out_studies(cell: Cell) -> dict[str, np.ndarray]:
         for number, parts in enumerate(studies_of(cell)):
             rows = [split_rows(np.asarray(arrays[one][:, :n_volumes], dtype=float)) for one in np.concatenate(parts)]
             bold = [cell.coupling * linked + rest for _, _, linked, rest in rows]
-            found.append(left_out_subjects([row[0] for row in rows], bold, "network", cell.settings, cell.seed + 100 * number))
+            found.append(
+                left_out_subjects([row[0] for row in rows], bold, "network", cell.settings, cell.seed + 100 * number)
+            )
     else:
         sums = _moments_of(cell.pool, cell.family, cell.minutes, cell.settings)
         products = sums.products(cell.coupling)
@@ -912,7 +926,9 @@ def left_out_null(cell: Cell, target: str = "regions") -> metrics.Interval:
     from scipy import stats
 
     if cell.coupling != 0:
-        raise RequestError(f"False positives are counted where there is nothing to find: the coupling is {cell.coupling:g}, not 0.")
+        raise RequestError(
+            f"False positives are counted where there is nothing to find: the coupling is {cell.coupling:g}, not 0."
+        )
     scores = np.arctanh(np.clip(left_out_studies(cell)[target], -0.999, 0.999))
     return share_of(stats.ttest_1samp(scores, 0.0, axis=1, alternative="greater").pvalue < LEVEL)
 
@@ -937,10 +953,12 @@ def t_test_power(mean: float, deviation: float, n_subjects: float, level: float 
     float
         Probability of p below the level.
     """
-    from scipy.stats import nct, t
+    from scipy.stats import nct, norm, t
 
     limit, shift = t.ppf(1 - level / 2, n_subjects - 1), np.sqrt(n_subjects) * abs(mean) / deviation
-    return float(nct.sf(limit, n_subjects - 1, shift) + nct.cdf(-limit, n_subjects - 1, shift))
+    power = nct.sf(limit, n_subjects - 1, shift) + nct.cdf(-limit, n_subjects - 1, shift)
+    # far out scipy's series ends in NaN, where the normal distribution is as good
+    return float(power) if np.isfinite(power) else float(norm.sf(limit - shift))
 
 
 def subjects_needed(mean: float, deviation: float, power: float = 0.8, most: int = 100_000) -> int | None:

@@ -40,14 +40,20 @@ def power_map(table: pd.DataFrame, families: Mapping[str, str], targets: Mapping
     from plotly.subplots import make_subplots
 
     lengths = sorted(table["minutes"].unique())
-    figure = make_subplots(1, len(lengths), subplot_titles=[f"{m:g} minutes" for m in lengths], shared_yaxes=True, horizontal_spacing=0.04)
+    figure = make_subplots(
+        1, len(lengths), subplot_titles=[f"{m:g} minutes" for m in lengths], shared_yaxes=True, horizontal_spacing=0.04
+    )
 
     def fields(family: str, target: str, minutes: float) -> dict:
         rows = table[(table["family"] == family) & (table["target"] == target) & (table["minutes"] == minutes)]
-        wide = {name: rows.pivot(index="coupling", columns="n_subjects", values=name) for name in ("power", "power_low", "power_high", "score", "n_studies")}
+        wide = {
+            name: rows.pivot(index="coupling", columns="n_subjects", values=name)
+            for name in ("power", "power_low", "power_high", "score", "n_studies")
+        }
+        percent = {name: 100 * wide[name].to_numpy() for name in ("power", "power_low", "power_high")}
         told = [
             [
-                f"{100 * wide['power'].iloc[i, j]:.0f} % [{100 * wide['power_low'].iloc[i, j]:.0f}, {100 * wide['power_high'].iloc[i, j]:.0f}] "
+                f"{percent['power'][i, j]:.0f} % [{percent['power_low'][i, j]:.0f}, {percent['power_high'][i, j]:.0f}] "
                 f"of {wide['n_studies'].iloc[i, j]} studies<br>mean score {wide['score'].iloc[i, j]:.3f}"
                 for j in range(wide["power"].shape[1])
             ]
@@ -66,7 +72,8 @@ def power_map(table: pd.DataFrame, families: Mapping[str, str], targets: Mapping
             hovertemplate="%{x} subjects, coupling %{y}: %{customdata}<extra></extra>", row=1, col=column,
         )  # fmt: skip
         figure.update_xaxes(title="subjects", type="category", row=1, col=column)
-    figure.update_yaxes(title="share of the calibrated coupling", type="category", col=1)
+    figure.update_yaxes(type="category")
+    figure.update_yaxes(title="share of the calibrated coupling", col=1)
     present = set(zip(table["family"], table["target"], strict=True))
     choices = [(f, t) for f in families for t in targets if (f, t) in present]
     buttons = []
@@ -113,14 +120,19 @@ def hopes(
 
     figure = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.06)
     rows = table[table["target"] == target]
-    sizes = sorted({(int(n), float(m)) for n, m in zip(rows["n_subjects"], rows["minutes"], strict=True)}, key=lambda s: (s[1], s[0]))
+    sizes = sorted(
+        {(int(n), float(m)) for n, m in zip(rows["n_subjects"], rows["minutes"], strict=True)},
+        key=lambda s: (s[1], s[0]),
+    )
 
     def traces(size: tuple[int, float]) -> list[dict]:
         here = rows[(rows["n_subjects"] == size[0]) & (rows["minutes"] == size[1])]
         drawn = []
         for family in families:
             own = here[here["family"] == family].sort_values("coupling")
-            drawn.append({"x": short(own["coupling"]), "y": short(100 * own["power"]), "error_y": _bars(own, "power", 100)})
+            drawn.append(
+                {"x": short(own["coupling"]), "y": short(100 * own["power"]), "error_y": _bars(own, "power", 100)}
+            )
             drawn.append({"x": short(own["coupling"]), "y": short(own["score"]), "error_y": _bars(own, "score")})
         return drawn
 
@@ -128,21 +140,42 @@ def hopes(
         family, below = list(families)[number // 2], number % 2
         colour = PALETTE[number // 2]
         figure.add_scatter(
-            **one, mode="lines+markers", name=families[family], legendgroup=family, showlegend=not below, line={"color": colour, "width": 2},
+            **one, mode="lines+markers", name=families[family], legendgroup=family, showlegend=not below, line={"color": colour,
+            "width": 2},
             hovertemplate=("score %{y:.3f}" if below else "%{y:.0f} %") + f"<extra>{families[family]}</extra>", row=1 + below, col=1,
         )  # fmt: skip
-    figure.add_hline(y=80, line={"color": INK, "width": 1, "dash": "dot"}, annotation_text="80 %", annotation_font_size=11, row=1, col=1)
-    figure.add_hline(y=5, line={"color": INK, "width": 1, "dash": "dot"}, annotation_text="5 %", annotation_font_size=11, row=1, col=1)
+    figure.add_hline(
+        y=80,
+        line={"color": INK, "width": 1, "dash": "dot"},
+        annotation_text="80 %",
+        annotation_font_size=11,
+        row=1,
+        col=1,
+    )
+    figure.add_hline(
+        y=5,
+        line={"color": INK, "width": 1, "dash": "dot"},
+        annotation_text="5 %",
+        annotation_font_size=11,
+        row=1,
+        col=1,
+    )
     for name, place in marks.items():
         for row in (1, 2):
-            text = {"annotation_text": name, "annotation_font_size": 11} if row == 1 else {}
-            figure.add_vline(x=place, line={"color": UNKNOWN_COLOUR, "width": 1.5, "dash": "dash"}, row=row, col=1, **text)
+            text = (
+                {"annotation_text": name, "annotation_font_size": 11, "annotation_position": "bottom right"}
+                if row == 2
+                else {}
+            )
+            figure.add_vline(
+                x=place, line={"color": UNKNOWN_COLOUR, "width": 1.5, "dash": "dash"}, row=row, col=1, **text
+            )
     steps = []
     for size in sizes:
         parts = traces(size)
         steps.append(
             {
-                "label": f"{size[0]} × {size[1]:g} min",
+                "label": f"{size[0]}" if len({m for _, m in sizes}) == 1 else f"{size[0]} × {size[1]:g} min",
                 "method": "restyle",
                 "args": [{name: [part[name] for part in parts] for name in parts[0]}, list(range(len(parts)))],
             }
@@ -181,7 +214,9 @@ def learning_curves(
     from plotly.subplots import make_subplots
 
     figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.05)
-    for column, (rows, name, title) in enumerate(((by_subjects, "taught", "subjects that teach"), (by_minutes, "minutes", "minutes of each")), 1):
+    for column, (rows, name, title) in enumerate(
+        ((by_subjects, "taught", "subjects that teach"), (by_minutes, "minutes", "minutes of each")), 1
+    ):
         for number, family in enumerate(families):
             own = rows[rows["family"] == family].sort_values(name)
             figure.add_scatter(
@@ -193,7 +228,8 @@ def learning_curves(
         for place, (oracle, value) in enumerate(ceilings.items()):
             figure.add_scatter(
                 x=ends, y=short([value, value]), mode="lines", name=oracle, legendgroup=oracle, showlegend=column == 1,
-                line={"color": INK, "width": 1.4, "dash": ("dash", "dot")[place % 2]}, hovertemplate=f"%{{y:.3f}}<extra>{oracle}</extra>", row=1, col=column,
+                line={"color": INK, "width": 1.4, "dash": ("dash", "dot")[place % 2]},
+                hovertemplate=f"%{{y:.3f}}<extra>{oracle}</extra>", row=1, col=column,
             )  # fmt: skip
         figure.update_xaxes(title=title, type="log", tickvals=sorted(rows[name].unique()), row=1, col=column)
     figure.update_yaxes(title="score of left-out subjects (r)", rangemode="tozero", col=1)
@@ -224,16 +260,20 @@ def closed_form(n_subjects: Sequence[int], curves: Mapping[str, np.ndarray], sim
     for number, (name, values) in enumerate(curves.items()):
         colour = PALETTE[number % len(PALETTE)]
         figure.add_scatter(
-            x=list(n_subjects), y=short(100 * np.asarray(values)), mode="lines", name=name, legendgroup=name, line={"color": colour, "width": 2},
+            x=list(n_subjects), y=short(100 * np.asarray(values)), mode="lines", name=name, legendgroup=name, line={"color": colour,
+            "width": 2},
             hovertemplate="%{x} subjects: %{y:.0f} %<extra>" + name + "</extra>",
         )  # fmt: skip
         if name in simulated:
             rows = simulated[name]
             figure.add_scatter(
-                x=list(rows["n_subjects"]), y=short(100 * rows["power"]), error_y=_bars(rows, "power", 100), mode="markers", legendgroup=name,
+                x=list(rows["n_subjects"]), y=short(100 * rows["power"]), error_y=_bars(rows, "power", 100), mode="markers",
+                legendgroup=name,
                 showlegend=False, marker={"color": colour, "size": 8}, hovertemplate="simulated: %{y:.0f} %<extra>" + name + "</extra>",
             )  # fmt: skip
-    figure.add_hline(y=80, line={"color": INK, "width": 1, "dash": "dot"}, annotation_text="80 %", annotation_font_size=11)
+    figure.add_hline(
+        y=80, line={"color": INK, "width": 1, "dash": "dot"}, annotation_text="80 %", annotation_font_size=11
+    )
     figure.update_xaxes(title="subjects", type="log", tickvals=[2, 4, 8, 16, 32, 64, 128])
     figure.update_yaxes(title="power (%)", range=[0, 104])
     figure.update_layout(height=450, margin={"t": 96})
@@ -263,13 +303,15 @@ def beside_files(table: pd.DataFrame):
         marker_color=PALETTE[5], opacity=0.45, width=0.5, name="95 % of studies of features", hoverinfo="skip",
     )  # fmt: skip
     figure.add_scatter(
-        y=names, x=short(rows["expected"]), mode="markers", marker={"symbol": "line-ns-open", "size": 14, "color": PALETTE[0], "line": {"width": 2}},
+        y=names, x=short(rows["expected"]), mode="markers", marker={"symbol": "line-ns-open", "size": 14, "color": PALETTE[0],
+        "line": {"width": 2}},
         name="their mean", hovertemplate="features: %{x:.3f}<extra></extra>",
     )  # fmt: skip
     figure.add_scatter(
         y=names, x=short(rows["file"]), mode="markers", marker={"symbol": "diamond", "size": 9, "color": PALETTE[1]}, name="files",
         error_x={
-            "type": "data", "symmetric": False, "array": short(rows["file_high"] - rows["file"]), "arrayminus": short(rows["file"] - rows["file_low"]),
+            "type": "data", "symmetric": False, "array": short(rows["file_high"] - rows["file"]),
+            "arrayminus": short(rows["file"] - rows["file_low"]),
             "thickness": 1.2, "width": 3,
         },
         hovertemplate="files: %{x:.3f}<extra></extra>",

@@ -72,7 +72,9 @@ def measured_features(recording: Recording) -> MeasuredSubject:
     return MeasuredSubject(recording.subject, power, series)
 
 
-def estimate_measurement(pairs: Sequence[tuple[Truth, Sequence[Recording]]], n_draws: int = 2, seed: int = 0) -> Measurement:
+def estimate_measurement(
+    pairs: Sequence[tuple[Truth, Sequence[Recording]]], n_draws: int = 2, seed: int = 0
+) -> Measurement:
     """Estimate what measuring does to features, from simulated recordings of rest.
 
     Of power, what is measured is regressed on what the planted power lets expect; the rest is noise. Of BOLD, it is regressed on planted
@@ -114,7 +116,9 @@ def estimate_measurement(pairs: Sequence[tuple[Truth, Sequence[Recording]]], n_d
     # what is remembered between volumes is noise, never less than nothing
     gains, noises, memories = [], [], []
     for name in ("mean", "own"):
-        bold, planted, rest = (np.stack([run[f"{kind}_{name}"] for run in found]) for kind in ("bold", "planted", "rest"))
+        bold, planted, rest = (
+            np.stack([run[f"{kind}_{name}"] for run in found]) for kind in ("bold", "planted", "rest")
+        )
         share = (bold * planted).mean() / (planted**2).mean()
         left_over = bold - share * planted
         noise = max((left_over**2).mean() - share**2 * (rest**2).mean(), 0.0)
@@ -150,7 +154,12 @@ def _of_run(truth: Truth, recording: Recording, n_draws: int, seed: int) -> dict
     own = truth.document["subjects"][recording.subject]
     traits, channels = traits_of(truth, recording.subject), ACQUISITIONS["rest"].channels
     expected = expected_power(
-        truth.preset, traits, truth.head(recording.subject), np.asarray(planted["power"]), channels, own["quality"]["noise"]
+        truth.preset,
+        traits,
+        truth.head(recording.subject),
+        np.asarray(planted["power"]),
+        channels,
+        own["quality"]["noise"],
     )
     n_volumes = min(measured.power.shape[1], expected.shape[1])
     shape = (len(AREAS), len(BANDS), n_volumes)
@@ -159,7 +168,11 @@ def _of_run(truth: Truth, recording: Recording, n_draws: int, seed: int) -> dict
     there = bold.std(axis=1) > 0
     coupled = high_passed(np.asarray(planted["bold"], dtype=float)[:, :n_volumes], recording.t_r)[nearest_regions()]
     rest = _spontaneous(truth, recording, traits, n_volumes, n_draws, seed)
-    parts = {"bold": _centred(bold[there])[None], "planted": _centred(coupled[there])[None], "rest": _centred(rest[:, there])}
+    parts = {
+        "bold": _centred(bold[there])[None],
+        "planted": _centred(coupled[there])[None],
+        "rest": _centred(rest[:, there]),
+    }
     found = {"power": power, "expected": expected}
     for name, part in parts.items():
         mean = part.mean(axis=1)
@@ -202,16 +215,16 @@ def traits_of(truth: Truth, subject: str) -> Traits:
     return draw_differences(truth.preset, truth.regions, drawn, rng("differences"))
 
 
-def _spontaneous(truth: Truth, recording: Recording, traits: Traits, n_volumes: int, n_draws: int, seed: int) -> np.ndarray:
+def _spontaneous(
+    truth: Truth, recording: Recording, traits: Traits, n_volumes: int, n_draws: int, seed: int
+) -> np.ndarray:
     """Draw spontaneous fluctuations and waves as the preset has them, high-passed, shape (n_draws, n_regions, n_volumes)."""
     t_r, drawn = recording.t_r, []
     seconds = n_volumes * t_r
     for number in range(n_draws):
         rng = np.random.default_rng([seed, number, int(recording.subject)])
         stages = ["W"] * int(np.ceil(seconds / 30))
-        activity = plant(
-            truth.preset, truth.regions, traits, stages, -PRE_ROLL, seconds + 1.0, rng, None, None, rng
-        )
+        activity = plant(truth.preset, truth.regions, traits, stages, -PRE_ROLL, seconds + 1.0, rng, None, None, rng)
         spontaneous, wave = spontaneous_bold(truth.preset, traits, activity, rng, rng)
         at = np.searchsorted(activity.times, t_r * (np.arange(n_volumes) + 0.5))
         drawn.append(high_passed((spontaneous + wave)[:, at], t_r)[nearest_regions()])

@@ -25,7 +25,16 @@ import numpy as np
 
 from eegfmri.preprocessing.atlas import load_atlas, network_regions
 from eegfmri.preprocessing.eeg import BANDS as ANALYSED
-from eegfmri.simulation.activity import PRE_ROLL, Activity, Traits, draw_differences, draw_traits, mixed_noise, plant, slow_noise
+from eegfmri.simulation.activity import (
+    PRE_ROLL,
+    Activity,
+    Traits,
+    draw_differences,
+    draw_traits,
+    mixed_noise,
+    plant,
+    slow_noise,
+)
 from eegfmri.simulation.bold import regional_bold, volume_means
 from eegfmri.simulation.eeg import SPINDLE_WIDTH
 from eegfmri.simulation.parameters import ACQUISITIONS, BANDS, GROUPS, Preset
@@ -38,7 +47,7 @@ AREAS = ("front", "centre", "left", "right", "back")
 #: What the rows of a subject's power are: bands of each area.
 FEATURES = tuple(f"{area} {band}" for area in AREAS for band in ANALYSED)
 
-#: Share of a percentage that partial volumes leave in a region's mean where a preset's percentages refer to grey matter (rest, scale small).
+#: Share that partial volumes leave in a region's mean of percentages that refer to grey matter (rest, scale ``small``).
 TISSUE_SHARE = 0.51
 
 
@@ -396,7 +405,9 @@ def _measured_bold(preset, traits, activity, n_volumes, t_r, measurement, rng) -
     spontaneous, wave = spontaneous_bold(preset, traits, activity, rng("bold"), rng("bold noise"))
     if preset.percent_of != "region":
         planted, spontaneous, wave = (TISSUE_SHARE * part for part in (planted, spontaneous, wave))
-    at = np.clip(np.round((t_r * (np.arange(n_volumes) + 0.5) - activity.start) * 12.5).astype(int), 0, planted.shape[1] - 1)
+    at = np.clip(
+        np.round((t_r * (np.arange(n_volumes) + 0.5) - activity.start) * 12.5).astype(int), 0, planted.shape[1] - 1
+    )
     nearest = nearest_regions()
     parts = np.stack([part[:, at][nearest] for part in (planted, planted + wave, spontaneous)])
     cleaned = high_passed(parts, t_r)
