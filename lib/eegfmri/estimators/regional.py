@@ -230,45 +230,44 @@ READINGS: Mapping[str, Callable[[Windows], np.ndarray]] = {
 
 @dataclass(eq=False, repr=False)
 class RegionalEstimator(AdaptedEstimator):
-    """What the methods share: a reading of the windows, scaled subject by subject.
+    """What the methods share: what they read of the windows, scaled subject by subject.
 
     Attributes
     ----------
-    reading : str, default="stretches"
-        A key of `READINGS`.
     adaptation, calibration_minutes
         See `eegfmri.estimators.adaptation.AdaptedEstimator`: mean and deviation of each feature over a subject's windows.
     """
 
-    reading: str = "stretches"
+    def _values(self, X: Windows) -> np.ndarray:
+        """Read the windows; an estimator either names its reading or has one by its nature."""
+        return READINGS[self.reading](X)
 
     def _learn(self, X: Windows) -> np.ndarray:
         """Learn the scaling of training subjects and return their scaled features, shape (n_windows, …)."""
         self.check_adaptation()
-        values = READINGS[self.reading](X)
-        self.scaling_ = {subject: self._moments_of(values[subject == X.groups]) for subject in X.subjects}
-        return self._scaled(X, values, self.scaling_)
+        values = self._values(X)
+        self.scaling_ = {subject: _moments(values[subject == X.groups]) for subject in X.subjects}
+        return _scaled(X, values, self.scaling_)
 
     def _read(self, X: Windows) -> np.ndarray:
         """Return scaled features of any windows."""
-        return self._scaled(X, READINGS[self.reading](X), self.adapted(X, self.scaling_, self._moments))
+        return _scaled(X, self._values(X), self.adapted(X, self.scaling_, lambda own: _moments(self._values(own))))
 
-    def _moments(self, own: Windows) -> np.ndarray:
-        return self._moments_of(READINGS[self.reading](own))
 
-    def _moments_of(self, values: np.ndarray) -> np.ndarray:
-        """Mean and deviation, shape (2, …); of pictures one of each area and frequency, whatever the step."""
-        over = (0,) if values.ndim < 3 else (0, values.ndim - 1)
-        mean, deviation = values.mean(axis=over, keepdims=True)[0], values.std(axis=over, keepdims=True)[0]
-        return np.stack([mean, np.where(deviation > 0, deviation, 1.0)])
+def _moments(values: np.ndarray) -> np.ndarray:
+    """Mean and deviation, shape (2, …); of features over time one for all times."""
+    over = (0,) if values.ndim < 3 else (0, values.ndim - 1)
+    mean, deviation = values.mean(axis=over, keepdims=True)[0], values.std(axis=over, keepdims=True)[0]
+    return np.stack([mean, np.where(deviation > 0, deviation, 1.0)])
 
-    def _scaled(self, X: Windows, values: np.ndarray, scaling: Mapping[str, np.ndarray]) -> np.ndarray:
-        out = np.empty(values.shape, dtype=np.float32)
-        for subject in X.subjects:
-            rows = subject == X.groups
-            mean, deviation = scaling[subject]
-            out[rows] = (values[rows] - mean) / deviation
-        return out
+
+def _scaled(X: Windows, values: np.ndarray, scaling: Mapping[str, np.ndarray]) -> np.ndarray:
+    out = np.empty(values.shape, dtype=np.float32)
+    for subject in X.subjects:
+        rows = subject == X.groups
+        mean, deviation = scaling[subject]
+        out[rows] = (values[rows] - mean) / deviation
+    return out
 
 
 class TrainingMean(BaseEstimator):
@@ -368,16 +367,19 @@ class LaggedRidge(RegionalEstimator):
 
     Attributes
     ----------
+    reading : str, default="stretches"
+        A key of `READINGS`.
     reduced : bool, default=False
         Whether to reduce the rank.
     penalties, ranks : sequence
         To choose from.
     validation_splits : int, default=4
         One of so many parts of the training subjects is held out.
-    reading, adaptation, calibration_minutes
+    adaptation, calibration_minutes
         See `RegionalEstimator`.
     """
 
+    reading: str = "stretches"
     _: KW_ONLY
     reduced: bool = False
     penalties: Sequence[float] = PENALTIES
@@ -447,9 +449,11 @@ class BoostedTrees(RegionalEstimator):
 
     Attributes
     ----------
+    reading : str, default="areas"
+        A key of `READINGS`.
     n_components : int, default=3
         Components that are predicted; the rest is their mean.
-    n_trees : int, default=40
+    n_trees : int, default=20
         At most; as many as serve the subjects held out inside the training windows.
     learning_rate : float, default=0.1
         Of boosting.
@@ -464,7 +468,7 @@ class BoostedTrees(RegionalEstimator):
     reading: str = "areas"
     _: KW_ONLY
     n_components: int = 3
-    n_trees: int = 40
+    n_trees: int = 20
     learning_rate: float = 0.1
     n_leaves: int = 8
     validation_splits: int = 4
@@ -535,11 +539,7 @@ class RegionalNetwork(RegionalEstimator, TrainedEstimator):
         """Learn scaling, mean and weights."""
         if self.model not in networks.INPUTS:
             raise RequestError(f"There is no network {self.model!r}: choose one of {', '.join(networks.INPUTS)}.")
-        self.reading_ = networks.INPUTS[self.model]
-        values = READINGS[self.reading_](X)
-        self.check_adaptation()
-        self.scaling_ = {subject: self._moments_of(values[subject == X.groups]) for subject in X.subjects}
-        inputs = self._shaped(self._scaled(X, values, self.scaling_))
+        inputs = self._shaped(self._learn(X))
         self.mean_ = targets.mean(axis=0)
         deviations = (targets - self.mean_).astype(np.float32)
         train, validation = next(iter(InnerValidation(self.validation_splits).split(X)))
@@ -550,28 +550,30 @@ class RegionalNetwork(RegionalEstimator, TrainedEstimator):
             return Batch(given, len(rows)), torch.from_numpy(deviations[rows])
 
         def build() -> nn.Module:
-            return networks.build(
-                self.model, inputs.shape[1:], targets.shape[1], networks.Sizes(width=self.width)
-            )
+            return networks.build(self.model, inputs.shape[1:], targets.shape[1], networks.Sizes(width=self.width))
 
         self._train(build, read, train, validation, criterion=nn.MSELoss, validation_batch_size=4096)
         return self
 
     def predict(self, X: Windows) -> np.ndarray:
         """Return regions, shape (n_windows, n_targets)."""
-        values = READINGS[self.reading_](X)
-        learn = lambda own: self._moments_of(READINGS[self.reading_](own))  # noqa: E731
-        inputs = self._shaped(self._scaled(X, values, self.adapted(X, self.scaling_, learn)))
-        parts = [answer(self.module_, torch.from_numpy(part)).numpy() for part in np.array_split(inputs, -(-len(X) // 1024))]
+        inputs = self._shaped(self._read(X))
+        parts = [
+            answer(self.module_, torch.from_numpy(part)).numpy() for part in np.array_split(inputs, -(-len(X) // 1024))
+        ]
         return np.concatenate(parts) + self.mean_
 
     def n_weights(self) -> int:
         """Count the weights."""
         return sum(p.numel() for p in self.module_.parameters())
 
+    def _values(self, X: Windows) -> np.ndarray:
+        """Read what the network reads."""
+        return READINGS[networks.INPUTS[self.model]](X)
+
     def _shaped(self, values: np.ndarray) -> np.ndarray:
-        """Bands and stretches of an electrode in one row, as the dense networks read them."""
-        return values.reshape(*values.shape[:2], -1) if self.reading_ == "stretches" else values
+        """Put bands and stretches of an electrode in one row, as the dense networks read them."""
+        return values.reshape(*values.shape[:2], -1) if self.model in ("fully_connected", "siamese") else values
 
 
 def _argument(model: str) -> str:

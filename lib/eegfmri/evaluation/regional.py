@@ -34,7 +34,12 @@ GLOBAL = "global signal"
 LEAST_VOLUMES = 20
 
 #: Bins of frequencies in Hz, by name.
-FREQUENCY_BINS = {"below 0.02 Hz": (0.0, 0.02), "0.02–0.05 Hz": (0.02, 0.05), "0.05–0.1 Hz": (0.05, 0.1), "above 0.1 Hz": (0.1, 1.0)}
+FREQUENCY_BINS = {
+    "below 0.02 Hz": (0.0, 0.02),
+    "0.02–0.05 Hz": (0.02, 0.05),
+    "0.05–0.1 Hz": (0.05, 0.1),
+    "above 0.1 Hz": (0.1, 1.0),
+}
 
 #: The method that skill is measured against.
 REFERENCE = "training_mean"
@@ -51,8 +56,8 @@ def with_targets(windows: Windows) -> Windows:
     Returns
     -------
     Windows
-        With `TARGETS`, shape (n_windows, n_regions + 1), float32. A region without signal in a run is 0 there. The scaling is a statistic of
-        the run's own volumes: it makes the target, and no method is given it.
+        With `TARGETS`, shape (n_windows, n_regions + 1), float32. A region without signal in a run is 0 there. The scaling is a
+        statistic of the run's own volumes: it makes the target, and no method is given it.
     """
 
     def targets(own: Windows) -> np.ndarray:
@@ -141,7 +146,9 @@ class RegionalEvaluation:
             if len(rows) >= LEAST_VOLUMES:
                 yield subject, run, self.table.index.get_indexer(rows)
 
-    def by_region(self, method: str, statistic: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None) -> pd.DataFrame:
+    def by_region(
+        self, method: str, statistic: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    ) -> pd.DataFrame:
         """Return a statistic of true and predicted series for each subject (rows) and target (columns), mean over stretches.
 
         Parameters
@@ -252,7 +259,9 @@ def _file_of(variant: str, method: str) -> str:
     return "predicted" if variant == method else "other_time"
 
 
-def _measure(task: Task, estimator, train: Windows, test: Windows, *, other_time: frozenset[str]) -> tuple[object, dict]:
+def _measure(
+    task: Task, estimator, train: Windows, test: Windows, *, other_time: frozenset[str]
+) -> tuple[object, dict]:
     """Fit, predict, keep the prediction and what it cost."""
     targets, truth = train.features[TARGETS], test.features[TARGETS]
     train, test = (replace(w, features={k: v for k, v in w.features.items() if k != TARGETS}) for w in (train, test))
@@ -309,10 +318,16 @@ def skill(evaluation: RegionalEvaluation, method: str) -> pd.Series:
     errors = {}
     for name in (method, REFERENCE):
         if name not in evaluation.predicted:
-            raise RequestError(f"Skill is measured against {REFERENCE!r}, which was not evaluated: add it to the methods.")
+            raise RequestError(
+                f"Skill is measured against {REFERENCE!r}, which was not evaluated: add it to the methods."
+            )
         square = (evaluation.predicted[name][:, :-1] - evaluation.true[:, :-1]) ** 2
         tested = evaluation.table["fold"].notna().to_numpy()
-        errors[name] = pd.Series(square.mean(axis=1)[tested]).groupby(evaluation.table["subject"].to_numpy()[tested], sort=False).mean()
+        errors[name] = (
+            pd.Series(square.mean(axis=1)[tested])
+            .groupby(evaluation.table["subject"].to_numpy()[tested], sort=False)
+            .mean()
+        )
     return 1 - errors[method] / errors[REFERENCE]
 
 
@@ -374,7 +389,9 @@ def region_p_values(evaluation: RegionalEvaluation, method: str, n_surrogates: i
     for subject, _, rows in evaluation.stretches():
         true, said = (_unit(a[rows].astype(float)) for a in (evaluation.true, evaluation.predicted[method]))
         n = len(rows)
-        around = np.fft.irfft(np.fft.rfft(true, axis=0) * np.conj(np.fft.rfft(said, axis=0)), n, axis=0)  # (n shifts, targets)
+        around = np.fft.irfft(
+            np.fft.rfft(true, axis=0) * np.conj(np.fft.rfft(said, axis=0)), n, axis=0
+        )  # (n shifts, targets)
         margin = max(1, n // 10)
         moves = rng.integers(margin, n - margin + 1, n_surrogates)
         observed.append(around[0])
@@ -454,6 +471,35 @@ def connectivity_beyond_group(evaluation: RegionalEvaluation, method: str) -> pd
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def recognised_by_connectivity(evaluation: RegionalEvaluation, method: str) -> pd.Series:
+    """Say of each subject whether its predicted connectivity is nearest to its own measured one, of all subjects'.
+
+    Parameters
+    ----------
+    evaluation : RegionalEvaluation
+        What was predicted.
+    method : str
+        Which method.
+
+    Returns
+    -------
+    pandas.Series
+        True or False per subject. Means over subjects are taken out of predicted and of measured connectivity before they are correlated;
+        by chance one subject in all is recognised. A prediction that never varies recognises nobody.
+    """
+    true, said = connectivity(evaluation), connectivity(evaluation, method)
+    names = list(true)
+    matrices = []
+    for values in (true, said):
+        stacked = np.array([values[name] for name in names])
+        matrices.append(stacked - _mean(stacked))
+    there = np.isfinite(matrices[0]).all(axis=0) & np.isfinite(matrices[1]).all(axis=0)
+    if there.sum() < 10:
+        return pd.Series(False, index=names)
+    resemblance = _unit(matrices[1][:, there].T).T @ _unit(matrices[0][:, there].T)
+    return pd.Series(resemblance.argmax(axis=1) == np.arange(len(names)), index=names)
+
+
 def coherence_by_frequency(
     evaluation: RegionalEvaluation, method: str, t_r: float, segment: int = 64
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -495,7 +541,8 @@ def coherence_by_frequency(
                     values[place] = mean[inside].mean() if inside.any() else np.nan
             found[moved].setdefault(subject, []).append(values)
     tables = [
-        pd.DataFrame({s: _mean(v) for s, v in found[moved].items()}, index=list(FREQUENCY_BINS)).T for moved in (False, True)
+        pd.DataFrame({s: _mean(v) for s, v in found[moved].items()}, index=list(FREQUENCY_BINS)).T
+        for moved in (False, True)
     ]
     return tables[0], tables[1]
 

@@ -102,7 +102,9 @@ def by_split(table: pd.DataFrame, unit: str):
         )  # fmt: skip
     figure.add_hline(y=0, line={"color": INK, "width": 1, "dash": "dot"})
     names = [f"{split}<br>(leaks)" if table.loc[table["split"] == split, "leaks"].any() else split for split in splits]
-    figure.update_xaxes(tickvals=list(range(len(splits))), ticktext=names, showgrid=False, range=[-0.5, len(splits) - 0.5])
+    figure.update_xaxes(
+        tickvals=list(range(len(splits))), ticktext=names, showgrid=False, range=[-0.5, len(splits) - 0.5]
+    )
     figure.update_yaxes(title=unit)
     figure.update_layout(height=430, margin={"t": 80}, legend={"y": 1.12})
     return figure
