@@ -136,9 +136,10 @@ def test_a_method_never_meets_its_targets(windows, tmp_path):
 
 
 @pytest.mark.parametrize("penalty", [0.1, 10.0, 1e4])
-def test_the_path_of_ridge_regression_is_that_of_scikit_learn(penalty):
+@pytest.mark.parametrize("n_features", [8, 80])
+def test_the_path_of_ridge_regression_is_that_of_scikit_learn(penalty, n_features):
     rng = np.random.default_rng(1)
-    x, y = rng.normal(size=(50, 8)) + 3, rng.normal(size=(50, 4)) - 1
+    x, y = rng.normal(size=(50, n_features)) + 3, rng.normal(size=(50, 4)) - 1
     path, ridge = regional._RidgePath(x, y), Ridge(penalty).fit(x, y)
     assert path.weights(penalty) == pytest.approx(ridge.coef_.T, abs=1e-8)
     assert (x - path.offset) @ path.weights(penalty) + path.mean == pytest.approx(ridge.predict(x), abs=1e-8)

@@ -430,17 +430,20 @@ class LaggedRidge(RegionalEstimator):
 
 
 class _RidgePath:
-    """Ridge regression for any penalty from one decomposition; means are not penalised."""
+    """Ridge regression for any penalty from one decomposition, of the smaller of both products; means are not penalised."""
 
     def __init__(self, features: np.ndarray, targets: np.ndarray):
         self.offset, self.mean = features.mean(axis=0), targets.mean(axis=0)
-        centred = features - self.offset
-        self.values, self.vectors = np.linalg.eigh(centred.T @ centred)
-        self.projected = self.vectors.T @ (centred.T @ (targets - self.mean))
+        centred, deviations = features - self.offset, targets - self.mean
+        n, p = centred.shape
+        self.values, vectors = np.linalg.eigh(centred.T @ centred if p <= n else centred @ centred.T)
+        # (XᵀX + λ)⁻¹ Xᵀ Y = Xᵀ (XXᵀ + λ)⁻¹ Y
+        self.back = vectors if p <= n else centred.T @ vectors
+        self.projected = vectors.T @ (centred.T @ deviations if p <= n else deviations)
 
     def weights(self, penalty: float) -> np.ndarray:
         """Return weights, shape (n_features, n_targets)."""
-        return self.vectors @ (self.projected / (np.maximum(self.values, 0) + penalty)[:, None])
+        return self.back @ (self.projected / (np.maximum(self.values, 0) + penalty)[:, None])
 
 
 @dataclass(eq=False, repr=False)
