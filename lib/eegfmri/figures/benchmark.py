@@ -62,8 +62,8 @@ def quality_against_cost(table: pd.DataFrame, costs: Mapping[str, str], unit: st
     figure.update_xaxes(title=costs[first], type="log")
     figure.update_yaxes(title=unit)
     figure.update_layout(
-        height=470, margin={"t": 90}, legend={"y": 1.1},
-        updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.14, "yanchor": "bottom"}],
+        height=490, margin={"t": 110}, legend={"y": 1.0},
+        updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.13, "yanchor": "bottom"}],
     )  # fmt: skip
     return figure
 
