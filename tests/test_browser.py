@@ -216,3 +216,44 @@ def test_a_serious_fault_of_accessibility_is_seen(page, tmp_path):
     opened(page, path)
     page.call("Runtime.evaluate", expression=AXE.read_text(encoding="utf-8"))
     assert [said.split(":")[0] for said in page.evaluate(AXE_RUN % "{}")] == ["label"]
+
+
+SORTABLE = """<!doctype html><html><head><meta charset="utf-8"><script src="{script}"></script></head><body><div class="cell_output">
+<table class="dataframe"><thead><tr><th></th><th>r</th><th>kind</th></tr></thead><tbody>{rows}</tbody></table></div></body></html>"""
+
+
+def test_a_table_of_results_is_sorted_by_a_click_and_by_the_keyboard(page, tmp_path):
+    values = ("0.10 [0.05, 0.2]", "−0.30", "–", "1,200", "2e-3")
+    rows = "".join(f"<tr><th>row {i}</th><td>{value}</td><td>{'ab'[i % 2]}</td></tr>" for i, value in enumerate(values))
+    script = (REPOSITORY / "book" / "_static" / "eegfmri.js").as_uri()
+    file = tmp_path / "table.html"
+    file.write_text(SORTABLE.format(script=script, rows=rows), encoding="utf-8")
+    page.open(file.as_uri())
+
+    def order(press=""):
+        return page.evaluate(
+            f"{press}; [...document.querySelectorAll('tbody th')].map(th => th.textContent.slice(-1)).join('')"
+        )
+
+    def press(column):
+        return f"document.querySelectorAll('.eegfmri-sort')[{column}].click()"
+
+    assert order() == "01234"
+    assert order(press(0)) == "30412"  # the dash has no number and stays below
+    assert page.evaluate("document.querySelectorAll('th[aria-sort]').length") == 1
+    assert order(press(0)) == "14032"
+    assert order(press(0)) == "01234"
+    assert order(press(1)) == "13024"
+    # An empty head sorts nothing; the others can be reached without a mouse.
+    assert page.evaluate("[...document.querySelectorAll('.eegfmri-sort')].map(b => b.tabIndex).join()") == "0,0"
+
+
+def test_a_short_table_or_one_with_merged_cells_is_left_alone(page, tmp_path):
+    script = (REPOSITORY / "book" / "_static" / "eegfmri.js").as_uri()
+    short = "".join(f"<tr><th>row {i}</th><td>{i}</td><td>a</td></tr>" for i in range(3))
+    merged = "".join(f"<tr><th>row {i}</th><td colspan=2>{i}</td></tr>" for i in range(7))
+    for number, rows in enumerate((short, merged)):
+        file = tmp_path / f"{number}.html"
+        file.write_text(SORTABLE.format(script=script, rows=rows), encoding="utf-8")
+        page.open(file.as_uri())
+        assert page.evaluate("document.querySelectorAll('.eegfmri-sort').length") == 0

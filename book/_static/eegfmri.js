@@ -261,6 +261,7 @@
   };
 
   const begin = () => {
+    sortable();
     const places = [...document.querySelectorAll(FIGURES)];
     again();
     let waiting = 0;
@@ -324,6 +325,53 @@
   };
   window.addEventListener("beforeprint", toPaper);
   window.addEventListener("afterprint", fromPaper);
+
+  // --- tables that can be sorted -----------------------------------------------------------------------------------
+
+  const ROWS = 5; // shorter tables are read at a glance
+
+  /** Return the first number of a cell, NaN where it begins with none. */
+  const numberOf = (cell) => {
+    const found = cell.textContent.trim().replace(/\u2212/g, "-").replace(/(\d),(?=\d{3})/g, "$1").match(/^[+-]?\d*\.?\d+(e[+-]?\d+)?/i);
+    return found ? Number(found[0]) : NaN;
+  };
+
+  /** Sort the rows of a table by one of its columns: falling, rising, as they were. */
+  const sort = (table, column, button) => {
+    const body = table.tBodies[0], head = button.closest("th");
+    const next = {none: "descending", descending: "ascending", ascending: "none"}[head.getAttribute("aria-sort") || "none"];
+    head.parentElement.querySelectorAll("th").forEach((th) => th.removeAttribute("aria-sort"));
+    const rows = [...body.rows];
+    rows.forEach((row, i) => { if (row.dataset.place === undefined) row.dataset.place = i; });
+    const sign = next === "descending" ? -1 : 1;
+    rows.sort((a, b) => {
+      const was = a.dataset.place - b.dataset.place;
+      if (next === "none") return was;
+      const [x, y] = [a, b].map((row) => row.cells[column]);
+      const [m, n] = [numberOf(x), numberOf(y)];
+      // Cells without a number stay below, whichever way the others go.
+      if (Number.isNaN(m) !== Number.isNaN(n)) return Number.isNaN(m) ? 1 : -1;
+      return (Number.isNaN(m) ? sign * x.textContent.localeCompare(y.textContent) : sign * (m - n)) || was;
+    });
+    if (next !== "none") head.setAttribute("aria-sort", next);
+    rows.forEach((row) => body.append(row));
+  };
+
+  const sortable = () => document.querySelectorAll(".cell_output table.dataframe").forEach((table) => {
+    const body = table.tBodies[0], head = table.tHead;
+    if (!body || !head || head.rows.length !== 1 || body.rows.length < ROWS || table.dataset.sortable) return;
+    if ([...body.rows].some((row) => row.cells.length !== head.rows[0].cells.length)) return; // merged cells
+    table.dataset.sortable = "true";
+    [...head.rows[0].cells].forEach((th, column) => {
+      if (!th.textContent.trim()) return;
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "eegfmri-sort";
+      button.append(...th.childNodes);
+      button.addEventListener("click", () => sort(table, column, button));
+      th.append(button);
+    });
+  });
 
   // --- search ------------------------------------------------------------------------------------------------------
 
