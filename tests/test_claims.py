@@ -542,6 +542,8 @@ def of_run(claim, value, low, high, control=None):
         ((0.0, -0.1, 0.1), "inconclusive", r"\[-0.1, 0.1\] does not lie wholly > 0.01"),
         ((-120.0, -130.0, -110.0), "inconclusive", "nothing follows from its effect"),
         ((0.2, None, None), "inconclusive", "does not lie wholly"),
+        ((0.2, None, None, 1), "agrees", "lies wholly"),
+        ((0.002, None, None, 1), "inconclusive", "does not lie wholly"),
         (None, "inconclusive", "the run has no synthesis/left_out/best/training_gain/normalised"),
     ],
 )

@@ -348,11 +348,14 @@ def _uncontrolled(control: Control, document: _Document) -> str:
     needed = f"Its control would have to show that {control.shows}"
     if found is None:
         return f"{needed}, and the run has no {control.key}."
-    verdict = judge_expectation(control.relation, control.than, found.low, found.high)
-    if verdict == "agrees":
+    low, high = found.low, found.high
+    # What one training set shows has no interval: the number itself is what was seen.
+    if low is None and high is None and found.n == 1:
+        low = high = found.number
+    if judge_expectation(control.relation, control.than, low, high) == "agrees":
         return ""
     bound = f"{control.relation} {_number(control.than)}"
-    return f"{needed}, and its interval {_interval(found.low, found.high)} does not lie wholly {bound}: nothing follows from its effect."
+    return f"{needed}, and its interval {_interval(low, high)} does not lie wholly {bound}: nothing follows from its effect."
 
 
 def _missing(claim: Claim, key: str) -> str:
