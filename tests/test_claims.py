@@ -529,9 +529,8 @@ def test_coverage_counts_empirical_claims_and_those_that_real_recordings_decided
 def of_run(claim, value, low, high, control=None):
     document = results(claim.result_key, value, low, high, dataset=claim.dataset)
     if control is not None:
-        document["results"].append(
-            {"key": claim.control.key, "value": control[0], "low": control[1], "high": control[2]}
-        )
+        named = dict(zip(("value", "low", "high", "n"), control, strict=False))
+        document["results"].append({"key": claim.control.key, **named})
     return document
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from book_project import REPOSITORY, eegfmri, make_project
-from eegfmri import cache, project, recorded, results
+from eegfmri import cache, costs, project, recorded, results
 from eegfmri.errors import DataError, EegFmriError, RequestError
 from eegfmri.runner import chapters, execution, record
 
@@ -222,7 +222,10 @@ def test_every_run_recorded_with_the_book_is_as_it_was_written(monkeypatch):
     ignored = (REPOSITORY / ".gitignore").read_text(encoding="utf-8").splitlines()
     assert ignored.index("!data/recorded/") > ignored.index("data/*"), "recorded runs are kept in git"
     for path in sorted((project.data_dir() / "recorded").rglob("*")):
-        if path.is_file():
+        if path.parent == costs.folder() and path.is_file():
+            assert costs.read(path).document["rows"], path
+            assert not re.search(r"/(home|root|Users|tmp|work)/", path.read_text(encoding="utf-8")), path
+        elif path.is_file():
             run = recorded.read(path)
             assert path == recorded.folder(run.chapter) / f"{run.profile}-{run.preset}-{run.key}.json", path
             assert not re.search(r"/(home|root|Users|tmp|work)/", path.read_text(encoding="utf-8")), path
