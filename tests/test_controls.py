@@ -67,3 +67,11 @@ def test_the_longer_recorded_run_is_the_one_that_is_judged(shelf):
 def test_scores_and_keys_of_different_methods_are_refused(shelf):
     with pytest.raises(RequestError, match="ridge is in one of them only"):
         controls.beside("a/chapter", {"network": PAGE["network"]}, KEYS)
+
+
+def test_methods_that_have_something_to_find_anyway_are_not_judged_on_uncoupled_recordings(shelf):
+    shelf["quick", "uncoupled"] = Run(network=(0.0, -0.1, 0.1), ridge=(0.3, 0.2, 0.4))
+    found = controls.beside("a/chapter", PAGE, KEYS)
+    assert "ridge still does" in found.sentences(0.0, "a score")[0]
+    said = found.sentences(0.0, "a score", coupled=["ridge"])[0]
+    assert "network has not a score above 0 with the whole interval, as it should be" in said

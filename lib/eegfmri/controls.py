@@ -5,7 +5,7 @@ method scores where nothing of the brain reaches the BOLD (preset ``uncoupled``)
 of a chapter (`eegfmri.recorded`), set beside the run that made the page.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -79,7 +79,7 @@ class Controls:
             return None
         return [method for method, score in self.scores[runs[0]].items() if score.low is not None and score.low > bar]
 
-    def sentences(self, bar: float, score: str) -> list[str]:
+    def sentences(self, bar: float, score: str, coupled: Collection[str] = ()) -> list[str]:
         """Say in words what the controls show.
 
         Parameters
@@ -88,6 +88,9 @@ class Controls:
             What a score must exceed with its whole interval to be more than nothing.
         score : str
             What is scored, as in "a skill".
+        coupled : collection of str
+            Methods that have something to find even in uncoupled recordings, such as EEG where stages are scored; they are not judged
+            there.
 
         Returns
         -------
@@ -96,6 +99,9 @@ class Controls:
         """
         said = []
         strong, nothing = self.above("strong", bar), self.above("uncoupled", bar)
+        judged = [method for method in self.scores[THIS_RUN] if method not in coupled]
+        if nothing is not None:
+            nothing = [method for method in nothing if method in judged]
         if strong is not None:
             failed = [method for method in self.scores[THIS_RUN] if method not in strong]
             said.append(
@@ -110,11 +116,15 @@ class Controls:
                     f"{'it' if len(failed) == 1 else 'them'} elsewhere is about training as short as this, not about the method."
                 )
         if nothing is not None:
+            nobody = (
+                f"{enumerate_names(judged)} {'has' if len(judged) == 1 else 'have'} not" if coupled else "no method has"
+            )
             said.append(
                 f"Where nothing of the brain reaches the BOLD (*uncoupled*), {enumerate_names(nothing)} "
                 f"still {'does' if len(nothing) == 1 else 'do'}: by body, scanner or time, not by the brain."
                 if nothing
-                else f"Where nothing of the brain reaches the BOLD (*uncoupled*), no method has {score} above {bar:.3g}, as it should be."
+                else f"Where nothing of the brain reaches the BOLD (*uncoupled*), {nobody} {score} above {bar:.3g} "
+                "with the whole interval, as it should be."
             )
         lacking = self.lacking()
         if lacking:
