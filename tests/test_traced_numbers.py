@@ -10,6 +10,7 @@ import yaml
 
 import number_tracing as tracing
 from eegfmri import cache, project, recorded
+from eegfmri.ledger import claims
 from eegfmri.runner.chapters import discover
 
 BUILD = project.root() / "book" / "_build"
@@ -57,6 +58,18 @@ def test_what_the_prose_glues_is_among_the_results_of_this_build(name):
     keys = {result["key"] for result in results["results"]}
     glued = re.findall(r"\{glue:text\}`([^`:]+?)(?:\.low|\.high)?(?::[^`]*)?`", CHAPTERS[name].source)
     assert {key for key in glued if key not in keys} == set()
+
+
+@pytest.mark.book
+def test_every_control_of_a_claim_is_among_the_results_of_its_chapter():
+    controlled = [claim for claim in claims.load() if claim.control]
+    assert controlled
+    for claim in controlled:
+        results = json.loads((BUILD / "results" / f"{claim.chapter}.json").read_text(encoding="utf-8"))
+        found = {result["key"] for result in results["results"]}
+        # What the quick profile leaves out is made with the models and scalings of profile full.
+        if claim.result_key in found:
+            assert claim.control.key in found, claim.id
 
 
 # --- the tests can fail ----------------------------------------------------------------------------------------------
