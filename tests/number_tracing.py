@@ -5,7 +5,6 @@ A number is a decimal one (with a point): integers count sections and subjects a
 
 import ast
 import html
-import json
 import re
 from collections.abc import Iterable, Iterator
 
@@ -149,8 +148,3 @@ def untraced(found: Iterable[str], texts: Iterable[str], known: Iterable[float])
         if not any(abs(value - factor * other) <= 0.5000001 * scale for other in known for factor in (1, 100)):
             lost.append(number)
     return lost
-
-
-def read(text: str) -> dict:
-    """Read JSON."""
-    return json.loads(text)

@@ -115,10 +115,7 @@ def read(path: str | Path) -> Benchmark:
 def benchmarks(name: str | None = None) -> list[Benchmark]:
     """Return the benchmarks that were recorded, of one name or all, from old to new."""
     found = [read(path) for path in sorted(folder().glob("[!.]*.json"))]
-    return sorted(
-        (benchmark for benchmark in found if name in (None, benchmark.name)),
-        key=lambda benchmark: (benchmark.document["date"], benchmark.path.stat().st_mtime_ns),
-    )
+    return sorted((one for one in found if name in (None, one.name)), key=lambda one: one.date)
 
 
 def latest(name: str) -> Benchmark | None:
